@@ -1,0 +1,1 @@
+//! The one suite that every adapter and every model runs.

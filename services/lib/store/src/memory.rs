@@ -1,0 +1,1 @@
+//! The models: every seam in memory.

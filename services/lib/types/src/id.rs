@@ -1,0 +1,229 @@
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::Rng;
+use crate::chance::octets;
+
+/// A text that should have been an identifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not {expected}")]
+pub struct InvalidId {
+    expected: &'static str,
+}
+
+/// A short stable mark for logs: tells two identifiers apart, and leads back to neither.
+fn fingerprint(octets: &[u8]) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    octets.hash(&mut hasher);
+    u32::try_from(hasher.finish() >> 32).expect("the upper half of 64 bits fits 32")
+}
+
+macro_rules! octet_id {
+    ($(#[$doc:meta])* $name:ident, $size:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; $size]);
+
+        impl $name {
+            /// Its length in octets.
+            pub const SIZE: usize = $size;
+
+            /// A new one that nobody can guess.
+            pub fn random(rng: &dyn Rng) -> Self {
+                Self(octets(rng))
+            }
+
+            /// From its octets.
+            pub const fn from_octets(octets: [u8; $size]) -> Self {
+                Self(octets)
+            }
+
+            /// From a slice of exactly [`Self::SIZE`] octets.
+            pub fn from_slice(octets: &[u8]) -> Option<Self> {
+                octets.try_into().ok().map(Self)
+            }
+
+            /// Its octets.
+            pub const fn as_octets(&self) -> &[u8; $size] {
+                &self.0
+            }
+
+            /// A mark for logs, which leads nobody back to the identifier.
+            pub fn fingerprint(&self) -> u32 {
+                fingerprint(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($name), "(~{:08x})"), self.fingerprint())
+            }
+        }
+    };
+}
+
+octet_id!(
+    /// One user agent: the `uaid` of the autopush protocol. Whoever presents it is that user agent, so it is a
+    /// secret between the user agent and the service.
+    UserAgentId,
+    16
+);
+octet_id!(
+    /// One subscription of a user agent, named by the user agent: the `channelID` of the autopush protocol.
+    ChannelId,
+    16
+);
+octet_id!(
+    /// One push message, over all its repeats: the `version` of the autopush protocol.
+    MessageId,
+    16
+);
+octet_id!(
+    /// One life of a subscription. A channel that is unregistered and registered again gets another one, so an
+    /// endpoint never comes back to life (W3C Push API: endpoints are never reused). It is also the nonce under
+    /// which the endpoint is sealed, which makes a repeated register answer with the same endpoint.
+    Incarnation,
+    12
+);
+
+impl UserAgentId {
+    /// The 32 hexadecimal digits that the autopush protocol carries.
+    pub fn to_hex(self) -> String {
+        uuid::Uuid::from_bytes(self.0).simple().to_string()
+    }
+}
+
+impl FromStr for UserAgentId {
+    type Err = InvalidId;
+
+    /// Takes 32 hexadecimal digits, with or without dashes.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let id = uuid::Uuid::try_parse(text).map_err(|_| InvalidId { expected: "a user agent id" })?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
+impl fmt::Display for ChannelId {
+    /// Lower case with dashes, as user agents send it and want it echoed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for ChannelId {
+    type Err = InvalidId;
+
+    /// Takes any textual form of a UUID.
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let id = uuid::Uuid::try_parse(text).map_err(|_| InvalidId { expected: "a channel id (a UUID)" })?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
+impl MessageId {
+    /// 22 characters of base64url: the `version` that the user agent echoes in its acknowledgement.
+    pub fn to_text(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+}
+
+impl FromStr for MessageId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let mut octets = [0; 16];
+        match URL_SAFE_NO_PAD.decode_slice_unchecked(text.as_bytes().get(..22).unwrap_or_default(), &mut octets) {
+            Ok(16) if text.len() == 22 => Ok(Self(octets)),
+            _ => Err(InvalidId { expected: "a message id" }),
+        }
+    }
+}
+
+/// One life of one subscription: what an endpoint stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SubscriptionRef {
+    /// Whose subscription it is.
+    pub user_agent: UserAgentId,
+    /// Which of the user agent's channels.
+    pub channel: ChannelId,
+    /// Which life of the channel.
+    pub incarnation: Incarnation,
+}
+
+/// Position of a message among all those of its user agent, given at the durable write (never by a clock).
+/// Rises with the order of acceptance; has gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Sequence(pub u64);
+
+/// A share of all user agents, owned by one router at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Partition(pub u16);
+
+/// One life of one connection node: a node that starts again is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u64);
+
+impl NodeId {
+    /// A new one, unlike any other node's.
+    pub fn random(rng: &dyn Rng) -> Self {
+        Self(u64::from_le_bytes(octets(rng)))
+    }
+}
+
+/// One connection of a user agent, named by its node and never named again in the life of that node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// One connection of a user agent, among all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionRef {
+    /// The node that holds the socket.
+    pub node: NodeId,
+    /// The socket on that node.
+    pub session: SessionId,
+}
+
+/// Order of the claims on one user agent: the higher one holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Epoch(pub u64);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_come_back_from_their_text(octets: [u8; 16]) {
+            prop_assert_eq!(UserAgentId(octets).to_hex().parse(), Ok(UserAgentId(octets)));
+            prop_assert_eq!(ChannelId(octets).to_string().parse(), Ok(ChannelId(octets)));
+            prop_assert_eq!(MessageId(octets).to_text().parse(), Ok(MessageId(octets)));
+        }
+
+        #[test]
+        fn any_other_text_is_refused_without_panic(text: String) {
+            if let Ok(id) = text.parse::<MessageId>() {
+                prop_assert_eq!(id.to_text(), text);
+            }
+        }
+
+        #[test]
+        fn debug_shows_no_octet_of_the_identifier(octets: [u8; 16]) {
+            let shown = format!("{:?}", UserAgentId(octets));
+            prop_assert!(!shown.contains(&UserAgentId(octets).to_hex()[..8]));
+        }
+    }
+
+    #[test]
+    fn a_message_id_has_one_text() {
+        // 22 characters hold 132 bits: the four that are left over must be zero.
+        assert!("AAAAAAAAAAAAAAAAAAAAAA".parse::<MessageId>().is_ok());
+        assert!("AAAAAAAAAAAAAAAAAAAAAB".parse::<MessageId>().is_err());
+        assert!("AAAAAAAAAAAAAAAAAAAAAA=".parse::<MessageId>().is_err());
+    }
+}
