@@ -1,1 +1,52 @@
-fn main() {}
+//! The one command: a subcommand per role, and the tools.
+
+mod bench;
+mod cli;
+mod config;
+mod demo;
+mod keys;
+mod listen;
+mod secret_file;
+mod send;
+mod settings;
+mod standalone;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use cli::{Cli, Command};
+
+/// Settings or flags that cannot be used.
+const BAD_CONFIGURATION: u8 = 64;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are no errors, and go to standard output.
+            let asked_for = !error.use_stderr();
+            let _ = error.print();
+            return if asked_for { ExitCode::SUCCESS } else { ExitCode::from(BAD_CONFIGURATION) };
+        }
+    };
+    match start(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if cli::is_bad_configuration(&error) { ExitCode::from(BAD_CONFIGURATION) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Demo(args) => runtime.block_on(demo::run(args)),
+        Command::Standalone(args) => runtime.block_on(standalone::run(args)),
+        Command::Listen(args) => runtime.block_on(listen::run(args)),
+        Command::Send(args) => runtime.block_on(send::run(args)),
+        Command::Keys(args) => keys::run(args),
+        Command::Config(args) => config::run(&args),
+        Command::Bench(args) => runtime.block_on(bench::run(args)),
+    }
+}

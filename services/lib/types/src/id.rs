@@ -136,7 +136,9 @@ impl FromStr for MessageId {
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
         let mut octets = [0; 16];
-        match URL_SAFE_NO_PAD.decode_slice_unchecked(text.as_bytes().get(..22).unwrap_or_default(), &mut octets) {
+        match URL_SAFE_NO_PAD
+            .decode_slice_unchecked(text.as_bytes().get(..22).unwrap_or_default(), &mut octets)
+        {
             Ok(16) if text.len() == 22 => Ok(Self(octets)),
             _ => Err(InvalidId { expected: "a message id" }),
         }

@@ -1,0 +1,30 @@
+# What people who work on pushgrid do more than once. `just --list` shows them.
+
+# Build the command for use
+build:
+    cargo build --release --locked
+
+# Run everything in one process, and show one message's life
+demo:
+    cargo run --release --locked -- demo
+
+# All tests, as continuous integration runs them; or some parts: just test unit wire
+test *parts:
+    tests/run {{ parts }}
+
+# Format, lint and document
+check:
+    tests/run format lint docs
+
+# Licences, sources and who may use which driver (needs cargo-deny)
+deny:
+    cargo deny --offline check bans licenses sources
+
+# Write the references that are made from the code
+references:
+    cargo run --locked --quiet -- config env > services/CONFIGURATION.md
+    cargo run --locked --quiet -- config metrics > services/METRICS.md
+
+# Measure a server process of its own, from start to end
+bench:
+    tests/bench/run

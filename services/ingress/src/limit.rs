@@ -1,0 +1,41 @@
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use pushgrid_types::UserAgentId;
+
+use crate::config::Rate;
+
+/// How many user agents' buckets are kept at most: beyond that, full ones are forgotten at once.
+const BUCKETS: usize = 200_000;
+
+/// How many messages each user agent may be sent (RFC 8030 section 8.4): one token bucket each.
+#[derive(Debug)]
+pub(crate) struct PerUserAgent {
+    limiter: Option<DefaultKeyedRateLimiter<UserAgentId>>,
+    clock: DefaultClock,
+}
+
+impl PerUserAgent {
+    pub(crate) fn new(rate: Option<Rate>) -> Self {
+        let quota = |rate: Rate| Quota::per_second(rate.per_second).allow_burst(rate.burst);
+        Self { limiter: rate.map(|rate| RateLimiter::keyed(quota(rate))), clock: DefaultClock::default() }
+    }
+
+    /// Takes one from the user agent's bucket, or says how long to wait for the next.
+    pub(crate) fn take(&self, user_agent: UserAgentId) -> Result<(), Duration> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        limiter.check_key(&user_agent).map_err(|until| until.wait_time_from(self.clock.now()))
+    }
+
+    /// Forgets buckets that are full again. Called now and then; the walk is over at most [`BUCKETS`] and a minute's
+    /// growth.
+    pub(crate) fn tidy(&self, always: bool) {
+        if let Some(limiter) = &self.limiter
+            && (always || limiter.len() > BUCKETS)
+        {
+            limiter.retain_recent();
+            limiter.shrink_to_fit();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! `POST` to a push resource (RFC 8030 section 5): the checks in their order, then the log, then the answer.
+
+mod authorize;
+mod content;
+mod fields;
+
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use pushgrid_store::StoreError;
+use pushgrid_types::{Message, MessageId, Sequence, SubscriptionRef, Ttl};
+
+use crate::refusal::Refusal;
+use crate::service::Inner;
+
+/// The answer to an accepted message.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    location: String,
+    ttl: Ttl,
+}
+
+/// Who lacks the key of a restricted subscription learns nothing about it: the key comes before the look-up.
+pub(crate) async fn push(ingress: &Inner, token: &str, request: Request) -> Result<Accepted, Refusal> {
+    let (head, body) = request.into_parts();
+    let endpoint = ingress.deps.tokens.open(token).ok_or(Refusal::NotAnEndpoint)?;
+    content::check_length(&head.headers, ingress.config.max_body)?;
+    let _permit = ingress.in_flight.try_acquire().map_err(|_| Refusal::Overloaded)?;
+    let sender = authorize::authorize(ingress, &endpoint, &head.headers)?;
+    find_subscription(ingress, &endpoint.to).await?;
+    let asked = fields::parse(&head.headers)?;
+    let envelope = content::envelope(&head.headers, ingress.config.require_encryption)?;
+    ingress.rates.take(endpoint.to.user_agent).map_err(|retry| Refusal::TooMany { retry })?;
+    check_mailbox(ingress, &endpoint.to).await?;
+    let body = content::read(body, ingress.config.max_body, ingress.config.body_timeout).await?;
+    let content = envelope.seal(body, sender.as_ref())?;
+
+    let accepted_at = ingress.deps.clock.now();
+    let ttl = asked.ttl.at_most(ingress.config.max_ttl);
+    let message = Message {
+        id: MessageId::random(&*ingress.deps.rng),
+        to: endpoint.to,
+        sequence: Sequence::default(),
+        accepted_at,
+        ttl,
+        expires_at: Message::expiry(accepted_at, ttl),
+        urgency: asked.urgency,
+        topic: asked.topic,
+        content,
+    };
+    let address = ingress.deps.addresses.seal(message.to.user_agent, message.to.channel, message.id);
+    append(ingress, message).await?;
+    Ok(Accepted { location: format!("{}/m/{address}", ingress.deps.public_url), ttl })
+}
+
+/// A subscription that cannot be looked up is not gone: senders delete on 404 and 410, and retry on 503.
+async fn find_subscription(ingress: &Inner, to: &SubscriptionRef) -> Result<(), Refusal> {
+    match ingress.deps.subscriptions.alive(&[*to]).await.map_err(unavailable)?.as_slice() {
+        [true] => Ok(()),
+        _ => Err(Refusal::Gone { status: ingress.config.gone_status }),
+    }
+}
+
+/// Room for a message is refused before it is promised: nothing that was accepted is ever thrown out for another.
+async fn check_mailbox(ingress: &Inner, to: &SubscriptionRef) -> Result<(), Refusal> {
+    let usage = ingress.deps.mailbox.usage(to.user_agent).await.map_err(unavailable)?;
+    let full = usage.messages >= ingress.config.max_waiting_messages
+        || usage.octets >= ingress.config.max_waiting_octets;
+    if full { Err(Refusal::MailboxFull) } else { Ok(()) }
+}
+
+/// Past the time-out nobody knows whether the message was kept, and the answer must not say that it was.
+async fn append(ingress: &Inner, message: Message) -> Result<Sequence, Refusal> {
+    match tokio::time::timeout(ingress.config.append_timeout, ingress.deps.log.append(message)).await {
+        Ok(appended) => appended.map_err(unavailable),
+        Err(_elapsed) => {
+            tracing::warn!("the log did not take a message in time");
+            Err(Refusal::Store)
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
+fn unavailable(error: StoreError) -> Refusal {
+    tracing::warn!(error = &error as &dyn std::error::Error, "a store failed");
+    Refusal::Store
+}
+
+impl IntoResponse for Accepted {
+    fn into_response(self) -> Response {
+        let mut fields = HeaderMap::with_capacity(2);
+        let location = HeaderValue::try_from(self.location).expect("a checked origin and base64url");
+        fields.insert(header::LOCATION, location);
+        fields.insert(HeaderName::from_static("ttl"), HeaderValue::from(self.ttl.as_secs()));
+        (StatusCode::CREATED, fields).into_response()
+    }
+}

@@ -1,0 +1,140 @@
+use std::fmt;
+
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::{Aes256Gcm, Nonce};
+use hkdf::Hkdf;
+use sha2::Sha256;
+
+use crate::keys::{EndpointKeys, KEY_SIZE};
+use crate::text;
+
+/// A nonce of AES-GCM, in octets.
+pub(crate) const NONCE_SIZE: usize = 12;
+
+/// A tag of AES-GCM, in octets.
+const TAG_SIZE: usize = 16;
+
+/// What a sealed text is for. Each has keys of its own, so one can never be taken for another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Purpose {
+    Endpoint,
+    MessageAddress,
+}
+
+impl Purpose {
+    /// The `info` of HKDF. Changing one ends everything that was sealed under it.
+    const fn info(self) -> &'static [u8] {
+        match self {
+            Self::Endpoint => b"pushgrid endpoint token 1",
+            Self::MessageAddress => b"pushgrid message address 1",
+        }
+    }
+}
+
+/// Seals octets into URL-safe text under the first key, and opens under any.
+///
+/// The text is base64url of: key id (1 octet), nonce (12), ciphertext and tag. The key id only says where to
+/// begin: two keys may share one, and all that do are tried.
+pub(crate) struct Sealer {
+    keys: Vec<Key>,
+}
+
+struct Key {
+    id: u8,
+    cipher: Aes256Gcm,
+}
+
+impl Key {
+    fn derive(secret: &[u8; KEY_SIZE], purpose: Purpose) -> Self {
+        let mut derived = [0; KEY_SIZE + 1];
+        Hkdf::<Sha256>::new(None, secret)
+            .expand(purpose.info(), &mut derived)
+            .expect("33 octets are within what HKDF can give");
+        let [key @ .., id] = derived;
+        Self { id, cipher: Aes256Gcm::new(&key.into()) }
+    }
+}
+
+impl Sealer {
+    pub(crate) fn new(keys: &EndpointKeys, purpose: Purpose) -> Self {
+        Self { keys: keys.octets().iter().map(|secret| Key::derive(secret, purpose)).collect() }
+    }
+
+    /// The caller owes: one nonce, one plaintext.
+    pub(crate) fn seal<const N: usize>(&self, nonce: [u8; NONCE_SIZE], plaintext: [u8; N]) -> String {
+        let key = self.keys.first().expect("endpoint keys are never empty");
+        let sealed = key
+            .cipher
+            .encrypt(&Nonce::from(nonce), Payload { msg: &plaintext, aad: &[key.id] })
+            .expect("a plaintext this short can always be sealed");
+        text::encode(&[&[key.id], &nonce[..], &sealed].concat())
+    }
+
+    /// The nonce and the plaintext of exactly `N` octets, when [`Self::seal`] made this very text under one
+    /// of the keys.
+    pub(crate) fn open<const N: usize>(&self, text: &str) -> Option<([u8; NONCE_SIZE], [u8; N])> {
+        let octets = 1 + NONCE_SIZE + N + TAG_SIZE;
+        if text.len() != (octets * 4).div_ceil(3) {
+            return None;
+        }
+        let token = text::decode_strictly(text)?;
+        let (id, rest) = token.split_first()?;
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_SIZE>()?;
+        let plaintext = self.keys.iter().filter(|key| key.id == *id).find_map(|key| {
+            key.cipher.decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad: &[key.id] }).ok()
+        })?;
+        Some((*nonce, plaintext.try_into().ok()?))
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer({} keys)", self.keys.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::SeededRng;
+
+    #[test]
+    fn keys_that_share_an_id_are_all_tried() {
+        let rng = SeededRng::new(4);
+        // Among 257 keys two must share an id; the first pair is found long before.
+        let mut seen: Vec<(u8, EndpointKeys)> = Vec::new();
+        let (old, new) = loop {
+            let keys = EndpointKeys::generate(&rng);
+            let id = Key::derive(&keys.octets()[0], Purpose::Endpoint).id;
+            if let Some((_, old)) = seen.iter().find(|(known, _)| *known == id) {
+                break (old.clone(), keys);
+            }
+            seen.push((id, keys));
+        };
+        let sealed = Sealer::new(&old, Purpose::Endpoint).seal([7; 12], [1, 2, 3]);
+        let both = format!("{},{}", new.to_text(), old.to_text()).parse().unwrap();
+        assert_eq!(Sealer::new(&both, Purpose::Endpoint).open(&sealed), Some(([7; 12], [1, 2, 3])));
+        assert_eq!(Sealer::new(&new, Purpose::Endpoint).open::<3>(&sealed), None);
+    }
+
+    #[test]
+    fn a_text_of_one_purpose_does_not_open_for_another() {
+        let keys = EndpointKeys::generate(&SeededRng::new(5));
+        let sealed = Sealer::new(&keys, Purpose::Endpoint).seal([7; 12], [1, 2, 3]);
+        let mut other = Sealer::new(&keys, Purpose::MessageAddress);
+        // Also when the key id octets happen to be equal.
+        other.keys[0].id = Key::derive(&keys.octets()[0], Purpose::Endpoint).id;
+        assert_eq!(other.open::<3>(&sealed), None);
+    }
+
+    #[test]
+    fn the_format_stays_what_it_was() {
+        // Endpoints live for years in other people's databases: these texts were made by another
+        // implementation of the format, and must come out for ever.
+        let keys: EndpointKeys = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".parse().unwrap();
+        let sealed = Sealer::new(&keys, Purpose::Endpoint).seal([9; 12], *b"as it was");
+        assert_eq!(sealed, "JQkJCQkJCQkJCQkJCQYY9BUsXfuMiphZxT47fMM1CklZQer0E0I");
+        let sealed = Sealer::new(&keys, Purpose::MessageAddress).seal([9; 12], *b"as it was");
+        assert_eq!(sealed, "fgkJCQkJCQkJCQkJCf0bVD2SVYtmlMwmoHaOQ6NkE0sa6B5AXtQ");
+    }
+}

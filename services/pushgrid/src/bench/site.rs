@@ -1,0 +1,206 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http::Uri;
+use pushgrid_client::{ApplicationServer, ConnectOptions, Setup, Tls};
+use tokio::time::{Instant, sleep};
+
+use super::limits;
+use super::scrape::Scrape;
+
+/// Loopback addresses to connect from. Each has some 28,000 ports on Linux.
+const SOURCES: usize = 8;
+
+/// Where the service is.
+#[derive(clap::Args)]
+pub(super) struct Target {
+    /// Where messages are posted: the path comes from the endpoints
+    #[arg(long, global = true, default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    ingress: String,
+    /// Where user agents connect
+    #[arg(long, global = true, default_value = "ws://127.0.0.1:8081", value_name = "URL")]
+    connection: String,
+    /// Where /metrics is; several, separated by commas, are added up
+    #[arg(
+        long,
+        global = true,
+        default_value = "http://127.0.0.1:9090",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    admin: Vec<String>,
+    /// Also write the report to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) json: Option<PathBuf>,
+    /// Load a service that is not on this machine: only if you answer for it
+    #[arg(long, global = true)]
+    i_own_this_server: bool,
+    /// Leave the subscriptions behind instead of ending them
+    #[arg(long, global = true)]
+    keep: bool,
+}
+
+/// The service under load.
+pub(super) struct Site {
+    ingress: Uri,
+    connection: String,
+    admin: Vec<Uri>,
+    http: ApplicationServer,
+    tls: Tls,
+    spread: bool,
+    pub(super) keep: bool,
+}
+
+impl Site {
+    /// Refuses addresses that are not of this machine, unless told otherwise.
+    pub(super) fn of(target: &Target) -> Result<Self> {
+        let ingress = url(&target.ingress)?;
+        let connection = url(&target.connection)?;
+        let admin = target.admin.iter().map(|text| url(text)).collect::<Result<Vec<_>>>()?;
+        for uri in [&ingress, &connection].into_iter().chain(&admin) {
+            ensure!(
+                target.i_own_this_server || is_loopback(uri),
+                "{uri} is not on this machine: a load test is an attack on a service of somebody else; if it is \
+                 yours, say so with --i-own-this-server"
+            );
+        }
+        let spread = cfg!(target_os = "linux") && is_ipv4_loopback(&connection);
+        let idle_connections = usize::try_from(*limits::PARALLEL.end()).expect("it is small");
+        let http = ApplicationServer::with(Setup { idle_connections, ..Setup::default() });
+        let connection = target.connection.clone();
+        Ok(Self { ingress, connection, admin, http, tls: Tls::public_roots(), spread, keep: target.keep })
+    }
+
+    /// What posts: unsigned, with a pool for as many connections as may be asked for.
+    pub(super) fn http(&self) -> &ApplicationServer {
+        &self.http
+    }
+
+    /// How the user agent of this number connects. Sources alternate, for one address has too few ports.
+    pub(super) fn connect_options(&self, number: usize) -> ConnectOptions {
+        let last = u8::try_from(1 + number % SOURCES).expect("SOURCES fits an octet");
+        let source = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0);
+        ConnectOptions {
+            local: self.spread.then_some(source),
+            connect_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(30),
+            tls: Some(self.tls.clone()),
+            ..ConnectOptions::new(self.connection.clone())
+        }
+    }
+
+    /// Where to post to for an endpoint: its path, at the ingress that was named.
+    pub(super) fn post_uri(&self, endpoint: &str) -> Result<Uri> {
+        let endpoint: Uri = endpoint.parse().context("the service gave an endpoint that is no URL")?;
+        let mut parts = self.ingress.clone().into_parts();
+        parts.path_and_query = endpoint.into_parts().path_and_query;
+        Uri::from_parts(parts).context("the endpoint has no path")
+    }
+
+    /// What the metrics say now, added up over all processes.
+    pub(super) async fn scrape(&self) -> Result<Scrape> {
+        let mut all = Scrape::default();
+        for uri in &self.admin {
+            let mut parts = uri.clone().into_parts();
+            parts.path_and_query = Some(http::uri::PathAndQuery::from_static("/metrics"));
+            let mut request = http::Request::new(Bytes::new());
+            *request.uri_mut() = Uri::from_parts(parts).context("--admin must be http://host:port")?;
+            let answer =
+                self.http.request(request).await.with_context(|| {
+                    format!("no metrics from {uri}: check --admin, and that the server runs")
+                })?;
+            ensure!(answer.status == 200, "{uri} answered {} to /metrics: check --admin", answer.status);
+            all.add(&String::from_utf8_lossy(&answer.body));
+        }
+        Ok(all)
+    }
+
+    /// Waits until the metrics are as wanted. `None` when they are not in [`limits::REST`].
+    pub(super) async fn scrape_until(&self, wanted: impl Fn(&Scrape) -> bool) -> Result<Option<Scrape>> {
+        let deadline = Instant::now() + limits::REST;
+        loop {
+            let scrape = self.scrape().await?;
+            if wanted(&scrape) {
+                return Ok(Some(scrape));
+            }
+            if Instant::now() > deadline {
+                return Ok(None);
+            }
+            sleep(limits::POLL).await;
+        }
+    }
+}
+
+fn url(text: &str) -> Result<Uri> {
+    let uri: Uri = text.parse().with_context(|| format!("{text:?} is no URL"))?;
+    ensure!(
+        uri.scheme().is_some() && uri.host().is_some(),
+        "{text:?} must be a whole URL, such as http://127.0.0.1:8080"
+    );
+    Ok(uri)
+}
+
+fn address(uri: &Uri) -> Option<IpAddr> {
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    if host.eq_ignore_ascii_case("localhost") {
+        Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    } else {
+        host.parse().ok()
+    }
+}
+
+fn is_loopback(uri: &Uri) -> bool {
+    address(uri).is_some_and(|it| it.is_loopback())
+}
+
+fn is_ipv4_loopback(uri: &Uri) -> bool {
+    address(uri).is_some_and(|it| it.is_ipv4() && it.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(ingress: &str, admin: &str) -> Target {
+        Target {
+            ingress: ingress.into(),
+            connection: "ws://localhost:8081".into(),
+            admin: vec![admin.into()],
+            json: None,
+            i_own_this_server: false,
+            keep: false,
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loaded_unless_its_owner_says_so() {
+        for own in ["http://127.0.0.1:8080", "http://localhost:8080", "http://[::1]:8080", "http://127.3.2.1"]
+        {
+            assert!(Site::of(&target(own, own)).is_ok(), "{own}");
+        }
+        for foreign in [
+            "https://push.example.net",
+            "http://10.0.0.1:8080",
+            "http://localhost.example.net",
+            "http://0.0.0.0",
+        ] {
+            for (ingress, admin) in [(foreign, "http://localhost:1"), ("http://localhost:1", foreign)] {
+                let error = Site::of(&target(ingress, admin)).err().unwrap();
+                assert!(error.to_string().contains("--i-own-this-server"), "{error}");
+                let owned = Target { i_own_this_server: true, ..target(ingress, admin) };
+                assert!(Site::of(&owned).is_ok());
+            }
+        }
+        assert!(Site::of(&target("localhost:8080", "http://localhost:1")).is_err());
+    }
+
+    #[test]
+    fn messages_go_to_the_ingress_that_was_named() {
+        let site = Site::of(&target("http://127.0.0.1:9", "http://localhost:1")).unwrap();
+        let uri = site.post_uri("https://push.example.net/push/abc?x=1").unwrap();
+        assert_eq!(uri, "http://127.0.0.1:9/push/abc?x=1");
+    }
+}

@@ -1,0 +1,135 @@
+//! The main job, shown: a service, a user agent that subscribes, and an application server that sends it a message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use pushgrid_client::{ApplicationServer, Event, SendOptions, Subscription, UserAgent};
+use pushgrid_crypto::encryption::Receiver;
+use pushgrid_crypto::vapid::KeyPair;
+use pushgrid_runtime::{Shutdown, logs};
+use pushgrid_store::Ledger;
+use pushgrid_types::{ChannelId, Outcome, SystemRng};
+use pushgrid_wiring::standalone::{Addresses, Standalone};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, interval, timeout};
+
+use crate::settings::{self, Sources};
+
+/// How long the whole show may take on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TEXT: &str = "Hello from pushgrid";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    sources: Sources,
+}
+
+/// Starts standalone, shows one message's life, and keeps serving until a signal.
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let (settings, _) = settings::read(&args.sources)?;
+    logs::install(settings.log_format, &settings.log_filter)?;
+    let stop_timeout = settings.standalone.stop_timeout();
+    let started = Instant::now();
+    let standalone = Box::pin(Standalone::build(settings.standalone)).await.context("could not start")?;
+    let (addresses, ledger) = (standalone.addresses().clone(), standalone.ledger());
+    let shutdown = Shutdown::new();
+    tokio::spawn(shutdown.clone().on_signals(stop_timeout));
+    let (ready, serving) = oneshot::channel();
+    let show = tokio::spawn(show_when_ready(serving, addresses, ledger, started, shutdown.clone()));
+    let announce = |_: &Addresses| {
+        // Nobody to tell: the show has broken off, and says so itself.
+        let _ = ready.send(());
+    };
+    let served = Box::pin(standalone.run(shutdown, announce)).await;
+    let shown = show.await.context("the demonstration broke off")?;
+    served?;
+    println!("stopped cleanly; what was accepted is kept for the next start");
+    shown
+}
+
+/// Whatever goes wrong in the show ends the service too: a demonstration that fails must not look like one.
+async fn show_when_ready(
+    serving: oneshot::Receiver<()>,
+    addresses: Addresses,
+    ledger: Arc<Ledger>,
+    started: Instant,
+    shutdown: Shutdown,
+) -> anyhow::Result<()> {
+    if serving.await.is_err() {
+        return Ok(());
+    }
+    let show = timeout(PATIENCE, show(&addresses, &ledger, started));
+    let shown = tokio::select! {
+        shown = show => shown.context("it took too long").and_then(|shown| shown),
+        () = shutdown.draining() => return Ok(()),
+    };
+    match shown {
+        Ok(()) => print_next_steps(&addresses),
+        Err(_) => shutdown.drain(),
+    }
+    shown.context("the demonstration failed")
+}
+
+async fn show(addresses: &Addresses, ledger: &Ledger, started: Instant) -> anyhow::Result<()> {
+    let line = |what: &str| println!("{:>9.1} ms  {what}", started.elapsed().as_secs_f64() * 1000.0);
+    println!();
+    line(&format!(
+        "serving: endpoints at {}, user agents at ws://{}",
+        addresses.public_url, addresses.connection
+    ));
+
+    let key = KeyPair::generate(&SystemRng);
+    let mut user_agent = UserAgent::connect(&format!("ws://{}", addresses.connection)).await?;
+    user_agent.hello(None).await?;
+    let channel = ChannelId::random(&SystemRng);
+    let endpoint = user_agent.register(channel, Some(&key.public())).await?;
+    let subscription =
+        Subscription::new(channel, endpoint, Receiver::generate(&SystemRng), Some(key.public()));
+    line("subscribed: a user agent has an endpoint that only one application server may use");
+
+    let delivered_before = delivered(ledger);
+    let application_server = ApplicationServer::new(Some(key));
+    let options = SendOptions::default();
+    let receipt =
+        application_server.send(&subscription.push_subscription(), TEXT.as_bytes(), &options).await?;
+    line(&format!("accepted: the encrypted message is on disk, and the answer was {}", receipt.status));
+
+    let notification = loop {
+        match user_agent.next().await? {
+            Event::Notification(notification) => break notification,
+            Event::Closed { reason, .. } => bail!("the socket was closed: {reason}"),
+            Event::Broadcast(_) | Event::Pong => {}
+        }
+    };
+    line("delivered: the user agent has it");
+    let text = String::from_utf8(subscription.decrypt(&notification)?)?;
+    line(&format!("decrypted: {text:?}"));
+    user_agent.ack(&[notification.ack(100)]).await?;
+    let mut looks = interval(Duration::from_millis(1));
+    while delivered(ledger) == delivered_before {
+        looks.tick().await;
+    }
+    line("acknowledged: the message has its outcome, and is gone from the disk");
+    user_agent.close().await?;
+    Ok(())
+}
+
+fn delivered(ledger: &Ledger) -> u64 {
+    ledger.snapshot().ended[Outcome::Delivered.index()]
+}
+
+fn print_next_steps(addresses: &Addresses) {
+    let Addresses { connection, admin, .. } = addresses;
+    println!(
+        "
+It keeps serving. In another terminal:
+  pushgrid listen --url ws://{connection} --subscription subscription.json
+  pushgrid send --subscription subscription.json --message 'Hello again'
+(`pushgrid` is target/release/pushgrid here.) Look at:
+  http://{admin}/metrics
+README.md says how to point a Firefox at it. Ctrl-C stops it."
+    );
+}

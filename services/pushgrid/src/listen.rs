@@ -1,0 +1,264 @@
+//! `pushgrid listen`: a user agent in the terminal.
+//!
+//! It keeps who it is and its keys in a file, so the next start goes on where this one ended and gets what waited.
+
+mod output;
+mod recent;
+mod state;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use pushgrid_client::{ClientError, Event, Notification, UserAgent, codes};
+use pushgrid_crypto::vapid::PublicKey;
+use pushgrid_types::{Rng, SystemClock, SystemRng};
+use tokio_util::sync::CancellationToken;
+
+use self::output::Output;
+use self::recent::Recent;
+use self::state::State;
+use crate::secret_file;
+
+/// The first pause before a reconnect; it doubles up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Where the push service takes user agents
+    #[arg(long, default_value = "ws://localhost:8081")]
+    url: String,
+    /// Keeps who this user agent is, and its private keys (mode 0600)
+    #[arg(long, value_name = "FILE", default_value = "pushgrid-listen.json")]
+    state: PathBuf,
+    /// Take only messages that are signed with the private half of this VAPID key
+    #[arg(long, value_name = "VAPID_PUBLIC", conflicts_with = "open")]
+    key: Option<String>,
+    /// Take messages from anybody who has the endpoint; with neither, the subscription stays as it was
+    #[arg(long)]
+    open: bool,
+    /// Also write the subscription to this file (mode 0600), for pushgrid send
+    #[arg(long, value_name = "FILE")]
+    subscription: Option<PathBuf>,
+    /// End after this many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// Print one JSON object on each line
+    #[arg(long)]
+    json: bool,
+}
+
+/// Who may send.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Senders {
+    /// As the subscription was made; anybody, when it is made now.
+    AsBefore,
+    Anybody,
+    Only(PublicKey),
+}
+
+/// Listens until a signal comes, or until `--count` messages have.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let senders = match (&args.key, args.open) {
+        (Some(text), _) => {
+            Senders::Only(PublicKey::from_text(text).context("--key is not a VAPID public key")?)
+        }
+        (None, true) => Senders::Anybody,
+        (None, false) => Senders::AsBefore,
+    };
+    let stop = CancellationToken::new();
+    let signals = tokio::spawn(cancel_on_signal(stop.clone()));
+    let mut listener = Listener {
+        state: State::open(args.state, &args.url)?,
+        output: Output::new(args.json, Box::new(SystemClock)),
+        url: args.url,
+        senders,
+        subscription_file: args.subscription,
+        shown: None,
+        left: args.count,
+        recent: Recent::default(),
+        rng: Box::new(SystemRng),
+    };
+    let ended = listener.run(&stop).await;
+    signals.abort();
+    ended
+}
+
+async fn cancel_on_signal(stop: CancellationToken) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate()).expect("a handler can be installed at the start");
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+    stop.cancel();
+}
+
+struct Listener {
+    url: String,
+    senders: Senders,
+    subscription_file: Option<PathBuf>,
+    state: State,
+    output: Output,
+    /// The subscription that was printed last.
+    shown: Option<String>,
+    /// How many messages are still wanted.
+    left: Option<u64>,
+    recent: Recent,
+    rng: Box<dyn Rng>,
+}
+
+/// Why a connection ended without a fault of this side.
+enum End {
+    Stopped,
+    Counted,
+    Closed { code: Option<u16>, reason: String },
+}
+
+impl Listener {
+    /// Connects again and again. The first connection must succeed: a wrong address is better said than retried.
+    async fn run(&mut self, stop: &CancellationToken) -> Result<()> {
+        let mut failures = 0_u32;
+        loop {
+            let mut welcomed = false;
+            let ended = self.connection(stop, &mut welcomed).await;
+            if welcomed {
+                failures = 0;
+            }
+            let why = match ended {
+                Ok(End::Stopped | End::Counted) => return Ok(()),
+                Ok(End::Closed { code: Some(codes::DO_NOT_RECONNECT), reason }) => {
+                    anyhow::bail!("the push service asks not to connect again ({reason:?})");
+                }
+                Ok(End::Closed { code, reason }) => ClientError::Closed { code, reason }.into(),
+                Err(error) if !welcomed && self.shown.is_none() => return Err(error),
+                Err(error) => error,
+            };
+            let pause = self.pause(failures);
+            failures = failures.saturating_add(1);
+            self.output.note(&format!("{why:#}; connecting again in {} ms", pause.as_millis()));
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Between half and all of the doubled pause, so that many user agents do not come back at once.
+    fn pause(&self, failures: u32) -> Duration {
+        let whole = PAUSE.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
+        let mut octet = [0];
+        self.rng.fill(&mut octet);
+        whole / 2 + whole / 2 * u32::from(octet[0]) / 255
+    }
+
+    /// One connection, from its beginning to its end.
+    async fn connection(&mut self, stop: &CancellationToken, welcomed: &mut bool) -> Result<End> {
+        let mut user_agent = tokio::select! {
+            () = stop.cancelled() => return Ok(End::Stopped),
+            entered = self.enter() => entered?,
+        };
+        *welcomed = true;
+        let end = loop {
+            let event = tokio::select! {
+                () = stop.cancelled() => break End::Stopped,
+                event = user_agent.next() => event?,
+            };
+            match event {
+                Event::Notification(notification) => self.take(&mut user_agent, &notification).await?,
+                Event::Closed { code, reason } => return Ok(End::Closed { code, reason }),
+                Event::Broadcast(_) | Event::Pong => {}
+            }
+            if self.left == Some(0) {
+                break End::Counted;
+            }
+        };
+        // What the push service does not answer to a goodbye is its own affair.
+        let _ = user_agent.close().await;
+        Ok(end)
+    }
+
+    /// Connects, says who it is, and subscribes if there is no subscription that fits.
+    async fn enter(&mut self) -> Result<UserAgent> {
+        let mut user_agent = UserAgent::connect(&self.url).await?;
+        let hello = user_agent.hello(self.state.user_agent()).await?;
+        if self.state.user_agent().is_some_and(|before| before != hello.user_agent) {
+            self.output.note("the push service does not know this user agent any more: subscribing anew");
+            self.state.forget();
+        }
+        if let Some(old) = self.state.subscription().filter(|it| !self.senders.fit(it.restricted_to())) {
+            let channel = old.channel();
+            user_agent.unregister(channel, codes::UNREGISTERED_BY_HAND).await?;
+            self.output.note("the old subscription was for other senders: it has ended");
+            self.state.forget();
+        }
+        if self.state.subscription().is_none() {
+            let subscription = user_agent.subscribe(&*self.rng, self.senders.key()).await?;
+            self.state.keep(&self.url, hello.user_agent, subscription)?;
+        }
+        self.show()?;
+        Ok(user_agent)
+    }
+
+    /// Prints the subscription when it is not the one that was printed before.
+    fn show(&mut self) -> Result<()> {
+        let json = self.state.subscription().expect("it has just been made").to_json();
+        self.output.note(&format!("listening at {}", self.url));
+        if self.shown.as_ref() == Some(&json) {
+            return Ok(());
+        }
+        if let Some(file) = &self.subscription_file {
+            secret_file::replace(file, &format!("{json}\n"))?;
+        }
+        self.output.subscription(&json)?;
+        self.shown = Some(json);
+        Ok(())
+    }
+
+    /// Prints one message, then acknowledges it: what was not printed comes again.
+    async fn take(&mut self, user_agent: &mut UserAgent, notification: &Notification) -> Result<()> {
+        let code = match self.state.subscription().filter(|it| it.channel() == notification.channel) {
+            None => codes::NOT_DELIVERED,
+            // A repeat, whose acknowledgement was lost.
+            Some(_) if self.recent.has(&notification.version) => codes::DELIVERED,
+            Some(subscription) => match subscription.decrypt(notification) {
+                Ok(plaintext) => {
+                    self.output.message(notification, &plaintext)?;
+                    self.recent.add(&notification.version);
+                    self.left = self.left.map(|left| left.saturating_sub(1));
+                    codes::DELIVERED
+                }
+                Err(error) => {
+                    self.output.undecryptable(notification, &error)?;
+                    codes::UNDECRYPTABLE
+                }
+            },
+        };
+        user_agent.ack(&[notification.ack(code)]).await?;
+        Ok(())
+    }
+}
+
+impl Senders {
+    /// Whether a subscription that is restricted to `key` is what is wanted.
+    fn fit(&self, key: Option<&PublicKey>) -> bool {
+        match self {
+            Self::AsBefore => true,
+            Self::Anybody => key.is_none(),
+            Self::Only(wanted) => key == Some(wanted),
+        }
+    }
+
+    fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::AsBefore | Self::Anybody => None,
+            Self::Only(key) => Some(key),
+        }
+    }
+}

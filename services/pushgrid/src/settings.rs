@@ -1,0 +1,56 @@
+//! The settings of the command: read once, all faults at once.
+
+use std::path::PathBuf;
+
+use pushgrid_runtime::config::{Faults, Layers, Listing, Reader};
+use pushgrid_runtime::logs::Format;
+use pushgrid_wiring::standalone;
+
+/// Where settings come from, beside their defaults and the environment.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Sources {
+    /// Settings from a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// One setting, over all others; may be repeated
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+/// Everything that can be set.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) standalone: standalone::Config,
+    pub(crate) log_format: Format,
+    pub(crate) log_filter: String,
+}
+
+/// Reads every setting. Whatever is wrong with any of them is reported, and nothing is used.
+pub(crate) fn read(sources: &Sources) -> Result<(Settings, Listing), Faults> {
+    let layers = Layers::load(sources.config.as_deref(), std::env::vars(), &sources.overrides)?;
+    from_layers(layers)
+}
+
+/// The listing of every setting, whatever is set here.
+pub(crate) fn listing() -> Result<Listing, Faults> {
+    from_layers(Layers::none()).map(|(_, listing)| listing)
+}
+
+fn from_layers(layers: Layers) -> Result<(Settings, Listing), Faults> {
+    let mut reader = Reader::new(layers);
+    let settings = Settings {
+        standalone: standalone::Config::read(&mut reader),
+        log_format: reader.choice(
+            "log.format",
+            Format::OPTIONS,
+            "text",
+            "How log lines look: text for people, JSON for machines.",
+        ),
+        log_filter: reader.text(
+            "log.filter",
+            "info",
+            "Which log lines are written: a level, or one for each part, such as info,pushgrid_router=debug.",
+        ),
+    };
+    Ok((settings, reader.finish()?))
+}
