@@ -1,0 +1,171 @@
+//! A router that is a model, a node on a free port, and a user agent.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::{Readiness, Shutdown};
+use pushgrid_types::{ChannelId, ManualClock, SystemRng, Timestamp, UserAgentId};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use crate::{Config, Deps, Node, run};
+
+mod router;
+
+pub(crate) use router::{Call, Mood, Op, Router, message};
+
+/// What the clock of the tests shows in the beginning.
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+/// Far more than anything here takes; a test that waits longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The defaults, and some settings of section `connection`.
+pub(crate) fn config(settings: &[&str]) -> Config {
+    let settings: Vec<String> = settings.iter().map(|setting| format!("connection.{setting}")).collect();
+    let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &settings).unwrap());
+    let config = Config::read(&mut reader);
+    reader.finish().unwrap();
+    config
+}
+
+/// A node that serves, with a router behind it.
+pub(crate) struct Server {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) router: Arc<Router>,
+    pub(crate) node: Node,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) meter: Meter,
+    pub(crate) readiness: Readiness,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) serving: JoinHandle<()>,
+}
+
+impl Server {
+    pub(crate) async fn start(settings: &[&str]) -> Self {
+        let config = config(settings);
+        let listener = pushgrid_runtime::http::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let node = Node::new(&SystemRng, config.queue);
+        let router = Arc::new(Router::new(node.clone()));
+        let clock = Arc::new(ManualClock::at(NOW));
+        let (meter, readiness, shutdown) = (Meter::new(), Readiness::new(), Shutdown::new());
+        let deps = Deps {
+            listener,
+            router: Arc::<Router>::clone(&router),
+            node: node.clone(),
+            clock: Arc::<ManualClock>::clone(&clock),
+            rng: Arc::new(SystemRng),
+            meter: meter.clone(),
+            latch: readiness.latch("connection"),
+        };
+        let serving = tokio::spawn(run(config, deps, shutdown.clone()));
+        Self { address, router, node, clock, meter, readiness, shutdown, serving }
+    }
+
+    pub(crate) async fn connect(&self) -> UserAgent {
+        let (stream, _) = within(connect_async(format!("ws://{}/", self.address))).await.unwrap();
+        UserAgent { stream }
+    }
+
+    /// A user agent that has said hello, with a new uaid.
+    pub(crate) async fn greet(&self) -> (UserAgent, UserAgentId) {
+        let mut user_agent = self.connect().await;
+        let id = user_agent.hello(None).await;
+        (user_agent, id)
+    }
+
+    /// A user agent with one subscription.
+    pub(crate) async fn subscribe(&self) -> (UserAgent, UserAgentId, ChannelId) {
+        let (mut user_agent, id) = self.greet().await;
+        let channel = ChannelId::random(&SystemRng);
+        user_agent.register(channel).await;
+        (user_agent, id, channel)
+    }
+
+    /// Drains, and waits for the end.
+    pub(crate) async fn drained(self) {
+        self.shutdown.drain();
+        within(self.serving).await.unwrap();
+    }
+}
+
+/// A user agent over a real socket.
+pub(crate) struct UserAgent {
+    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl UserAgent {
+    pub(crate) async fn send(&mut self, message: &Value) {
+        self.text(&message.to_string()).await;
+    }
+
+    pub(crate) async fn text(&mut self, text: &str) {
+        within(self.stream.send(Frame::text(text))).await.unwrap();
+    }
+
+    /// The next message; anything else fails the test.
+    pub(crate) async fn next(&mut self) -> Value {
+        loop {
+            match within(self.stream.next()).await {
+                Some(Ok(Frame::Text(text))) => return serde_json::from_str(&text).unwrap(),
+                Some(Ok(Frame::Ping(_) | Frame::Pong(_))) => {}
+                other => panic!("not a message: {other:?}"),
+            }
+        }
+    }
+
+    /// How the server closes, whatever comes before.
+    pub(crate) async fn closed(mut self) -> (u16, String) {
+        loop {
+            match within(self.stream.next()).await {
+                Some(Ok(Frame::Close(Some(frame)))) => return (frame.code.into(), frame.reason.to_string()),
+                Some(Ok(Frame::Text(_) | Frame::Ping(_) | Frame::Pong(_))) => {}
+                other => panic!("closed without a reason: {other:?}"),
+            }
+        }
+    }
+
+    pub(crate) async fn hello(&mut self, uaid: Option<UserAgentId>) -> UserAgentId {
+        match uaid {
+            None => self.send(&json!({"messageType": "hello", "use_webpush": true})).await,
+            Some(id) => self.send(&json!({"messageType": "hello", "uaid": id.to_hex()})).await,
+        }
+        let reply = self.next().await;
+        assert_eq!((&reply["messageType"], &reply["status"]), (&json!("hello"), &json!(200)));
+        reply["uaid"].as_str().unwrap().parse().unwrap()
+    }
+
+    pub(crate) async fn register(&mut self, channel: ChannelId) -> String {
+        self.send(&json!({"messageType": "register", "channelID": channel.to_string()})).await;
+        let reply = self.next().await;
+        assert_eq!((&reply["messageType"], &reply["status"]), (&json!("register"), &json!(200)), "{reply}");
+        assert_eq!(reply["channelID"], channel.to_string());
+        reply["pushEndpoint"].as_str().unwrap().to_owned()
+    }
+
+    /// Acknowledges `notifications` in one frame.
+    pub(crate) async fn ack(&mut self, notifications: &[&Value]) {
+        let update =
+            |message: &&Value| json!({"channelID": message["channelID"], "version": message["version"]});
+        let updates: Vec<_> = notifications.iter().map(update).collect();
+        self.send(&json!({"messageType": "ack", "updates": updates})).await;
+    }
+
+    /// Answered only after everything before it was taken.
+    pub(crate) async fn ping(&mut self) {
+        self.text("{}").await;
+        assert_eq!(self.next().await, json!({}));
+    }
+}
+
+/// Fails instead of hanging.
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it comes at once, unless it never does")
+}

@@ -1,0 +1,235 @@
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pushgrid_store::{
+    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, Settlement,
+    StoreError, Subscription,
+};
+use pushgrid_types::{
+    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef, SystemRng,
+    Ttl, Urgency, UserAgentId, VapidKeyHash,
+};
+use tokio::sync::watch;
+
+use super::{NOW, within};
+use crate::Node;
+
+/// A router in memory: what it was asked is kept, and what waits is delivered when a session opens.
+#[derive(Debug)]
+pub(crate) struct Router {
+    node: Node,
+    state: Mutex<State>,
+    calls: watch::Sender<Vec<Call>>,
+    mood: watch::Sender<Option<(Op, Mood)>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    subscriptions: HashMap<UserAgentId, BTreeSet<ChannelId>>,
+    sessions: HashMap<UserAgentId, SessionRef>,
+    waiting: HashMap<UserAgentId, Vec<Arc<Message>>>,
+}
+
+/// What it was asked, and answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Call {
+    Open(UserAgentId, Option<Opened>),
+    Register(UserAgentId, ChannelId, Option<VapidKeyHash>),
+    Unregister(UserAgentId, ChannelId),
+    Settle(Vec<Settlement>),
+    Close(UserAgentId),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Open,
+    Register,
+    Unregister,
+    Settle,
+}
+
+/// How it takes the calls of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Unavailable,
+    StoreFails,
+    Full,
+    /// It does not answer until the mood changes.
+    Silent,
+}
+
+impl Router {
+    pub(crate) fn new(node: Node) -> Self {
+        Self {
+            node,
+            state: Mutex::default(),
+            calls: watch::Sender::new(Vec::new()),
+            mood: watch::Sender::new(None),
+        }
+    }
+
+    pub(crate) fn set_mood(&self, mood: Option<(Op, Mood)>) {
+        self.mood.send_replace(mood);
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.borrow().clone()
+    }
+
+    /// Waits until the calls are as wanted.
+    pub(crate) async fn called(&self, wanted: impl FnMut(&Vec<Call>) -> bool) -> Vec<Call> {
+        let mut calls = self.calls.subscribe();
+        let calls = within(calls.wait_for(wanted)).await.unwrap();
+        calls.clone()
+    }
+
+    pub(crate) fn closes(&self) -> usize {
+        self.calls().iter().filter(|call| matches!(call, Call::Close(_))).count()
+    }
+
+    /// All that was settled, in order.
+    pub(crate) fn settled(&self) -> Vec<Settlement> {
+        let calls = self.calls();
+        calls
+            .iter()
+            .filter_map(|call| if let Call::Settle(ended) = call { Some(ended) } else { None })
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    pub(crate) fn session(&self, user_agent: UserAgentId) -> SessionRef {
+        self.state.lock().unwrap().sessions[&user_agent]
+    }
+
+    /// Hands a message to the session of its user agent, if there is one, and keeps it otherwise.
+    pub(crate) fn push(&self, message: Message) -> Option<Result<(), NotDelivered>> {
+        let user_agent = message.to.user_agent;
+        let message = Arc::new(message);
+        let mut state = self.state.lock().unwrap();
+        match state.sessions.get(&user_agent).copied() {
+            Some(session) => Some(self.node.deliver(session, &message)),
+            None => {
+                state.waiting.entry(user_agent).or_default().push(message);
+                None
+            }
+        }
+    }
+
+    async fn take(&self, op: Op) -> Result<(), LinkError> {
+        let mut moods = self.mood.subscribe();
+        let silent = Some((op, Mood::Silent));
+        let mood = moods.wait_for(|mood| *mood != silent).await.unwrap();
+        match *mood {
+            Some((bad, mood)) if bad == op => Err(match mood {
+                Mood::StoreFails => LinkError::Store(StoreError::plain(pushgrid_store::ErrorKind::Corrupt)),
+                Mood::Full => LinkError::TooManySubscriptions { limit: 7 },
+                Mood::Unavailable | Mood::Silent => LinkError::Unavailable,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn note(&self, call: Call) {
+        self.calls.send_modify(|calls| calls.push(call));
+    }
+}
+
+#[async_trait]
+impl RouterLink for Router {
+    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+        let taken = self.take(Op::Open).await;
+        if let Err(error) = taken {
+            self.note(Call::Open(user_agent, None));
+            return Err(error);
+        }
+        let opened = {
+            let mut state = self.state.lock().unwrap();
+            if state.subscriptions.contains_key(&user_agent) {
+                if let Some(before) = state.sessions.insert(user_agent, session) {
+                    self.node.evict(before, Eviction::Superseded);
+                }
+                for message in state.waiting.remove(&user_agent).unwrap_or_default() {
+                    self.node.deliver(session, &message).unwrap();
+                }
+                Opened::Known
+            } else {
+                Opened::Unknown
+            }
+        };
+        self.note(Call::Open(user_agent, Some(opened)));
+        Ok(opened)
+    }
+
+    async fn register(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        vapid: Option<VapidKeyHash>,
+    ) -> Result<Registered, LinkError> {
+        self.take(Op::Register).await?;
+        self.state.lock().unwrap().subscriptions.entry(user_agent).or_default().insert(channel);
+        self.note(Call::Register(user_agent, channel, vapid));
+        let subscription = Subscription { id: subscription(user_agent, channel), vapid, created_at: NOW };
+        Ok(Registered { subscription, endpoint: format!("https://push.example.net/push/{channel}") })
+    }
+
+    async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
+        self.take(Op::Unregister).await?;
+        self.note(Call::Unregister(user_agent, channel));
+        Ok(())
+    }
+
+    async fn settle(
+        &self,
+        _user_agent: UserAgentId,
+        _session: SessionRef,
+        ended: Vec<Settlement>,
+    ) -> Result<(), LinkError> {
+        self.take(Op::Settle).await?;
+        self.note(Call::Settle(ended));
+        Ok(())
+    }
+
+    async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
+        {
+            let mut state = self.state.lock().unwrap();
+            if state.sessions.get(&user_agent) == Some(&session) {
+                state.sessions.remove(&user_agent);
+            }
+        }
+        self.note(Call::Close(user_agent));
+        Ok(())
+    }
+
+    async fn cancel(&self, _: UserAgentId, _: ChannelId, _: MessageId) -> Result<Cancelled, LinkError> {
+        Ok(Cancelled::Gone)
+    }
+}
+
+fn subscription(user_agent: UserAgentId, channel: ChannelId) -> SubscriptionRef {
+    SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) }
+}
+
+/// A message that lives for a minute.
+pub(crate) fn message(user_agent: UserAgentId, channel: ChannelId, body: &[u8]) -> Message {
+    let ttl = Ttl::from_secs(60);
+    Message {
+        id: MessageId::random(&SystemRng),
+        to: subscription(user_agent, channel),
+        sequence: Sequence(0),
+        accepted_at: NOW,
+        ttl,
+        expires_at: NOW.plus(Duration::from_mins(1)),
+        urgency: Urgency::Normal,
+        topic: None,
+        content: Content {
+            body: Bytes::copy_from_slice(body),
+            encoding: Some("aes128gcm".into()),
+            ..Content::default()
+        },
+    }
+}

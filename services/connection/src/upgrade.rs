@@ -1,0 +1,109 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::header::{
+    ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+};
+use http::{HeaderValue, Method, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use pushgrid_runtime::http::into_socket;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::handshake::server::create_response_with_body;
+
+use crate::connection;
+use crate::node::Seat;
+use crate::run::Shared;
+
+/// What Firefox asks for. Strict clients fail when it is not echoed, and Firefox when anything else is.
+const SUBPROTOCOL: &str = "push-notification";
+
+/// How long the answer to the upgrade may take to leave.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// User agents connect at `/`, with any query.
+pub(crate) fn routes(shared: Arc<Shared>) -> Router {
+    Router::new().route("/", any(enter)).fallback(not_found).with_state(shared)
+}
+
+/// Answers the handshake of RFC 6455 section 4.2. Extensions are declined by not being mentioned; compression would
+/// cost every idle connection its windows, and push messages are encrypted anyway.
+async fn enter(State(shared): State<Arc<Shared>>, mut request: Request) -> Response {
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET, with an upgrade to WebSocket");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    if !names(request.headers().get_all(UPGRADE), "websocket") {
+        return upgrade_required(
+            "this is the WebSocket address of a push service: give it to a user agent, as dom.push.serverURL in Firefox",
+        );
+    }
+    let mut response = match create_response_with_body(&request, Body::empty) {
+        Ok(response) => response,
+        Err(_) if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") => {
+            return upgrade_required("WebSocket version 13 is the one that is spoken here");
+        }
+        Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
+    };
+    let Some(seat) = shared.node.enter() else {
+        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is restarting; connect again");
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
+    };
+    if names(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL), SUBPROTOCOL) {
+        response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    }
+    let upgrade = hyper::upgrade::on(&mut request);
+    // A task of its own, so that what the handshake needed is gone when the connection is served.
+    drop(shared.connections.spawn(upgraded(Arc::clone(&shared), seat, upgrade)));
+    response
+}
+
+async fn upgraded(shared: Arc<Shared>, seat: Seat, upgrade: OnUpgrade) {
+    // A client that goes away before it has the answer is nobody's business.
+    let Ok(Ok(upgraded)) = timeout(UPGRADE_TIMEOUT, upgrade).await else { return };
+    let Ok((socket, read)) = into_socket(upgraded) else {
+        tracing::error!("an upgraded connection is not a socket of this listener");
+        return;
+    };
+    let connection = connection::begin(Arc::clone(&shared), seat, socket, read).await;
+    drop(shared.connections.spawn(connection));
+}
+
+async fn not_found() -> Response {
+    refuse(StatusCode::NOT_FOUND, "there is nothing here: user agents connect at /")
+}
+
+fn upgrade_required(message: &str) -> Response {
+    let mut response = refuse(StatusCode::UPGRADE_REQUIRED, message);
+    response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
+    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response
+}
+
+/// The shape of every error: what it is, and what to do about it.
+fn refuse(status: StatusCode, message: &str) -> Response {
+    let error = status.canonical_reason().unwrap_or("Error");
+    let body = serde_json::json!({ "code": status.as_u16(), "error": error, "message": message });
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Whether a list over any number of lines has `word` in it.
+fn names(lines: http::header::GetAll<'_, HeaderValue>, word: &str) -> bool {
+    lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .any(|name| name.trim().eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,292 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use pushgrid_crypto::encryption::encrypt_aes128gcm;
+use pushgrid_crypto::vapid;
+use pushgrid_types::{Clock, Rng, SystemClock, SystemRng, Topic, Ttl, Urgency};
+use tokio::time::timeout;
+
+use self::signatures::Signatures;
+use crate::{PushSubscription, Refusal, SendError, Tls};
+
+mod signatures;
+#[cfg(test)]
+mod tests;
+
+/// Largest answer that is read, in octets.
+const ANSWER_MAX: usize = 4 * 1024 * 1024;
+
+/// How long an unused connection is kept open.
+const IDLE_FOR: Duration = Duration::from_mins(1);
+
+const TTL: HeaderName = HeaderName::from_static("ttl");
+const TOPIC: HeaderName = HeaderName::from_static("topic");
+const URGENCY: HeaderName = HeaderName::from_static("urgency");
+
+/// An application server: encrypts, signs and posts push messages over a pool of HTTP/1.1 connections.
+///
+/// A clone shares the pool and the signatures. It opens as many connections as there are requests at a time.
+#[derive(Clone)]
+pub struct ApplicationServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    signatures: Option<Signatures>,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+    rng: Arc<dyn Rng>,
+}
+
+/// How an application server is made. The default has no key.
+#[derive(Debug)]
+pub struct Setup {
+    /// Signs every message (RFC 8292).
+    pub key: Option<vapid::KeyPair>,
+    /// Who to write to about the messages, `mailto:` or `https:` (RFC 8292 section 2.1). Some push services demand it.
+    pub subject: Option<String>,
+    /// Limit for one request and its whole answer, connecting included. 30 s unless set.
+    pub timeout: Duration,
+    /// Unused connections that are kept for each push service. 64 unless set.
+    pub idle_connections: usize,
+    /// What `https` trusts.
+    pub tls: Tls,
+    /// The time of signatures.
+    pub clock: Arc<dyn Clock>,
+    /// The keys and salts of encryption.
+    pub rng: Arc<dyn Rng>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            key: None,
+            subject: None,
+            timeout: Duration::from_secs(30),
+            idle_connections: 64,
+            tls: Tls::public_roots(),
+            clock: Arc::new(SystemClock),
+            rng: Arc::new(SystemRng),
+        }
+    }
+}
+
+/// What decides the way of a push message (RFC 8030 section 5).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendOptions {
+    /// How long it may wait for the user agent. 60 s unless set.
+    pub ttl: Ttl,
+    /// Replaces the waiting message of the same topic.
+    pub topic: Option<Topic>,
+    /// How urgent it is; `None` leaves the field out, which means normal.
+    pub urgency: Option<Urgency>,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { ttl: Ttl::from_secs(60), topic: None, urgency: None }
+    }
+}
+
+/// What a push service answers when it has accepted a message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// 201, or 202 when a confirmation was asked for.
+    pub status: u16,
+    /// The message's own address: to delete it there cancels it.
+    pub location: Option<String>,
+    /// How long the service keeps the message; may be shorter than what was asked for.
+    pub ttl: Option<Ttl>,
+}
+
+impl fmt::Debug for Receipt {
+    /// Whoever has the location can cancel the message: not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt")
+            .field("status", &self.status)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Any answer, as it came.
+#[derive(Clone)]
+pub struct Response {
+    /// The status.
+    pub status: u16,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Response {
+    /// The first field line of this name, if it is ASCII.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+impl fmt::Debug for Response {
+    /// The header fields hold capabilities: not shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Response({}, {} octets)", self.status, self.body.len())
+    }
+}
+
+impl ApplicationServer {
+    /// With the machine's clock and randomness, and the defaults of [`Setup`].
+    pub fn new(key: Option<vapid::KeyPair>) -> Self {
+        Self::with(Setup { key, ..Setup::default() })
+    }
+
+    /// As the setup says.
+    pub fn with(setup: Setup) -> Self {
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(setup.timeout));
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config((*setup.tls.config()).clone())
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(http);
+        let pool = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE_FOR)
+            .pool_max_idle_per_host(setup.idle_connections)
+            .build(https);
+        let signatures = setup.key.map(|key| Signatures::new(key, setup.subject));
+        let inner = Inner { pool, signatures, timeout: setup.timeout, clock: setup.clock, rng: setup.rng };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Encrypts `payload` (RFC 8291, at most 3993 octets), signs if there is a key, and posts it. An empty payload is
+    /// posted as no body at all: the push event then has no data.
+    pub async fn send(
+        &self,
+        to: &PushSubscription,
+        payload: &[u8],
+        options: &SendOptions,
+    ) -> Result<Receipt, SendError> {
+        let uri = uri(&to.endpoint)?;
+        let mut request = Request::new(Bytes::new());
+        let fields = request.headers_mut();
+        fields.insert(TTL, HeaderValue::from(options.ttl.as_secs()));
+        if let Some(topic) = &options.topic {
+            fields.insert(TOPIC, HeaderValue::from_str(topic.as_str()).expect("a topic is ASCII"));
+        }
+        if let Some(urgency) = options.urgency {
+            fields.insert(URGENCY, HeaderValue::from_static(urgency.as_str()));
+        }
+        if let Some(authorization) = self.authorization(&uri) {
+            fields.insert(AUTHORIZATION, authorization);
+        }
+        if !payload.is_empty() {
+            fields.insert(CONTENT_ENCODING, HeaderValue::from_static("aes128gcm"));
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+            let body = encrypt_aes128gcm(&*self.inner.rng, &to.p256dh, &to.auth, payload);
+            *request.body_mut() = body.map_err(SendError::Encrypt)?.into();
+        }
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri;
+        receipt(&self.request(request).await?)
+    }
+
+    /// Posts anything, signed by nobody. Every status is an answer.
+    pub async fn post(
+        &self,
+        endpoint: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Result<Response, SendError> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri(endpoint)?;
+        for (name, value) in headers {
+            let field = HeaderName::from_bytes(name.as_bytes()).ok().zip(HeaderValue::from_str(value).ok());
+            let (name, value) = field.ok_or_else(|| SendError::Field((*name).to_owned()))?;
+            request.headers_mut().append(name, value);
+        }
+        self.request(request).await
+    }
+
+    /// Cancels the message at `location` (RFC 8030 section 5 gives its address). Answers with the status: 204 when it
+    /// is gone now, 404 when it was before.
+    pub async fn delete(&self, location: &str) -> Result<u16, SendError> {
+        let mut request = Request::new(Bytes::new());
+        *request.method_mut() = Method::DELETE;
+        *request.uri_mut() = uri(location)?;
+        Ok(self.request(request).await?.status)
+    }
+
+    /// Sends any request. Every status is an answer; one whole answer is read, up to 4 MiB.
+    pub async fn request(&self, request: Request<Bytes>) -> Result<Response, SendError> {
+        let limit = self.inner.timeout;
+        let exchange = async {
+            let answer =
+                self.inner.pool.request(request.map(Full::new)).await.map_err(SendError::Unreachable)?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, ANSWER_MAX).collect().await.map_err(SendError::Answer)?.to_bytes();
+            Ok(Response { status: head.status.as_u16(), headers: head.headers, body })
+        };
+        timeout(limit, exchange).await.map_err(|_| SendError::Timeout(limit))?
+    }
+
+    /// The `Authorization` for the origin of `endpoint`, signed once in hours; `None` without a key.
+    pub fn authorization_for(&self, endpoint: &str) -> Result<Option<HeaderValue>, SendError> {
+        Ok(self.authorization(&uri(endpoint)?))
+    }
+
+    fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
+        let signatures = self.inner.signatures.as_ref()?;
+        Some(signatures.of(&origin(uri), self.inner.clock.now()))
+    }
+}
+
+impl fmt::Debug for ApplicationServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signs = self.inner.signatures.is_some();
+        f.debug_struct("ApplicationServer").field("signs", &signs).finish_non_exhaustive()
+    }
+}
+
+/// An absolute `http` or `https` URL.
+fn uri(text: &str) -> Result<Uri, SendError> {
+    let uri: Uri = text.parse().map_err(|_| SendError::Endpoint)?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(_)) => Ok(uri),
+        _ => Err(SendError::Endpoint),
+    }
+}
+
+/// Scheme, host and any port that is not the scheme's own (RFC 6454 section 6.1).
+fn origin(uri: &Uri) -> String {
+    let scheme = uri.scheme_str().unwrap_or("https");
+    let host = uri.host().unwrap_or_default().to_ascii_lowercase();
+    match (scheme, uri.port_u16()) {
+        (_, None) | ("https", Some(443)) | ("http", Some(80)) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+    }
+}
+
+fn receipt(response: &Response) -> Result<Receipt, SendError> {
+    if !(200..300).contains(&response.status) {
+        return Err(SendError::Refused(Box::new(Refusal::of(response))));
+    }
+    Ok(Receipt {
+        status: response.status,
+        location: response.header(LOCATION.as_str()).map(str::to_owned),
+        ttl: response.header(TTL.as_str()).and_then(|text| text.parse().ok()),
+    })
+}

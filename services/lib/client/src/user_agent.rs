@@ -1,0 +1,262 @@
+use std::collections::{BTreeMap, VecDeque};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use pushgrid_crypto::encryption::Receiver;
+use pushgrid_crypto::vapid;
+use pushgrid_types::{ChannelId, Rng, UserAgentId};
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+
+use crate::connect::{self, ConnectOptions, Socket};
+use crate::event::{Ack, Event};
+use crate::wire::{Incoming, Outgoing, Update, refused};
+use crate::{ClientError, Subscription};
+
+#[cfg(test)]
+mod tests;
+
+/// How many events are kept while an answer is awaited: several times what a push service keeps in flight.
+pub const WAITING_MAX: usize = 1024;
+
+/// One WebSocket connection that speaks the autopush protocol as a user agent.
+///
+/// Events that come while an answer is awaited are kept and handed out by [`next`](Self::next) in the order of their
+/// arrival. Pings of the push service are answered whenever this is read from. It never connects again by itself.
+#[derive(Debug)]
+pub struct UserAgent {
+    socket: Socket,
+    waiting: VecDeque<Event>,
+    request_timeout: Duration,
+    silence: Duration,
+}
+
+/// The answer to `hello`.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// Who the user agent is from now on. When it differs from what was sent, all its subscriptions are gone.
+    pub user_agent: UserAgentId,
+    /// The versions of the broadcasts that were asked for.
+    pub broadcasts: BTreeMap<String, serde_json::Value>,
+}
+
+impl UserAgent {
+    /// Connects to `ws://` or `wss://` with the defaults of [`ConnectOptions`].
+    pub async fn connect(url: &str) -> Result<Self, ClientError> {
+        Self::connect_with(&ConnectOptions::new(url)).await
+    }
+
+    /// Connects as the options say. The first request must be [`hello`](Self::hello).
+    pub async fn connect_with(options: &ConnectOptions) -> Result<Self, ClientError> {
+        let socket = connect::connect(options).await?;
+        Ok(Self {
+            socket,
+            waiting: VecDeque::new(),
+            request_timeout: options.request_timeout,
+            silence: options.silence,
+        })
+    }
+
+    /// Says who it is; `None` asks for a new identity. What waits for the user agent comes right after the answer.
+    pub async fn hello(&mut self, user_agent: Option<UserAgentId>) -> Result<Hello, ClientError> {
+        let uaid = user_agent.map(UserAgentId::to_hex);
+        let hello = Outgoing::Hello { uaid, broadcasts: BTreeMap::new(), use_webpush: true };
+        let (user_agent, status, broadcasts) = self
+            .ask("hello", &hello, |incoming| match incoming {
+                Incoming::Hello { user_agent, status, broadcasts } => {
+                    ControlFlow::Break((user_agent, status, broadcasts))
+                }
+                other => ControlFlow::Continue(other),
+            })
+            .await?;
+        if status != 200 {
+            return Err(refused("hello", status, ""));
+        }
+        let user_agent =
+            user_agent.ok_or(ClientError::Unreadable("the uaid of hello is not 32 hex digits"))?;
+        Ok(Hello { user_agent, broadcasts })
+    }
+
+    /// Subscribes: the endpoint takes messages for `channel`, and if a key is given only those signed with it (RFC
+    /// 8292 section 4).
+    pub async fn register(
+        &mut self,
+        channel: ChannelId,
+        key: Option<&vapid::PublicKey>,
+    ) -> Result<String, ClientError> {
+        let key = key.map(vapid::PublicKey::to_text);
+        let register = Outgoing::Register { channel: channel.to_string(), key };
+        let (status, endpoint) = self
+            .ask("register", &register, |incoming| match incoming {
+                Incoming::Registered { channel: of, status, endpoint } if of == channel => {
+                    ControlFlow::Break((status, endpoint))
+                }
+                other => ControlFlow::Continue(other),
+            })
+            .await?;
+        // On a refusal the place of the endpoint holds the reason.
+        if status == 200 { Ok(endpoint) } else { Err(refused("register", status, &endpoint)) }
+    }
+
+    /// [`register`](Self::register) with a new channel and new keys.
+    pub async fn subscribe(
+        &mut self,
+        rng: &dyn Rng,
+        key: Option<&vapid::PublicKey>,
+    ) -> Result<Subscription, ClientError> {
+        let channel = ChannelId::random(rng);
+        let endpoint = self.register(channel, key).await?;
+        Ok(Subscription::new(channel, endpoint, Receiver::generate(rng), key.copied()))
+    }
+
+    /// Ends a subscription. An unknown channel is no error. Codes: see [`codes`](crate::codes).
+    pub async fn unregister(&mut self, channel: ChannelId, code: u32) -> Result<(), ClientError> {
+        let unregister = Outgoing::Unregister { channel: channel.to_string(), code };
+        let status = self
+            .ask("unregister", &unregister, |incoming| match incoming {
+                Incoming::Unregistered { channel: of, status } if of == channel => ControlFlow::Break(status),
+                other => ControlFlow::Continue(other),
+            })
+            .await?;
+        if status == 200 { Ok(()) } else { Err(refused("unregister", status, "")) }
+    }
+
+    /// The next event; waits for it as long as the connection is alive ([`ConnectOptions::silence`]). Nothing is lost
+    /// when the future is dropped.
+    pub async fn next(&mut self) -> Result<Event, ClientError> {
+        if let Some(event) = self.waiting.pop_front() {
+            return Ok(event);
+        }
+        loop {
+            // Answers that nobody awaits any more are of no use.
+            if let Incoming::Event(event) = self.read().await? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// The next event, or `None` when there is none within `limit`.
+    pub async fn next_within(&mut self, limit: Duration) -> Result<Option<Event>, ClientError> {
+        timeout(limit, self.next()).await.ok().transpose()
+    }
+
+    /// Acknowledges. There is no answer.
+    pub async fn ack(&mut self, updates: &[Ack<'_>]) -> Result<(), ClientError> {
+        let updates = updates.iter().map(Update::from).collect();
+        self.send_text(&Outgoing::Ack { updates }.to_text()).await
+    }
+
+    /// Says that the message could not be handed on: 301 uncaught exception, 302 unhandled rejection, 303 internal.
+    /// There is no answer, and it is no acknowledgement.
+    pub async fn nack(&mut self, version: &str, code: i32) -> Result<(), ClientError> {
+        self.send_text(&Outgoing::Nack { version, code }.to_text()).await
+    }
+
+    /// Sends the ping of the protocol, `{}`; the answer is [`Event::Pong`]. Services take one in 45 seconds.
+    pub async fn ping(&mut self) -> Result<(), ClientError> {
+        self.send_text("{}").await
+    }
+
+    /// Sends any text frame.
+    pub async fn send_text(&mut self, frame: &str) -> Result<(), ClientError> {
+        self.send_frame(Message::text(frame)).await
+    }
+
+    /// Sends any frame.
+    pub async fn send_frame(&mut self, frame: Message) -> Result<(), ClientError> {
+        let after = self.request_timeout;
+        timeout(after, self.socket.send(frame))
+            .await
+            .map_err(|_| ClientError::Timeout { request: "a write", after })?
+            .map_err(ClientError::from_socket)
+    }
+
+    /// The next frame as it comes, pings, pongs and the close frame included; waits as [`next`](Self::next) does. The
+    /// end of the connection is [`ClientError::Closed`].
+    pub async fn next_frame(&mut self) -> Result<Message, ClientError> {
+        let after = self.silence;
+        match timeout(after, self.socket.next()).await {
+            Err(_) => Err(ClientError::Silent { after }),
+            Ok(None) => Err(ClientError::Closed { code: None, reason: String::new() }),
+            Ok(Some(frame)) => frame.map_err(ClientError::from_socket),
+        }
+    }
+
+    /// Says goodbye with code 1000 and waits for the push service to do so too. What it still sends is lost: it keeps
+    /// what is not acknowledged. To drop the value instead breaks the connection.
+    pub async fn close(mut self) -> Result<(), ClientError> {
+        let after = self.request_timeout;
+        let goodbye = async {
+            let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+            self.socket.close(Some(frame)).await.map_err(ClientError::from_socket)?;
+            while let Some(Ok(_)) = self.socket.next().await {}
+            Ok(())
+        };
+        match timeout(after, goodbye).await {
+            Ok(Ok(()) | Err(ClientError::Closed { .. })) => Ok(()),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ClientError::Timeout { request: "close", after }),
+        }
+    }
+
+    /// Sends a request and waits for what `wanted` picks; events that come before it are kept.
+    async fn ask<T>(
+        &mut self,
+        request: &'static str,
+        message: &Outgoing<'_>,
+        wanted: impl Fn(Incoming) -> ControlFlow<T, Incoming>,
+    ) -> Result<T, ClientError> {
+        let after = self.request_timeout;
+        let deadline = Instant::now() + after;
+        self.send_text(&message.to_text()).await?;
+        loop {
+            let incoming = timeout_at(deadline, self.read())
+                .await
+                .map_err(|_| ClientError::Timeout { request, after })??;
+            match wanted(incoming) {
+                ControlFlow::Break(answer) => return Ok(answer),
+                ControlFlow::Continue(Incoming::Event(Event::Closed { code, reason })) => {
+                    return Err(ClientError::Closed { code, reason });
+                }
+                ControlFlow::Continue(Incoming::Event(event)) => self.keep(event)?,
+                // The answer to an earlier request, which came too late.
+                ControlFlow::Continue(_) => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, event: Event) -> Result<(), ClientError> {
+        if self.waiting.len() == WAITING_MAX {
+            return Err(ClientError::Overflow(WAITING_MAX));
+        }
+        self.waiting.push_back(event);
+        Ok(())
+    }
+
+    /// The next message of the protocol.
+    async fn read(&mut self) -> Result<Incoming, ClientError> {
+        loop {
+            match self.next_frame().await {
+                Ok(Message::Text(text)) => return Incoming::read(&text),
+                Ok(Message::Close(frame)) => return Ok(Incoming::Event(closed(frame))),
+                Err(ClientError::Closed { code, reason }) => {
+                    return Ok(Incoming::Event(Event::Closed { code, reason }));
+                }
+                Ok(Message::Binary(_)) => return Err(ClientError::Unreadable("a binary frame")),
+                // The library has answered a ping by the next read.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn closed(frame: Option<CloseFrame>) -> Event {
+    match frame {
+        Some(frame) => Event::Closed { code: Some(frame.code.into()), reason: frame.reason.to_string() },
+        None => Event::Closed { code: Some(CloseCode::Status.into()), reason: String::new() },
+    }
+}

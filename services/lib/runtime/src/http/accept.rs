@@ -1,0 +1,113 @@
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+use super::Socket;
+use crate::Shutdown;
+
+/// Pauses after an accept that failed for want of something: the first, doubled up to the last. Such an error comes
+/// back at once for as long as the want lasts.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Something that connections come from; a listener, or a test's.
+pub(super) trait Accept {
+    fn accept(&self) -> impl Future<Output = io::Result<TcpStream>> + Send;
+}
+
+impl Accept for TcpListener {
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
+        // Small frames and answers go out at once. A socket that is closed already says so when it is used.
+        let _ = stream.set_nodelay(true);
+        Ok(stream)
+    }
+}
+
+/// Gives every connection to `take`, at most `max_connections` at a time, until the process drains; then closes
+/// `listener`. No error of accepting ends it.
+pub(super) async fn until_drained(
+    listener: impl Accept,
+    max_connections: usize,
+    shutdown: &Shutdown,
+    mut take: impl FnMut(Socket),
+) {
+    let room = Arc::new(Semaphore::new(max_connections.min(Semaphore::MAX_PERMITS)));
+    let accepting = async {
+        let mut pause = PAUSES.0;
+        loop {
+            let free = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
+            match listener.accept().await {
+                Ok(stream) => {
+                    pause = PAUSES.0;
+                    take(Socket::new(stream, free));
+                }
+                Err(error) if is_of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections, trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSES.1);
+                }
+            }
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.draining() => {}
+        () = accepting => {}
+    }
+}
+
+/// Whether an error belongs to a connection that went away before it was accepted, and not to the listener.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Too many open files, on Linux.
+    const EMFILE: i32 = 24;
+
+    /// Fails so many times, and then has one connection.
+    struct Exhausted {
+        failures: AtomicU32,
+        listener: TcpListener,
+    }
+
+    impl Accept for Exhausted {
+        async fn accept(&self) -> io::Result<TcpStream> {
+            let left =
+                self.failures.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            match left {
+                Ok(_) => Err(io::Error::from_raw_os_error(EMFILE)),
+                Err(_) => Accept::accept(&self.listener).await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_out_of_descriptors_pauses_the_listener_and_does_not_end_it() {
+        let listener = super::super::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (started, shutdown) = (Instant::now(), Shutdown::new());
+        let mut taken = Vec::new();
+        let accept = Exhausted { failures: AtomicU32::new(9), listener };
+        until_drained(accept, 10, &shutdown, |socket| {
+            taken.push(socket);
+            shutdown.drain();
+        })
+        .await;
+        assert_eq!(taken.len(), 1);
+        // 10, 20, 40 .. 640 ms, and twice the longest.
+        assert_eq!(started.elapsed().as_millis(), 1270 + 2000);
+    }
+}

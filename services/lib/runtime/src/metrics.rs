@@ -1,0 +1,243 @@
+//! Every metric of the service: name, unit, meaning, label keys and label values, in this one file.
+//!
+//! What is measured goes to a [`Meter`] that is handed down; there is no global recorder. A caller asks the meter for
+//! a handle once and keeps it: to use one is an atomic operation.
+//!
+//! Invariant: every counter and gauge is there, with the value 0, before anything has happened.
+//! Invariant: no label value comes from outside: keys and values are words in this file. A debug build panics when a
+//! caller uses another; a release build counts it.
+
+use ::metrics::Unit;
+use pushgrid_types::Outcome;
+
+mod meter;
+mod process;
+
+#[cfg(test)]
+mod tests;
+
+pub use meter::Meter;
+
+/// What every kind of metric has.
+#[derive(Debug)]
+pub struct Definition {
+    /// The full name.
+    pub name: &'static str,
+    /// What is counted or measured.
+    pub unit: Unit,
+    /// The meaning, in a sentence.
+    pub help: &'static str,
+    /// What it is divided by.
+    pub labels: &'static [Label],
+}
+
+impl Definition {
+    /// Whether `labels` are its labels in their order, each with one of its values.
+    fn has_series(&self, labels: &[(&str, &str)]) -> bool {
+        let fits = |(label, (key, value)): (&Label, &(&str, &str))| {
+            label.key == *key && label.values.contains(value)
+        };
+        self.labels.len() == labels.len() && self.labels.iter().zip(labels).all(fits)
+    }
+}
+
+/// A label: its key, and the words that are its values.
+#[derive(Debug)]
+pub struct Label {
+    /// The key.
+    pub key: &'static str,
+    /// All values.
+    pub values: &'static [&'static str],
+}
+
+/// A number that only rises.
+#[derive(Debug)]
+pub struct Counter(pub Definition);
+
+/// A number that rises and falls.
+#[derive(Debug)]
+pub struct Gauge(pub Definition);
+
+/// A distribution of durations.
+#[derive(Debug)]
+pub struct Histogram {
+    /// Its name and meaning.
+    pub definition: Definition,
+    /// Upper bounds of its buckets, in seconds.
+    pub buckets: &'static [f64],
+}
+
+const OUTCOMES: [&str; Outcome::ALL.len()] = {
+    let mut words = [""; Outcome::ALL.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = Outcome::ALL[index].as_str();
+        index += 1;
+    }
+    words
+};
+
+const OUTCOME: Label = Label { key: "outcome", values: &OUTCOMES };
+
+/// Routes of the ingress: posting a message, its message resource, and everything else.
+const ROUTE: Label = Label { key: "route", values: &["push", "message", "other"] };
+
+const STATUS: Label = Label {
+    key: "status",
+    values: &[
+        "200", "201", "202", "204", "400", "401", "403", "404", "405", "408", "410", "411", "413", "415",
+        "429", "431", "500", "503", "other",
+    ],
+};
+
+/// Why the ingress refused a message.
+const REFUSED: Label = Label {
+    key: "reason",
+    values: &[
+        "token_invalid",
+        "subscription_gone",
+        "vapid_missing",
+        "vapid_invalid",
+        "vapid_mismatch",
+        "header_invalid",
+        "body_too_large",
+        "rate_limited",
+        "queue_full",
+        "timeout",
+        "unavailable",
+        "internal",
+    ],
+};
+
+const VERIFICATION: Label = Label { key: "result", values: &["cached", "verified", "refused"] };
+
+const WAY: Label = Label { key: "way", values: &["direct", "stored", "ended"] };
+
+const NODE_REFUSAL: Label = Label { key: "reason", values: &["not_here", "busy"] };
+
+/// Why a socket of a user agent was closed.
+const CLOSED: Label = Label {
+    key: "reason",
+    values: &[
+        "client",
+        "superseded",
+        "resync",
+        "no_hello",
+        "idle",
+        "slow",
+        "protocol",
+        "too_large",
+        "draining",
+        "unavailable",
+        "io",
+    ],
+};
+
+const DIRECTION: Label = Label { key: "direction", values: &["in", "out"] };
+
+/// Frames of the autopush protocol, in both directions.
+const FRAME: Label = Label {
+    key: "kind",
+    values: &[
+        "hello",
+        "register",
+        "unregister",
+        "notification",
+        "ack",
+        "nack",
+        "ping",
+        "broadcast",
+        "broadcast_subscribe",
+        "invalid",
+    ],
+};
+
+/// Codes of the autopush `ack`: delivered, undecryptable, not delivered.
+const ACK_CODE: Label = Label { key: "code", values: &["none", "100", "101", "102", "other"] };
+
+/// Codes of the autopush `nack`.
+const NACK_CODE: Label = Label { key: "code", values: &["none", "301", "302", "303", "other"] };
+
+const VERSION: Label = Label { key: "version", values: &[env!("CARGO_PKG_VERSION")] };
+
+/// Half a millisecond to ten seconds: an answer of the ingress, and a delivery to a user agent that is there.
+const LATENCY: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
+
+/// A commit is one fsync, or a few in a row.
+const COMMIT: &[f64] = &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
+
+/// Defines metrics, and a list of them that cannot be incomplete.
+macro_rules! define {
+    ($all:ident: Histogram { $($id:ident = $name:literal, $help:literal, $buckets:expr;)* }) => {
+        $(
+            #[doc = $help]
+            pub static $id: Histogram = Histogram {
+                definition: Definition { name: $name, unit: Unit::Seconds, help: $help, labels: &[] },
+                buckets: $buckets,
+            };
+        )*
+        const $all: &[&Histogram] = &[$(&$id),*];
+    };
+    ($all:ident: $kind:ident { $($id:ident = $name:literal, $help:literal, [$($label:expr),*];)* }) => {
+        $(
+            #[doc = $help]
+            pub static $id: $kind =
+                $kind(Definition { name: $name, unit: Unit::Count, help: $help, labels: &[$($label),*] });
+        )*
+        const $all: &[&$kind] = &[$(&$id),*];
+    };
+}
+
+define! { COUNTERS: Counter {
+    MESSAGES_ACCEPTED = "pushgrid_messages_accepted_total", "Messages accepted, durably.", [];
+    MESSAGES_ENDED = "pushgrid_messages_ended_total", "Messages that ended, by outcome.", [OUTCOME];
+    INGRESS_REQUESTS = "pushgrid_ingress_requests_total", "Requests answered.", [ROUTE, STATUS];
+    INGRESS_REFUSED = "pushgrid_ingress_refused_total", "Messages refused, by reason.", [REFUSED];
+    VAPID_VERIFICATIONS = "pushgrid_vapid_verifications_total", "VAPID tokens checked.", [VERIFICATION];
+    ROUTER_ROUTED = "pushgrid_router_routed_total",
+        "Messages routed: to a socket, to the mailbox, or to their end.", [WAY];
+    NODE_REFUSALS = "pushgrid_node_refusals_total", "Messages that a connection node did not take.", [NODE_REFUSAL];
+    CONNECTION_OPENED = "pushgrid_connection_opened_total", "Sockets of user agents opened.", [];
+    CONNECTION_CLOSED = "pushgrid_connection_closed_total", "Sockets of user agents closed, by reason.", [CLOSED];
+    CONNECTION_FRAMES = "pushgrid_connection_frames_total", "Protocol frames.", [DIRECTION, FRAME];
+    CONNECTION_ACKS = "pushgrid_connection_acks_total", "Acknowledgements of user agents, by code.", [ACK_CODE];
+    CONNECTION_NACKS = "pushgrid_connection_nacks_total",
+        "Negative acknowledgements of user agents, by code.", [NACK_CODE];
+    STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
+    STORE_OPERATIONS = "pushgrid_store_operations_total", "Operations in those commits.", [];
+} }
+
+define! { GAUGES: Gauge {
+    MESSAGES_PENDING = "pushgrid_messages_pending", "Messages accepted that have not ended.", [];
+    ROUTER_SESSIONS = "pushgrid_router_sessions", "Sessions open at the router.", [];
+    ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
+    ROUTER_QUEUE = "pushgrid_router_queue", "Commands that wait for the router.", [];
+    CONNECTION_SOCKETS = "pushgrid_connection_sockets", "Sockets of user agents open now.", [];
+    BUILD_INFO = "pushgrid_build_info", "Always 1; its label says which version runs.", [VERSION];
+} }
+
+define! { HISTOGRAMS: Histogram {
+    INGRESS_REQUEST_SECONDS = "pushgrid_ingress_request_seconds",
+        "Time from the head of a request to its answer.", LATENCY;
+    DELIVERY_SECONDS = "pushgrid_delivery_seconds",
+        "Time from the acceptance of a message to its acknowledgement by the user agent.", LATENCY;
+    STORE_COMMIT_SECONDS = "pushgrid_store_commit_seconds",
+        "Time that a commit of the embedded store takes.", COMMIT;
+} }
+
+/// A metric of the process itself, read when it is asked for: name, Prometheus type, unit and meaning.
+struct ProcessMetric(&'static str, &'static str, Unit, &'static str);
+
+/// Named and meant as in the Prometheus client libraries.
+const PROCESS: [ProcessMetric; 5] = [
+    ProcessMetric("process_resident_memory_bytes", "gauge", Unit::Bytes, "Resident memory."),
+    ProcessMetric("process_cpu_seconds_total", "counter", Unit::Seconds, "Processor time, user and system."),
+    ProcessMetric("process_open_fds", "gauge", Unit::Count, "Open file descriptors."),
+    ProcessMetric("process_max_fds", "gauge", Unit::Count, "Limit of open file descriptors."),
+    ProcessMetric(
+        "process_start_time_seconds",
+        "gauge",
+        Unit::Seconds,
+        "When the process started, since 1970.",
+    ),
+];

@@ -1,0 +1,186 @@
+use std::fmt;
+
+/// Why a connection is closed, and what the user agent is told (RFC 6455 section 7.4).
+///
+/// Guarantee: every reason is at most [`Close::REASON_MAX`] octets, says what was wrong and, where there is
+/// something to do, what; it shows nothing that the user agent or anybody else has sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The server stops, or is being restarted.
+    Restarting,
+    /// The frames break RFC 6455.
+    BadFrame,
+    /// A binary frame.
+    Binary,
+    /// A text frame that is not UTF-8.
+    NotUtf8,
+    /// Text that is not one JSON object.
+    NotJson,
+    /// A hello with members of a wrong type.
+    MalformedHello,
+    /// A register with members that are missing or of a wrong type.
+    MalformedRegister,
+    /// An unregister with members that are missing or of a wrong type.
+    MalformedUnregister,
+    /// An ack with members that are missing or of a wrong type.
+    MalformedAck,
+    /// A nack with members that are missing or of a wrong type.
+    MalformedNack,
+    /// A `broadcast_subscribe` with members that are missing or of a wrong type.
+    MalformedBroadcastSubscribe,
+    /// A channelID that is not a lower-case UUID with dashes.
+    MalformedChannel,
+    /// No messageType, or one that nobody knows.
+    UnknownType,
+    /// Something else than hello came first.
+    HelloExpected,
+    /// Nothing came first.
+    HelloTimeout,
+    /// A second hello.
+    SecondHello,
+    /// The same user agent has connected again.
+    Superseded,
+    /// No answer to a ping of the server.
+    NoPong,
+    /// A message over the size limit.
+    TooLarge,
+    /// A fault of the server.
+    Internal,
+    /// The router has lost track of what the session has seen.
+    Resync,
+    /// The router or its store cannot be reached just now.
+    Unavailable,
+    /// Far too many pings.
+    PingFlood,
+}
+
+impl Close {
+    /// A close frame has room for 125 octets, two of which are the code (RFC 6455 section 5.5).
+    pub const REASON_MAX: usize = 123;
+
+    /// All of them.
+    pub const ALL: [Self; 23] = [
+        Self::Restarting,
+        Self::BadFrame,
+        Self::Binary,
+        Self::NotUtf8,
+        Self::NotJson,
+        Self::MalformedHello,
+        Self::MalformedRegister,
+        Self::MalformedUnregister,
+        Self::MalformedAck,
+        Self::MalformedNack,
+        Self::MalformedBroadcastSubscribe,
+        Self::MalformedChannel,
+        Self::UnknownType,
+        Self::HelloExpected,
+        Self::HelloTimeout,
+        Self::SecondHello,
+        Self::Superseded,
+        Self::NoPong,
+        Self::TooLarge,
+        Self::Internal,
+        Self::Resync,
+        Self::Unavailable,
+        Self::PingFlood,
+    ];
+
+    /// The close code.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Restarting => 1001,
+            Self::BadFrame => 1002,
+            Self::Binary => 1003,
+            Self::NotUtf8
+            | Self::NotJson
+            | Self::MalformedHello
+            | Self::MalformedRegister
+            | Self::MalformedUnregister
+            | Self::MalformedAck
+            | Self::MalformedNack
+            | Self::MalformedBroadcastSubscribe
+            | Self::MalformedChannel => 1007,
+            Self::UnknownType
+            | Self::HelloExpected
+            | Self::HelloTimeout
+            | Self::SecondHello
+            | Self::Superseded
+            | Self::NoPong => 1008,
+            Self::TooLarge => 1009,
+            Self::Internal => 1011,
+            Self::Resync => 1012,
+            Self::Unavailable => 1013,
+            // The one code that keeps Firefox from reconnecting at once.
+            Self::PingFlood => 4774,
+        }
+    }
+
+    /// What a person reads.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Restarting => "the server is restarting; please reconnect",
+            Self::BadFrame => "that was not a valid WebSocket frame (RFC 6455)",
+            Self::Binary => "binary frame: send each message as JSON in a text frame",
+            Self::NotUtf8 => "the text frame was not valid UTF-8",
+            Self::NotJson => "not JSON: send one JSON object in each text frame",
+            Self::MalformedHello => "malformed hello: uaid must be a string, or left out",
+            Self::MalformedRegister => {
+                "malformed register: it needs channelID (string) and may have key (string)"
+            }
+            Self::MalformedUnregister => {
+                "malformed unregister: it needs channelID (string) and may have code (number)"
+            }
+            Self::MalformedAck => {
+                "malformed ack: it needs updates, a list of {channelID: UUID, version: string, code: number or nothing}"
+            }
+            Self::MalformedNack => "malformed nack: it needs version (string) and may have code (number)",
+            Self::MalformedBroadcastSubscribe => {
+                "malformed broadcast_subscribe: it needs broadcasts, an object of ids and versions"
+            }
+            Self::MalformedChannel => "channelID must be a UUID in lower case with dashes",
+            Self::UnknownType => {
+                "unknown messageType; known: hello register unregister ack nack ping broadcast_subscribe"
+            }
+            Self::HelloExpected => "the first message must be hello",
+            Self::HelloTimeout => "no hello came in time; send it right after connecting",
+            Self::SecondHello => "hello was said already; open another connection to start again",
+            Self::Superseded => "the same user agent has connected again; that connection goes on",
+            Self::NoPong => "a ping of the server was not answered in time",
+            Self::TooLarge => "the message is larger than this server takes",
+            Self::Internal => "the server has failed; please reconnect later",
+            Self::Resync => "the server has lost its place; please reconnect",
+            Self::Unavailable => "the service is not available just now; try again later",
+            Self::PingFlood => "far too many pings; stay away for a while",
+        }
+    }
+}
+
+impl fmt::Display for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_fits_a_close_frame_and_is_its_own() {
+        let reasons: BTreeSet<_> = Close::ALL.into_iter().map(Close::reason).collect();
+        assert_eq!(reasons.len(), Close::ALL.len());
+        for close in Close::ALL {
+            assert!((10..=Close::REASON_MAX).contains(&close.reason().len()), "{close:?}");
+        }
+    }
+
+    #[test]
+    fn the_documented_table_lists_every_code() {
+        let table = include_str!("../autopush.rs");
+        for close in Close::ALL {
+            assert!(table.contains(&format!("//! | {} |", close.code())), "{close:?}");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! What user agents get: the text of each frame.
+//!
+//! Written by hand into one string of the right size, for the notification is the hottest code of a connection;
+//! whatever is not ours by construction goes through a JSON encoder.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use pushgrid_types::{ChannelId, Message, UserAgentId};
+
+/// The answer to a ping.
+pub const PONG: &str = "{}";
+
+/// Unknown broadcasts that one frame is told about. Real user agents ask for one or two.
+pub const BROADCASTS_MAX: usize = 32;
+
+/// A text that pads a notification: everything but its data and headers.
+const NOTIFICATION_FRAME: usize = 160;
+
+/// Why there is no subscription, as the user agent is told. Firefox takes every status but 200 alike, and the socket
+/// stays open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The key is no VAPID public key.
+    BadKey,
+    /// The user agent has as many subscriptions as it may have.
+    TooManySubscriptions {
+        /// The limit.
+        limit: usize,
+    },
+    /// The service's store failed.
+    Failed,
+    /// The service cannot be reached just now.
+    Unavailable,
+}
+
+impl Refused {
+    /// The status, as in HTTP.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::BadKey => 400,
+            Self::TooManySubscriptions { .. } => 429,
+            Self::Failed => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// What stands where the endpoint would: the one place that the protocol has for words.
+    fn text(self) -> Cow<'static, str> {
+        match self {
+            Self::BadKey => "key is not a VAPID public key: send the 65 octets of an uncompressed P-256 point, as base64url".into(),
+            Self::TooManySubscriptions { limit } => {
+                format!("this user agent has {limit} subscriptions, which is the limit: unregister one first").into()
+            }
+            Self::Failed | Self::Unavailable => "".into(),
+        }
+    }
+}
+
+/// The answer to hello. Exactly five members, and the uaid without dashes.
+pub fn hello(user_agent: UserAgentId) -> String {
+    format!(
+        r#"{{"messageType":"hello","uaid":"{}","status":200,"use_webpush":true,"broadcasts":{{}}}}"#,
+        user_agent.to_hex()
+    )
+}
+
+/// The answer to a register that made a subscription.
+pub fn registered(channel: ChannelId, endpoint: &str) -> String {
+    register(channel, 200, endpoint)
+}
+
+/// The answer to a register that made none.
+pub fn refused(channel: ChannelId, why: Refused) -> String {
+    register(channel, why.status(), &why.text())
+}
+
+fn register(channel: ChannelId, status: u16, endpoint: &str) -> String {
+    let mut text =
+        format!(r#"{{"messageType":"register","channelID":"{channel}","status":{status},"pushEndpoint":"#);
+    push_json(&mut text, endpoint);
+    text.push('}');
+    text
+}
+
+/// The answer to an unregister: 200, or 500 and 503 as in [`Refused::status`].
+pub fn unregistered(channel: ChannelId, status: u16) -> String {
+    format!(r#"{{"messageType":"unregister","channelID":"{channel}","status":{status}}}"#)
+}
+
+/// The answer to a `broadcast_subscribe`: none of them is known. `None` when nothing was asked for. At most
+/// [`BROADCASTS_MAX`] are named.
+pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
+    if ids.is_empty() {
+        return None;
+    }
+    let mut text = String::from(r#"{"messageType":"broadcast","broadcasts":{"errors":{"#);
+    for (index, id) in ids.iter().take(BROADCASTS_MAX).enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        push_json(&mut text, id);
+        text.push_str(r#":"Broadcast not found""#);
+    }
+    text.push_str("}}}");
+    Some(text)
+}
+
+/// A push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID key.
+pub fn notification(message: &Message) -> String {
+    let content = &message.content;
+    let headers = [
+        ("encoding", &content.encoding),
+        ("encryption", &content.encryption),
+        ("crypto_key", &content.crypto_key),
+    ];
+    let values: usize =
+        headers.iter().filter_map(|(_, value)| value.as_ref()).map(|value| value.len() + 16).sum();
+    let mut text = String::with_capacity(NOTIFICATION_FRAME + content.body.len().div_ceil(3) * 4 + values);
+    write!(
+        text,
+        r#"{{"messageType":"notification","channelID":"{}","version":"{}""#,
+        message.to.channel,
+        message.id.to_text()
+    )
+    .expect("a string takes all that is written");
+    if !content.body.is_empty() {
+        text.push_str(r#","data":""#);
+        URL_SAFE_NO_PAD.encode_string(&content.body, &mut text);
+        text.push('"');
+        push_headers(&mut text, &headers);
+    }
+    text.push('}');
+    text
+}
+
+fn push_headers(text: &mut String, headers: &[(&str, &Option<Box<str>>)]) {
+    let mut separator = r#","headers":{"#;
+    for (name, value) in headers {
+        let Some(value) = value else { continue };
+        text.push_str(separator);
+        separator = ",";
+        write!(text, r#""{name}":"#).expect("a string takes all that is written");
+        push_json(text, &bare(value));
+    }
+    if separator == "," {
+        text.push('}');
+    }
+}
+
+/// Parameter values without quotes and base64 padding, as user agents want them; all else as it came.
+fn bare(value: &str) -> Cow<'_, str> {
+    if !value.contains(['"', '=']) {
+        return Cow::Borrowed(value);
+    }
+    let mut bare = String::with_capacity(value.len());
+    for part in value.split_inclusive([',', ';']) {
+        let (part, end) = match part.strip_suffix([',', ';']) {
+            Some(inner) => (inner, &part[inner.len()..]),
+            None => (part, ""),
+        };
+        match part.split_once('=') {
+            Some((name, value)) => {
+                bare.push_str(name);
+                bare.push('=');
+                bare.push_str(value.trim().trim_matches('"').trim_end_matches('='));
+            }
+            None => bare.push_str(part),
+        }
+        bare.push_str(end);
+    }
+    Cow::Owned(bare)
+}
+
+fn push_json(text: &mut String, value: &str) {
+    text.push_str(&serde_json::to_string(value).expect("a string is always JSON"));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,260 @@
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use pushgrid_types::{ChannelId, DropReason, MessageId, Outcome, UserAgentId};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use smallvec::SmallVec;
+
+use super::Close;
+
+/// What a user agent sends. Members that are not named here are ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// The first message of a connection.
+    Hello {
+        /// Who the user agent says it is. A uaid that is empty or malformed counts as none: not an error.
+        user_agent: Option<UserAgentId>,
+    },
+    /// Asks for a subscription.
+    Register {
+        /// The channel, named by the user agent.
+        channel: ChannelId,
+        /// The VAPID public key as sent: whether it is one is for [`super::Protocol`] to answer.
+        key: Option<Cow<'a, str>>,
+    },
+    /// Ends a subscription.
+    Unregister {
+        /// The channel.
+        channel: ChannelId,
+    },
+    /// Ends messages.
+    Ack {
+        /// Which, and how. Versions that are no message ids are left out: nobody has given them out.
+        updates: SmallVec<[Acknowledged; 1]>,
+    },
+    /// Reports that the handler of a message failed, after its acknowledgement. Only counted.
+    Nack {
+        /// 301 the handler threw, 302 its promise was rejected, 303 an internal fault.
+        code: Option<i64>,
+    },
+    /// Asks for a sign of life.
+    Ping,
+    /// Asks for broadcasts.
+    BroadcastSubscribe {
+        /// Their ids.
+        broadcasts: Vec<Cow<'a, str>>,
+    },
+}
+
+/// One acknowledged message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// Which.
+    pub id: MessageId,
+    /// 100 delivered, 101 not decrypted, 102 not delivered; `None` when left out.
+    pub code: Option<i64>,
+}
+
+impl Acknowledged {
+    /// How the message ended. Every code ends it: sent again, it would only end the same way.
+    pub const fn outcome(self) -> Outcome {
+        match self.code {
+            Some(101) => Outcome::Undecryptable,
+            Some(102) => Outcome::Dropped(DropReason::NotDelivered),
+            Some(_) | None => Outcome::Delivered,
+        }
+    }
+}
+
+/// What kind of frame it is, for counting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `hello`
+    Hello,
+    /// `register`
+    Register,
+    /// `unregister`
+    Unregister,
+    /// `ack`
+    Ack,
+    /// `nack`
+    Nack,
+    /// `ping`, in either of its forms.
+    Ping,
+    /// `broadcast_subscribe`
+    BroadcastSubscribe,
+    /// None of the protocol's.
+    Invalid,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Hello,
+        Self::Register,
+        Self::Unregister,
+        Self::Ack,
+        Self::Nack,
+        Self::Ping,
+        Self::BroadcastSubscribe,
+        Self::Invalid,
+    ];
+
+    /// Its `messageType`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hello => "hello",
+            Self::Register => "register",
+            Self::Unregister => "unregister",
+            Self::Ack => "ack",
+            Self::Nack => "nack",
+            Self::Ping => "ping",
+            Self::BroadcastSubscribe => "broadcast_subscribe",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Tag<'a> {
+    #[serde(rename = "messageType", borrow)]
+    message_type: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+#[derive(Deserialize)]
+struct Hello<'a> {
+    #[serde(borrow)]
+    uaid: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Register<'a> {
+    #[serde(rename = "channelID", borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    key: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Unregister<'a> {
+    #[serde(rename = "channelID", borrow)]
+    channel: Cow<'a, str>,
+    #[serde(rename = "code")]
+    _code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Ack<'a> {
+    #[serde(borrow)]
+    updates: Vec<Update<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Update<'a> {
+    #[serde(rename = "channelID", borrow)]
+    channel: Cow<'a, str>,
+    #[serde(borrow)]
+    version: Cow<'a, str>,
+    code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Nack<'a> {
+    #[serde(rename = "version", borrow)]
+    _version: Cow<'a, str>,
+    code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct BroadcastSubscribe<'a> {
+    // Versions are strings, but there is none to compare them with.
+    #[serde(borrow)]
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "a JSON object is read as a map, and its values do not matter"
+    )]
+    broadcasts: BTreeMap<Cow<'a, str>, IgnoredAny>,
+}
+
+impl<'a> Request<'a> {
+    /// Reads one text frame. What cannot be read says how the connection is to be closed.
+    pub fn parse(text: &'a str) -> Result<Self, Close> {
+        // A JSON list would do for a structure as well, member by member.
+        if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
+            return Err(Close::NotJson);
+        }
+        let tag: Tag<'_> = serde_json::from_str(text)
+            .map_err(|error| if error.is_data() { Close::UnknownType } else { Close::NotJson })?;
+        match tag.message_type.as_deref() {
+            Some("hello") => hello(&members(text, Close::MalformedHello)?),
+            Some("register") => register(members(text, Close::MalformedRegister)?),
+            Some("unregister") => unregister(&members(text, Close::MalformedUnregister)?),
+            Some("ack") => ack(&members(text, Close::MalformedAck)?),
+            Some("nack") => {
+                members::<Nack<'_>>(text, Close::MalformedNack).map(|nack| Self::Nack { code: nack.code })
+            }
+            Some("ping") => Ok(Self::Ping),
+            Some("broadcast_subscribe") => {
+                let asked: BroadcastSubscribe<'_> = members(text, Close::MalformedBroadcastSubscribe)?;
+                Ok(Self::BroadcastSubscribe { broadcasts: asked.broadcasts.into_keys().collect() })
+            }
+            Some(_) => Err(Close::UnknownType),
+            None => members::<Empty>(text, Close::UnknownType).map(|_| Self::Ping),
+        }
+    }
+
+    /// What kind it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Hello { .. } => Kind::Hello,
+            Self::Register { .. } => Kind::Register,
+            Self::Unregister { .. } => Kind::Unregister,
+            Self::Ack { .. } => Kind::Ack,
+            Self::Nack { .. } => Kind::Nack,
+            Self::Ping => Kind::Ping,
+            Self::BroadcastSubscribe { .. } => Kind::BroadcastSubscribe,
+        }
+    }
+}
+
+fn members<'a, T: Deserialize<'a>>(text: &'a str, otherwise: Close) -> Result<T, Close> {
+    serde_json::from_str(text).map_err(|_| otherwise)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "one shape for every message")]
+fn hello<'a>(hello: &Hello<'_>) -> Result<Request<'a>, Close> {
+    Ok(Request::Hello { user_agent: hello.uaid.as_deref().and_then(|uaid| uaid.parse().ok()) })
+}
+
+fn register(register: Register<'_>) -> Result<Request<'_>, Close> {
+    Ok(Request::Register { channel: channel(&register.channel)?, key: register.key })
+}
+
+fn unregister<'a>(unregister: &Unregister<'_>) -> Result<Request<'a>, Close> {
+    Ok(Request::Unregister { channel: channel(&unregister.channel)? })
+}
+
+fn ack<'a>(ack: &Ack<'_>) -> Result<Request<'a>, Close> {
+    // The version alone names the message; the channel only has to look like one.
+    if ack.updates.iter().any(|update| update.channel.parse::<ChannelId>().is_err()) {
+        return Err(Close::MalformedAck);
+    }
+    let known =
+        |update: &Update<'_>| update.version.parse().ok().map(|id| Acknowledged { id, code: update.code });
+    Ok(Request::Ack { updates: ack.updates.iter().filter_map(known).collect() })
+}
+
+/// User agents compare the channelID of a reply octet by octet, so the one form that is taken is the one that is sent
+/// back.
+fn channel(text: &str) -> Result<ChannelId, Close> {
+    let channel: ChannelId = text.parse().map_err(|_| Close::MalformedChannel)?;
+    if channel.to_string() == text { Ok(channel) } else { Err(Close::MalformedChannel) }
+}
+
+#[cfg(test)]
+mod tests;
