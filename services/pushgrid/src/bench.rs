@@ -35,7 +35,8 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Scenario {
-    /// What an idle user agent costs: memory for each socket, and CPU for each connect
+    /// What an idle user agent costs: memory for each socket, and CPU for each connect. Start the server afresh for
+    /// it: memory that it freed before is used again, and does not show
     Connect(connect::Args),
     /// Messages to user agents that are connected: latency, rates, and CPU for each message
     Push(push::Args),

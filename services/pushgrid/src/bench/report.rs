@@ -87,7 +87,7 @@ impl Run {
     fn to_text(&self) -> String {
         let mut text = format!("\n{}: {}\n", self.scenario, self.setting);
         for figure in self.figures.iter().filter(|figure| !figure.label.is_empty()) {
-            let _ = writeln!(text, "  {:<44}  {}", figure.label, figure.shown);
+            let _ = writeln!(text, "  {:<56}  {}", figure.label, figure.shown);
         }
         text
     }
@@ -102,7 +102,8 @@ impl Run {
 /// Everything that was measured, and what on.
 pub(super) struct Report {
     version: String,
-    commit: String,
+    /// Not every server says it.
+    commit: Option<String>,
     cores: usize,
     pub(super) runs: Vec<Run>,
 }
@@ -111,19 +112,19 @@ impl Report {
     /// An empty one about the server that these metrics came from.
     pub(super) fn of(scrape: &Scrape) -> Self {
         let mut build = scrape.labels("pushgrid_build_info");
-        let mut said = |label: &str| build.remove(label).unwrap_or_else(|| "not said".to_owned());
         Self {
-            version: said("version"),
-            commit: said("commit"),
+            version: build.remove("version").unwrap_or_else(|| "of an unknown version".to_owned()),
+            commit: build.remove("commit"),
             cores: std::thread::available_parallelism().map_or(1, Into::into),
             runs: Vec::new(),
         }
     }
 
     pub(super) fn to_text(&self) -> String {
+        let commit = self.commit.as_ref().map(|commit| format!(" (commit {commit})")).unwrap_or_default();
         let mut text = format!(
-            "server {} (commit {}); this machine has {} cores, for the load and for a server on it\n",
-            self.version, self.commit, self.cores
+            "server {}{commit}; this machine has {} cores, for the load and for a server on it\n",
+            self.version, self.cores
         );
         for run in &self.runs {
             text += &run.to_text();
@@ -183,9 +184,9 @@ mod tests {
         assert_eq!(
             run.to_text(),
             "\npush: 200 a second\n  \
-             accepted                                      200 a second\n  \
-             POST to 201                                   p50 0.50  p90 0.90  p99 0.99  max 1.00 ms\n  \
-             lost                                          2\n"
+             accepted                                                  200 a second\n  \
+             POST to 201                                               p50 0.50  p90 0.90  p99 0.99  max 1.00 ms\n  \
+             lost                                                      2\n"
         );
         let figures = json!({
             "accepted_per_second": 199.765, "lost": 2,
@@ -200,6 +201,8 @@ mod tests {
         scrape.add("pushgrid_build_info{version=\"0.1.0\",commit=\"abc\"} 1");
         let report = Report::of(&scrape);
         assert!(report.to_text().starts_with("server 0.1.0 (commit abc); this machine has "));
-        assert_eq!(Report::of(&Scrape::default()).to_json()["server"]["commit"], "not said");
+        let unknown = Report::of(&Scrape::default());
+        assert!(unknown.to_text().starts_with("server of an unknown version; this machine"));
+        assert_eq!(unknown.to_json()["server"]["commit"], Value::Null);
     }
 }
