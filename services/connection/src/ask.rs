@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pushgrid_session::autopush::reply::Refused;
 use pushgrid_session::autopush::{Close, reply};
-use pushgrid_store::{LinkError, Opened, RouterLink, Settlement};
+use pushgrid_store::{LinkError, Opened, Settlement};
 use pushgrid_types::{ChannelId, SessionRef, UserAgentId, VapidKeyHash};
 use tokio::time::{Sleep, sleep};
 

@@ -66,22 +66,23 @@ pub(crate) async fn begin(
         seat,
         shared,
     };
-    // A block that owns the connection holds it once; an asynchronous function would have room for it twice.
+    connection.shared.counts.opened();
+    // A block that owns the connection holds it once; an asynchronous function would have room for it twice. What is
+    // done for an event is in a box, so that only the wait stays in memory while nothing happens.
     async move {
-        let connection = &mut connection;
-        connection.shared.counts.opened();
         loop {
-            if let Err(end) = connection.step().await {
-                break connection.finish(end).await;
+            let event = connection.event().await;
+            if let Err(end) = Box::pin(connection.serve(event)).await {
+                break Box::pin(connection.finish(end)).await;
             }
         }
     }
 }
 
 impl Connection {
-    /// Waits for something to happen, and does what is to be done.
-    async fn step(&mut self) -> Result<(), End> {
-        match self.event().await {
+    /// Does what is to be done, and gives what waits on the other side its turn.
+    async fn serve(&mut self, event: Event) -> Result<(), End> {
+        match event {
             Event::Frame(frame) => self.frames(frame?).await?,
             Event::Timer => self.due().await?,
             Event::Outbox => {}
@@ -123,6 +124,8 @@ impl Connection {
                 Message::Text(text) => self.text(&text).await?,
                 Message::Binary(_) => return Err(End::Close(Close::Binary)),
                 Message::Close(_) => {
+                    // What was acknowledged before the goodbye does not come again after the answer to it.
+                    self.report_ended().await?;
                     // The answer to it waits to be flushed; the user agent need not stay for it.
                     let _ = self.socket.flush(&self.seat.outbox).await;
                     return Err(End::ByPeer);
@@ -190,7 +193,6 @@ impl Connection {
                 self.socket.room(&self.seat.outbox).await?;
                 self.socket.put(Message::Ping(Bytes::new()))
             }
-            Due::Nothing => Ok(()),
             Due::Close(why) => Err(End::Close(why)),
         }
     }
@@ -220,6 +222,10 @@ impl Connection {
     /// Everything that was put leaves, and the router hears of everything that has ended.
     async fn catch_up(&mut self) -> Result<(), End> {
         self.socket.flush(&self.seat.outbox).await?;
+        self.report_ended().await
+    }
+
+    async fn report_ended(&mut self) -> Result<(), End> {
         if self.ended.is_empty() {
             return Ok(());
         }

@@ -1,8 +1,8 @@
 //! The edge that user agents connect to: sockets on one side, a router on the other.
 //!
-//! The way of a connection, in the order of the modules: [`upgrade`] turns a request into a WebSocket, [`connection`]
-//! serves it, [`ask`] is what it asks of the router, and [`drain`] ends all of them. [`Node`] is the way back: the
-//! router hands messages to it, and each waits in the [`outbox`] of its connection until the socket takes it.
+//! The way of a connection through the modules: `upgrade` turns a request into a WebSocket, `connection` serves it,
+//! `ask` is what it asks of the router, and `drain` ends all of them. [`Node`] is the way back: the router hands
+//! messages to it, and each waits in the `outbox` of its connection until the socket takes it.
 //!
 //! What is not here: any durable state, and any knowledge of a store. What a connection has not settled when it ends
 //! is the router's to keep, and the end tells it so.

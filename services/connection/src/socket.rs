@@ -61,16 +61,16 @@ impl From<Error> for End {
         match error {
             Error::Capacity(_) => Self::Close(Close::TooLarge),
             Error::Utf8(_) => Self::Close(Close::NotUtf8),
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Self::Broken,
-            Error::Protocol(_) | Error::AttackAttempt => Self::Close(Close::BadFrame),
             Error::WriteBufferFull(_) => Self::Close(Close::Internal),
             Error::ConnectionClosed
             | Error::AlreadyClosed
+            | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)
             | Error::Io(_)
             | Error::Tls(_)
             | Error::Url(_)
             | Error::Http(_)
             | Error::HttpFormat(_) => Self::Broken,
+            Error::Protocol(_) | Error::AttackAttempt => Self::Close(Close::BadFrame),
         }
     }
 }

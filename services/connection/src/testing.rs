@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as Frame;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{WebSocketStream, client_async};
 
 use crate::{Config, Deps, Node, run};
 
@@ -70,7 +70,8 @@ impl Server {
     }
 
     pub(crate) async fn connect(&self) -> UserAgent {
-        let (stream, _) = within(connect_async(format!("ws://{}/", self.address))).await.unwrap();
+        let socket = within(TcpStream::connect(self.address)).await.unwrap();
+        let (stream, _) = within(client_async(format!("ws://{}/", self.address), socket)).await.unwrap();
         UserAgent { stream }
     }
 
@@ -98,7 +99,7 @@ impl Server {
 
 /// A user agent over a real socket.
 pub(crate) struct UserAgent {
-    pub(crate) stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    pub(crate) stream: WebSocketStream<TcpStream>,
 }
 
 impl UserAgent {

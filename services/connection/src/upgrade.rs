@@ -7,9 +7,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use http::header::{
-    ALLOW, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use pushgrid_runtime::http::into_socket;
 use tokio::time::timeout;
@@ -38,24 +38,31 @@ async fn enter(State(shared): State<Arc<Shared>>, mut request: Request) -> Respo
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    if !names(request.headers().get_all(UPGRADE), "websocket") {
+    if !names(request.headers(), &UPGRADE, "websocket") {
         return upgrade_required(
+            request.version(),
             "this is the WebSocket address of a push service: give it to a user agent, as dom.push.serverURL in Firefox",
         );
     }
     let mut response = match create_response_with_body(&request, Body::empty) {
         Ok(response) => response,
         Err(_) if request.headers().get(SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") => {
-            return upgrade_required("WebSocket version 13 is the one that is spoken here");
+            return upgrade_required(
+                request.version(),
+                "WebSocket version 13 is the one that is spoken here",
+            );
         }
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let Some(seat) = shared.node.enter() else {
-        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is restarting; connect again");
+        let mut response = refuse(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the server takes no more connections just now; connect again later",
+        );
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         return response;
     };
-    if names(request.headers().get_all(SEC_WEBSOCKET_PROTOCOL), SUBPROTOCOL) {
+    if names(request.headers(), &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     }
     let upgrade = hyper::upgrade::on(&mut request);
@@ -79,8 +86,12 @@ async fn not_found() -> Response {
     refuse(StatusCode::NOT_FOUND, "there is nothing here: user agents connect at /")
 }
 
-fn upgrade_required(message: &str) -> Response {
+fn upgrade_required(version: Version, message: &str) -> Response {
     let mut response = refuse(StatusCode::UPGRADE_REQUIRED, message);
+    // HTTP/2 knows neither this field nor upgrades.
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response
@@ -97,12 +108,9 @@ fn refuse(status: StatusCode, message: &str) -> Response {
 }
 
 /// Whether a list over any number of lines has `word` in it.
-fn names(lines: http::header::GetAll<'_, HeaderValue>, word: &str) -> bool {
-    lines
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .any(|name| name.trim().eq_ignore_ascii_case(word))
+fn names(headers: &HeaderMap, list: &HeaderName, word: &str) -> bool {
+    let lines = headers.get_all(list).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|name| name.trim().eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]

@@ -2,11 +2,11 @@ use http::StatusCode;
 use pushgrid_store::Cancelled;
 
 use crate::refusal::Refusal;
-use crate::service::Inner;
+use crate::shared::Shared;
 
 /// `DELETE` of a message resource by the application server that sent the message: its address is a capability.
 /// The message ends as cancelled; once it has ended, by this or otherwise, the answer is 404.
-pub(crate) async fn cancel(ingress: &Inner, address: &str) -> Result<StatusCode, Refusal> {
+pub(crate) async fn cancel(ingress: &Shared, address: &str) -> Result<StatusCode, Refusal> {
     let message = ingress.deps.addresses.open(address).ok_or(Refusal::NoMessage)?;
     match ingress.deps.router.cancel(message.user_agent, message.channel, message.id).await {
         Ok(Cancelled::Ended) => Ok(StatusCode::NO_CONTENT),

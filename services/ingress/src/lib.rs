@@ -16,6 +16,8 @@ mod limit;
 mod push;
 mod refusal;
 mod service;
+mod shared;
 
 pub use config::Config;
-pub use service::{Deps, Ingress};
+pub use service::Ingress;
+pub use shared::Deps;

@@ -11,7 +11,7 @@ use pushgrid_store::StoreError;
 use pushgrid_types::{Message, MessageId, Sequence, SubscriptionRef, Ttl};
 
 use crate::refusal::Refusal;
-use crate::service::Inner;
+use crate::shared::Shared;
 
 /// The answer to an accepted message.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Accepted {
 }
 
 /// Who lacks the key of a restricted subscription learns nothing about it: the key comes before the look-up.
-pub(crate) async fn push(ingress: &Inner, token: &str, request: Request) -> Result<Accepted, Refusal> {
+pub(crate) async fn push(ingress: &Shared, token: &str, request: Request) -> Result<Accepted, Refusal> {
     let (head, body) = request.into_parts();
     let endpoint = ingress.deps.tokens.open(token).ok_or(Refusal::NotAnEndpoint)?;
     content::check_length(&head.headers, ingress.config.max_body)?;
@@ -54,7 +54,7 @@ pub(crate) async fn push(ingress: &Inner, token: &str, request: Request) -> Resu
 }
 
 /// A subscription that cannot be looked up is not gone: senders delete on 404 and 410, and retry on 503.
-async fn find_subscription(ingress: &Inner, to: &SubscriptionRef) -> Result<(), Refusal> {
+async fn find_subscription(ingress: &Shared, to: &SubscriptionRef) -> Result<(), Refusal> {
     match ingress.deps.subscriptions.alive(&[*to]).await.map_err(unavailable)?.as_slice() {
         [true] => Ok(()),
         _ => Err(Refusal::Gone { status: ingress.config.gone_status }),
@@ -62,7 +62,7 @@ async fn find_subscription(ingress: &Inner, to: &SubscriptionRef) -> Result<(), 
 }
 
 /// Room for a message is refused before it is promised: nothing that was accepted is ever thrown out for another.
-async fn check_mailbox(ingress: &Inner, to: &SubscriptionRef) -> Result<(), Refusal> {
+async fn check_mailbox(ingress: &Shared, to: &SubscriptionRef) -> Result<(), Refusal> {
     let usage = ingress.deps.mailbox.usage(to.user_agent).await.map_err(unavailable)?;
     let full = usage.messages >= ingress.config.max_waiting_messages
         || usage.octets >= ingress.config.max_waiting_octets;
@@ -70,7 +70,7 @@ async fn check_mailbox(ingress: &Inner, to: &SubscriptionRef) -> Result<(), Refu
 }
 
 /// Past the time-out nobody knows whether the message was kept, and the answer must not say that it was.
-async fn append(ingress: &Inner, message: Message) -> Result<Sequence, Refusal> {
+async fn append(ingress: &Shared, message: Message) -> Result<Sequence, Refusal> {
     match tokio::time::timeout(ingress.config.append_timeout, ingress.deps.log.append(message)).await {
         Ok(appended) => appended.map_err(unavailable),
         Err(_elapsed) => {

@@ -2,15 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use http::{HeaderName, Method, header};
-use pushgrid_crypto::vapid::Verifier;
-use pushgrid_crypto::{EndpointTokens, MessageAddresses};
-use pushgrid_runtime::metrics::{self, Meter};
-use pushgrid_store::{EventLog, Mailbox, RouterLink, Subscriptions};
-use pushgrid_types::{Clock, Rng};
+use pushgrid_runtime::metrics;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
@@ -19,53 +16,18 @@ use crate::config::Config;
 use crate::figures::Figures;
 use crate::limit::PerUserAgent;
 use crate::refusal::Refusal;
+use crate::shared::{Deps, Shared};
 use crate::{cancel, push};
-
-/// What an ingress works with.
-#[derive(Debug)]
-pub struct Deps {
-    /// Opens endpoints.
-    pub tokens: EndpointTokens,
-    /// Names messages.
-    pub addresses: MessageAddresses,
-    /// Checks who sends.
-    pub verifier: Verifier,
-    /// What endpoints and messages begin with: an origin without a slash at its end.
-    pub public_url: String,
-    /// Who may receive.
-    pub subscriptions: Arc<dyn Subscriptions>,
-    /// How much is waiting.
-    pub mailbox: Arc<dyn Mailbox>,
-    /// Where accepted messages go.
-    pub log: Arc<dyn EventLog>,
-    /// Who takes messages back.
-    pub router: Arc<dyn RouterLink>,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Where new identifiers come from.
-    pub rng: Arc<dyn Rng>,
-    /// Where its figures go.
-    pub meter: Meter,
-}
 
 /// An ingress. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Ingress(pub(crate) Arc<Inner>);
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    pub(crate) config: Config,
-    pub(crate) deps: Deps,
-    pub(crate) rates: PerUserAgent,
-    pub(crate) in_flight: Semaphore,
-    figures: Figures,
-}
+pub struct Ingress(pub(crate) Arc<Shared>);
 
 impl Ingress {
     /// Builds an ingress.
     pub fn new(config: Config, deps: Deps) -> Self {
         let figures = Figures::new(&deps.meter);
-        let ingress = Self(Arc::new(Inner {
+        let ingress = Self(Arc::new(Shared {
             rates: PerUserAgent::new(config.rate),
             in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
             figures,
@@ -134,12 +96,12 @@ impl Ingress {
 
 async fn push_resource(
     State(ingress): State<Ingress>,
-    Path(token): Path<String>,
+    token: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let began = Instant::now();
     let answer = match *request.method() {
-        Method::POST => push::push(&ingress.0, &token, request).await,
+        Method::POST => push::push(&ingress.0, &segment(token), request).await,
         _ => Err(Refusal::Method { allow: "POST, OPTIONS" }),
     };
     let response = ingress.answer("push", answer);
@@ -149,14 +111,19 @@ async fn push_resource(
 
 async fn message_resource(
     State(ingress): State<Ingress>,
-    Path(address): Path<String>,
+    address: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let answer = match *request.method() {
-        Method::DELETE => cancel::cancel(&ingress.0, &address).await,
+        Method::DELETE => cancel::cancel(&ingress.0, &segment(address)).await,
         _ => Err(Refusal::Method { allow: "DELETE, OPTIONS" }),
     };
     ingress.answer("message", answer)
+}
+
+/// The part of the path that names a resource. Escapes that are no text name nothing, as the empty one does.
+fn segment(path: Result<Path<String>, PathRejection>) -> String {
+    path.map_or_else(|_not_text| String::new(), |Path(segment)| segment)
 }
 
 async fn nothing_here(State(ingress): State<Ingress>) -> Response {

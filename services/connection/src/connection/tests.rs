@@ -6,7 +6,7 @@ mod subscriptions;
 use crate::connection::begin;
 
 /// What the task of one connection may take, in octets. Buffers and the outbox come on top.
-const FUTURE_MAX: usize = 1024;
+const FUTURE_MAX: usize = 700;
 
 fn future_size<A, B, C, D, E>(_: impl Fn(A, B, C, D) -> E) -> usize
 where

@@ -36,7 +36,9 @@ struct State {
 /// What it was asked, and answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
-    Open(UserAgentId, Option<Opened>),
+    /// Refused, or left without an answer.
+    Failed(Op),
+    Open(UserAgentId, Opened),
     Register(UserAgentId, ChannelId, Option<VapidKeyHash>),
     Unregister(UserAgentId, ChannelId),
     Settle(Vec<Settlement>),
@@ -110,17 +112,18 @@ impl Router {
         let user_agent = message.to.user_agent;
         let message = Arc::new(message);
         let mut state = self.state.lock().unwrap();
-        match state.sessions.get(&user_agent).copied() {
-            Some(session) => Some(self.node.deliver(session, &message)),
-            None => {
-                state.waiting.entry(user_agent).or_default().push(message);
-                None
-            }
+        if let Some(session) = state.sessions.get(&user_agent) {
+            return Some(self.node.deliver(*session, &message));
         }
+        state.waiting.entry(user_agent).or_default().push(message);
+        None
     }
 
     async fn take(&self, op: Op) -> Result<(), LinkError> {
         let mut moods = self.mood.subscribe();
+        if moods.borrow().is_some_and(|(bad, _)| bad == op) {
+            self.note(Call::Failed(op));
+        }
         let silent = Some((op, Mood::Silent));
         let mood = moods.wait_for(|mood| *mood != silent).await.unwrap();
         match *mood {
@@ -141,11 +144,7 @@ impl Router {
 #[async_trait]
 impl RouterLink for Router {
     async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
-        let taken = self.take(Op::Open).await;
-        if let Err(error) = taken {
-            self.note(Call::Open(user_agent, None));
-            return Err(error);
-        }
+        self.take(Op::Open).await?;
         let opened = {
             let mut state = self.state.lock().unwrap();
             if state.subscriptions.contains_key(&user_agent) {
@@ -160,7 +159,7 @@ impl RouterLink for Router {
                 Opened::Unknown
             }
         };
-        self.note(Call::Open(user_agent, Some(opened)));
+        self.note(Call::Open(user_agent, opened));
         Ok(opened)
     }
 

@@ -3,11 +3,11 @@ use pushgrid_crypto::SealedEndpoint;
 use pushgrid_crypto::vapid::{PublicKey, VapidError};
 
 use crate::refusal::Refusal;
-use crate::service::Inner;
+use crate::shared::Shared;
 
 /// Who sends (RFC 8292): the key, where a valid token came with it. Nothing of an invalid token is used.
 pub(super) fn authorize(
-    ingress: &Inner,
+    ingress: &Shared,
     endpoint: &SealedEndpoint,
     fields: &HeaderMap,
 ) -> Result<Option<PublicKey>, Refusal> {

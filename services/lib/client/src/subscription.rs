@@ -79,7 +79,8 @@ impl Subscription {
         let Some(data) = notification.data.as_ref().filter(|data| !data.is_empty()) else {
             return Ok(Vec::new());
         };
-        match notification.encoding.as_deref() {
+        // Names of encodings have no case (RFC 9110 section 8.4.1), and come as the sender wrote them.
+        match notification.encoding.as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some("aes128gcm") => self.receiver.decrypt_aes128gcm(data).map_err(NotDecrypted::Content),
             Some("aesgcm") => {
                 let encryption = notification.encryption.as_deref().ok_or(NotDecrypted::MissingField)?;
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn foreign_content_is_told_from_a_foreign_encoding() {
         let subscription = subscription();
-        let content = subscription.decrypt(&notification(&subscription, vec![7; 200], "aes128gcm"));
+        let content = subscription.decrypt(&notification(&subscription, vec![7; 200], "AES128GCM"));
         assert!(matches!(content, Err(NotDecrypted::Content(_))));
         let encoding = subscription.decrypt(&notification(&subscription, vec![7; 200], "gzip"));
         assert!(matches!(encoding, Err(NotDecrypted::Encoding)));

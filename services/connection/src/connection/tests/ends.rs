@@ -3,9 +3,10 @@ use pushgrid_session::autopush::Close;
 use pushgrid_store::{Eviction, NodeLink, NotDelivered, Settlement};
 use pushgrid_types::Outcome;
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-use crate::testing::{Call, Mood, Op, Server, message, within};
+use crate::testing::{Call, Mood, Op, Server, UserAgent, message, within};
 
 fn as_told(close: Close) -> (u16, String) {
     (close.code(), close.reason().to_owned())
@@ -44,6 +45,21 @@ async fn frames_that_cannot_be_answered_close_with_a_reason() {
         let (mut user_agent, _) = server.greet().await;
         within(user_agent.stream.send(frame)).await.unwrap();
         assert_eq!(user_agent.closed().await, as_told(close));
+    }
+}
+
+#[tokio::test]
+async fn a_user_agent_that_is_still_sending_can_finish_and_read_why() {
+    let server = Server::start(&[]).await;
+    let (mut user_agent, _) = server.greet().await;
+    let socket = user_agent.stream.get_mut();
+    // The head of a text frame of a megabyte, masked with zeros.
+    socket.write_all(&[0x81, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0]).await.unwrap();
+    let mut read = Vec::new();
+    within(socket.read_to_end(&mut read)).await.unwrap();
+    assert!(read.ends_with(Close::TooLarge.reason().as_bytes()));
+    for _ in 0..32 {
+        within(socket.write_all(&[b'x'; 16 * 1024])).await.expect("the server still reads");
     }
 }
 
@@ -153,7 +169,7 @@ async fn a_drain_tells_everybody_and_closes_every_session() {
     let fresh = server.connect().await;
     assert!(server.readiness.is_ready());
     let (router, node, readiness) = (server.router.clone(), server.node.clone(), server.readiness.clone());
-    let told = user_agents.into_iter().chain([fresh]).map(|user_agent| user_agent.closed());
+    let told = user_agents.into_iter().chain([fresh]).map(UserAgent::closed);
     let ((), told) = tokio::join!(server.drained(), futures_util::future::join_all(told));
     assert!(told.iter().all(|told| *told == as_told(Close::Restarting)), "{told:?}");
     assert_eq!(router.closes(), 20);

@@ -44,7 +44,7 @@ async fn an_unknown_uaid_is_replaced() {
     let claimed = UserAgentId::random(&SystemRng);
     let given = user_agent.hello(Some(claimed)).await;
     assert_ne!(given, claimed);
-    assert_eq!(server.router.calls(), [Call::Open(claimed, Some(Opened::Unknown))]);
+    assert_eq!(server.router.calls(), [Call::Open(claimed, Opened::Unknown)]);
 }
 
 #[tokio::test]
@@ -100,9 +100,8 @@ async fn a_connection_that_waits_for_its_router_can_be_stopped() {
     server.router.set_mood(Some((Op::Open, Mood::Silent)));
     let mut user_agent = server.connect().await;
     user_agent.send(&json!({"messageType": "hello", "uaid": "924808b7504247a08ad130c1e8757e55"})).await;
-    while server.node.sessions() == 0 {
-        tokio::task::yield_now().await;
-    }
+    server.router.called(|calls| calls.contains(&Call::Failed(Op::Open))).await;
     server.shutdown.stop();
     tokio::time::timeout(Duration::from_secs(5), server.serving).await.expect("it does not wait").unwrap();
+    assert_eq!(server.node.sessions(), 0);
 }

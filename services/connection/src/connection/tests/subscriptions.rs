@@ -17,7 +17,7 @@ async fn the_first_register_opens_the_session_and_later_ones_do_not() {
     assert_eq!(user_agent.register(one).await, format!("https://push.example.net/push/{one}"));
     user_agent.register(two).await;
     let expected =
-        [Call::Register(id, one, None), Call::Open(id, Some(Opened::Known)), Call::Register(id, two, None)];
+        [Call::Register(id, one, None), Call::Open(id, Opened::Known), Call::Register(id, two, None)];
     assert_eq!(server.router.calls(), expected);
 }
 
