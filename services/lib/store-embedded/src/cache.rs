@@ -1,0 +1,111 @@
+//! Subscriptions that were read or written lately, and channels known to have none.
+//!
+//! Invariant: an entry is never older than the last committed change of its channel. A change bumps the generation of
+//! its shard and sets the entry under the shard's lock; a reader, which may have looked at the file before that
+//! change, fills an entry only if the generation is still the one from before it looked.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use moka::sync::Cache;
+use pushgrid_store::Subscription;
+use pushgrid_types::{ChannelId, UserAgentId};
+
+/// So many that a change rarely keeps a reader of something else from filling its entry.
+const SHARDS: usize = 256;
+
+/// Which channel of which user agent.
+pub(crate) type Key = (UserAgentId, ChannelId);
+
+/// What the cache knows about a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Present(Subscription),
+    /// It has no subscription.
+    Absent,
+    /// The file has to be asked.
+    Nothing,
+}
+
+/// The generation of a shard at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+#[derive(Debug)]
+pub(crate) struct SubscriptionCache {
+    entries: Cache<Key, Option<Subscription>>,
+    generations: Box<[Mutex<Generation>]>,
+    hasher: RandomState,
+}
+
+impl SubscriptionCache {
+    pub(crate) fn new(capacity: u64) -> Self {
+        Self {
+            entries: Cache::new(capacity),
+            generations: (0..SHARDS).map(|_| Mutex::new(Generation(0))).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// What is known about a channel.
+    pub(crate) fn get(&self, key: &Key) -> Known {
+        match self.entries.get(key) {
+            Some(Some(subscription)) => Known::Present(subscription),
+            Some(None) => Known::Absent,
+            None => Known::Nothing,
+        }
+    }
+
+    /// To be taken before the file is read, and given back to [`Self::fill`].
+    pub(crate) fn generation(&self, key: &Key) -> Generation {
+        *self.shard(key)
+    }
+
+    /// Remembers what was read, unless something has changed since `before`.
+    pub(crate) fn fill(&self, key: Key, found: Option<Subscription>, before: Generation) {
+        let generation = self.shard(&key);
+        if *generation == before {
+            self.entries.insert(key, found);
+        }
+    }
+
+    /// Remembers what was committed.
+    pub(crate) fn publish(&self, changes: &[(Key, Option<Subscription>)]) {
+        for (key, present) in changes {
+            let mut generation = self.shard(key);
+            generation.0 += 1;
+            self.entries.insert(*key, *present);
+        }
+    }
+
+    fn shard(&self, key: &Key) -> MutexGuard<'_, Generation> {
+        let hash = self.hasher.hash_one(key);
+        let index = usize::try_from(hash % SHARDS as u64).expect("less than the number of shards");
+        self.generations[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pushgrid_types::{Incarnation, SubscriptionRef, Timestamp};
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_remembered_after_it() {
+        let cache = SubscriptionCache::new(10);
+        let (user_agent, channel) = (UserAgentId::from_octets([1; 16]), ChannelId::from_octets([2; 16]));
+        let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([3; 12]) };
+        let subscription = Subscription { id, vapid: None, created_at: Timestamp::from_millis(4) };
+        let key = (user_agent, channel);
+
+        let before = cache.generation(&key);
+        cache.publish(&[(key, None)]);
+        cache.fill(key, Some(subscription), before);
+        assert_eq!(cache.get(&key), Known::Absent, "the removal stands");
+
+        let before = cache.generation(&key);
+        cache.fill(key, Some(subscription), before);
+        assert_eq!(cache.get(&key), Known::Present(subscription), "what was read after it is remembered");
+    }
+}

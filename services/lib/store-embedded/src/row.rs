@@ -1,0 +1,170 @@
+//! Values as they stand in the file.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pushgrid_store::Subscription;
+use pushgrid_types::{
+    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SubscriptionRef, Timestamp, Topic, Ttl,
+    Urgency, UserAgentId, VapidKeyHash,
+};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::failure::Failure;
+
+/// The columns that [`message`] reads, in its order.
+macro_rules! message_columns {
+    () => {
+        "seq, user_agent, channel, incarnation, id, accepted_at, ttl, expires_at, urgency, topic, \
+         encoding, encryption, crypto_key, content_type, body"
+    };
+}
+pub(crate) use message_columns;
+
+const INSERT: &str = concat!(
+    "INSERT INTO message (stored, octets, ",
+    message_columns!(),
+    ") VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+);
+
+const FIND_SUBSCRIPTION: &str =
+    "SELECT incarnation, vapid, created_at FROM subscription WHERE user_agent = ?1 AND channel = ?2";
+
+/// `SQLite`'s integers have a sign. No sequence, length or instant of this world reaches it; if one did it would be
+/// taken as the largest.
+pub(crate) fn to_integer(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// The length of a body as an integer of the file.
+pub(crate) fn octets(length: usize) -> i64 {
+    i64::try_from(length).unwrap_or(i64::MAX)
+}
+
+/// A count, length, sequence or instant that cannot be negative.
+pub(crate) fn to_unsigned(value: i64) -> Result<u64, Failure> {
+    u64::try_from(value).map_err(|_| Failure::corrupt("a negative number where none can be"))
+}
+
+/// A count or length that cannot be negative.
+pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
+    to_unsigned(row.get(column)?)
+}
+
+/// Writes `message` to the log, under the sequence that it carries.
+pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), Failure> {
+    let Message { id, to, sequence, accepted_at, ttl, expires_at, urgency, topic, content } = message;
+    let mut statement = connection.prepare_cached(INSERT)?;
+    statement.execute(params![
+        octets(content.body.len()),
+        to_integer(sequence.0),
+        to.user_agent.as_octets(),
+        to.channel.as_octets(),
+        to.incarnation.as_octets(),
+        id.as_octets(),
+        to_integer(accepted_at.as_millis()),
+        ttl.as_secs(),
+        to_integer(expires_at.as_millis()),
+        urgency.level(),
+        topic.as_ref().map(Topic::as_str),
+        content.encoding.as_deref(),
+        content.encryption.as_deref(),
+        content.crypto_key.as_deref(),
+        content.content_type.as_deref(),
+        content.body.as_ref(),
+    ])?;
+    Ok(())
+}
+
+/// Reads a row of [`message_columns`].
+pub(crate) fn message(row: &Row<'_>) -> Result<Message, Failure> {
+    let to = SubscriptionRef {
+        user_agent: user_agent(row, 1)?,
+        channel: identifier(row, 2, ChannelId::from_slice)?,
+        incarnation: identifier(row, 3, Incarnation::from_slice)?,
+    };
+    let topic = match row.get_ref(9)? {
+        ValueRef::Null => None,
+        other => Some(text(other)?.parse().map_err(|_| Failure::corrupt("a topic that is none"))?),
+    };
+    let urgency = Urgency::from_level(row.get(8)?).ok_or_else(|| Failure::corrupt("an unknown urgency"))?;
+    Ok(Message {
+        id: identifier(row, 4, MessageId::from_slice)?,
+        to,
+        sequence: Sequence(unsigned(row, 0)?),
+        accepted_at: timestamp(row, 5)?,
+        ttl: Ttl::from_secs(row.get(6)?),
+        expires_at: timestamp(row, 7)?,
+        urgency,
+        topic,
+        content: Content {
+            encoding: header(row, 10)?,
+            encryption: header(row, 11)?,
+            crypto_key: header(row, 12)?,
+            content_type: header(row, 13)?,
+            body: Bytes::copy_from_slice(blob(row, 14)?),
+        },
+    })
+}
+
+/// Reads all rows of `statement` as messages in the log.
+pub(crate) fn messages(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Arc<Message>>, Failure> {
+    let mut messages = Vec::new();
+    while let Some(row) = rows.next()? {
+        messages.push(Arc::new(message(row)?));
+    }
+    Ok(messages)
+}
+
+/// Reads the instant in `column`.
+pub(crate) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
+    Ok(Timestamp::from_millis(unsigned(row, column)?))
+}
+
+/// Reads the user agent in `column`.
+pub(crate) fn user_agent(row: &Row<'_>, column: usize) -> Result<UserAgentId, Failure> {
+    identifier(row, column, UserAgentId::from_slice)
+}
+
+/// The subscription of a channel, as the transaction of `connection` sees it.
+pub(crate) fn subscription(
+    connection: &Connection,
+    user_agent: UserAgentId,
+    channel: ChannelId,
+) -> Result<Option<Subscription>, Failure> {
+    let mut statement = connection.prepare_cached(FIND_SUBSCRIPTION)?;
+    let key = params![user_agent.as_octets(), channel.as_octets()];
+    let found = statement.query_row(key, |row| {
+        Ok((|| {
+            let incarnation = identifier(row, 0, Incarnation::from_slice)?;
+            let vapid = match row.get_ref(1)? {
+                ValueRef::Null => None,
+                _ => Some(identifier(row, 1, |octets| octets.try_into().ok().map(VapidKeyHash))?),
+            };
+            let created_at = timestamp(row, 2)?;
+            let id = SubscriptionRef { user_agent, channel, incarnation };
+            Ok(Subscription { id, vapid, created_at })
+        })())
+    });
+    found.optional()?.transpose()
+}
+
+fn identifier<T>(row: &Row<'_>, column: usize, read: impl Fn(&[u8]) -> Option<T>) -> Result<T, Failure> {
+    read(blob(row, column)?).ok_or_else(|| Failure::corrupt("an identifier of the wrong length"))
+}
+
+fn blob<'r>(row: &'r Row<'_>, column: usize) -> Result<&'r [u8], Failure> {
+    row.get_ref(column)?.as_blob().map_err(|_| Failure::corrupt("a value of the wrong type"))
+}
+
+fn text(value: ValueRef<'_>) -> Result<&str, Failure> {
+    value.as_str().map_err(|_| Failure::corrupt("a text that is none"))
+}
+
+fn header(row: &Row<'_>, column: usize) -> Result<Option<Box<str>>, Failure> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        other => Ok(Some(text(other)?.into())),
+    }
+}

@@ -1,0 +1,94 @@
+use async_trait::async_trait;
+use pushgrid_store::{StoreError, Subscription, Subscriptions};
+use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
+use rusqlite::params;
+
+use crate::Embedded;
+use crate::cache::{Key, Known};
+use crate::row;
+use crate::write::{Put, Remove};
+
+pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM subscription WHERE user_agent = ?1";
+
+/// What a change of a subscription takes of the queue's room.
+const CHANGE_OCTETS: usize = 256;
+
+#[async_trait]
+impl Subscriptions for Embedded {
+    async fn find(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+    ) -> Result<Option<Subscription>, StoreError> {
+        self.check_open()?;
+        let key = (user_agent, channel);
+        match self.shared().subscriptions.get(&key) {
+            Known::Present(subscription) => Ok(Some(subscription)),
+            Known::Absent => Ok(None),
+            Known::Nothing => Ok(self.read_subscriptions(vec![key]).await?.into_iter().next().flatten()),
+        }
+    }
+
+    async fn alive(&self, ids: &[SubscriptionRef]) -> Result<Vec<bool>, StoreError> {
+        self.check_open()?;
+        let cache = &self.shared().subscriptions;
+        let mut unknown = Vec::new();
+        let mut answers = vec![false; ids.len()];
+        for (at, id) in ids.iter().enumerate() {
+            match cache.get(&(id.user_agent, id.channel)) {
+                Known::Present(there) => answers[at] = there.id == *id,
+                Known::Absent => {}
+                Known::Nothing => unknown.push(at),
+            }
+        }
+        if !unknown.is_empty() {
+            let keys = unknown.iter().map(|at| (ids[*at].user_agent, ids[*at].channel)).collect();
+            for (at, found) in unknown.iter().zip(self.read_subscriptions(keys).await?) {
+                answers[*at] = found.is_some_and(|there| there.id == ids[*at]);
+            }
+        }
+        Ok(answers)
+    }
+
+    async fn count(&self, user_agent: UserAgentId) -> Result<usize, StoreError> {
+        self.check_open()?;
+        let read = self.shared().readers.run(move |connection| {
+            let mut statement = connection.prepare_cached(COUNT)?;
+            let count: i64 = statement.query_row(params![user_agent.as_octets()], |row| row.get(0))?;
+            row::to_unsigned(count)
+        });
+        Ok(usize::try_from(read.await?).unwrap_or(usize::MAX))
+    }
+
+    async fn put(
+        &self,
+        expected: Option<SubscriptionRef>,
+        new: Subscription,
+    ) -> Result<Option<Subscription>, StoreError> {
+        self.change(Put { expected, new }, CHANGE_OCTETS).await
+    }
+
+    async fn remove(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<bool, StoreError> {
+        self.change(Remove { user_agent, channel }, CHANGE_OCTETS).await
+    }
+}
+
+impl Embedded {
+    /// Reads what the cache does not know, one answer for each key, and remembers it.
+    async fn read_subscriptions(&self, keys: Vec<Key>) -> Result<Vec<Option<Subscription>>, StoreError> {
+        let shared = std::sync::Arc::clone(self.shared());
+        let readers = &self.shared().readers;
+        readers
+            .run(move |connection| {
+                let mut answers = Vec::with_capacity(keys.len());
+                for key in keys {
+                    let before = shared.subscriptions.generation(&key);
+                    let found = row::subscription(connection, key.0, key.1)?;
+                    shared.subscriptions.fill(key, found, before);
+                    answers.push(found);
+                }
+                Ok(answers)
+            })
+            .await
+    }
+}

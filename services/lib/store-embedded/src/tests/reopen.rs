@@ -1,0 +1,163 @@
+//! What is there in the next life, whichever moment ended the one before.
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use pushgrid_store::{EventLog, LogConsumer, Mailbox, Stored, Subscriptions};
+use pushgrid_types::{Content, Message, Outcome, Sequence};
+use tempfile::TempDir;
+
+use super::{Home, NOW, message, subscription};
+use crate::{Embedded, EmbeddedConfig};
+
+/// The files as they are, in another directory: what a crash right now would leave.
+fn crashed(home: &Home) -> Home {
+    let directory = TempDir::new().unwrap();
+    for name in ["pushgrid.sqlite", "pushgrid.sqlite-wal"] {
+        fs::copy(home.directory.path().join(name), directory.path().join(name)).unwrap();
+    }
+    let store = Embedded::open(&EmbeddedConfig::at(directory.path())).unwrap();
+    Home { directory, store }
+}
+
+#[tokio::test]
+async fn after_every_step_a_crash_leaves_an_account_that_adds_up() {
+    let home = Home::new();
+    let to = subscription(1);
+    let mut consumer = home.store.consumer().unwrap();
+    let check = async |step: &str| {
+        home.store.flush().await.unwrap();
+        let account = home.store.ledger().snapshot();
+        assert!(account.adds_up(), "{step}: {account:?}");
+        let next = crashed(&home);
+        assert_eq!(next.store.ledger().snapshot(), account, "{step}");
+        let usage = home.store.usage(to.user_agent).await.unwrap();
+        assert_eq!(next.store.usage(to.user_agent).await.unwrap(), usage, "{step}");
+        let appended = next.append(message(to, 1000)).await;
+        assert_eq!(appended.sequence, Sequence(account.accepted + 1), "{step}: sequences go on");
+    };
+    check("nothing").await;
+    home.subscribe(to).await;
+    let mut accepted = Vec::new();
+    for label in 0..10 {
+        let topic = (label > 6).then(|| "t".parse().unwrap());
+        accepted.push(home.append(Message { topic, ..message(to, label) }).await);
+    }
+    check("appends").await;
+    consumer.next(10).await.unwrap();
+    consumer
+        .settle(vec![(accepted[0].sequence, Outcome::Delivered), (accepted[1].sequence, Outcome::Expired)]);
+    check("settled in the log").await;
+    home.store.store(accepted[2..].to_vec()).await.unwrap();
+    check("stored, with topics replaced").await;
+    home.store.settle(to.user_agent, vec![(accepted[2].id, Outcome::Delivered)]).await.unwrap();
+    home.store.settle(to.user_agent, vec![(accepted[3].id, Outcome::Cancelled)]).await.unwrap();
+    check("settled in the mailbox").await;
+    home.store.expire(accepted[4].expires_at, 1).await.unwrap();
+    check("one expired").await;
+    assert!(home.store.remove(to.user_agent, to.channel).await.unwrap());
+    home.store.purge(to.user_agent, to.channel).await.unwrap();
+    check("purged").await;
+    let account = home.store.ledger().snapshot();
+    assert_eq!((account.accepted, account.ended_total(), account.pending), (10, 10, 0));
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_a_crash_without_any_close() {
+    let home = Home::new();
+    let to = subscription(1);
+    home.subscribe(to).await;
+    let mut accepted = Vec::new();
+    for label in 0..200 {
+        accepted.push(home.append(message(to, label)).await);
+    }
+    let stored = home.store.store(accepted[..100].to_vec()).await.unwrap();
+    assert_eq!(stored, vec![Stored::Kept; 100]);
+
+    let next = crashed(&home);
+    let waiting: Vec<_> = next.waiting(to.user_agent).await.into_iter().map(Arc::new).collect();
+    assert_eq!(waiting, accepted[..100], "what was stored");
+    let mut consumer = next.store.consumer().unwrap();
+    let mut handed_out = Vec::new();
+    while handed_out.len() < 100 {
+        handed_out.extend(consumer.next(1000).await.unwrap());
+    }
+    assert_eq!(handed_out, accepted[100..], "and what was not");
+}
+
+#[tokio::test]
+async fn a_drop_waits_for_what_was_asked_for() {
+    let home = Home::new();
+    let mut consumer = home.store.consumer().unwrap();
+    let accepted = home.append(message(subscription(1), 1)).await;
+    consumer.next(1).await.unwrap();
+    consumer.settle(vec![(accepted.sequence, Outcome::Delivered)]);
+    drop((home.store, consumer));
+    let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
+    let account = store.ledger().snapshot();
+    assert_eq!((account.pending, account.ended[Outcome::Delivered.index()]), (0, 1));
+}
+
+#[tokio::test]
+async fn closing_leaves_one_file_with_everything_in_it() {
+    let home = Home::new();
+    for label in 0..50 {
+        home.append(message(subscription(1), label)).await;
+    }
+    home.store.close().await;
+    let log = home.directory.path().join("pushgrid.sqlite-wal");
+    assert!(fs::metadata(log).map_or(0, |log| log.len()) == 0, "nothing is left in the write-ahead log");
+    let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
+    assert_eq!(store.ledger().snapshot().pending, 50);
+}
+
+#[tokio::test]
+async fn the_write_ahead_log_begins_anew_under_load() {
+    let home = Home::new();
+    let mut consumer = home.store.consumer().unwrap();
+    let body = Bytes::from(vec![7; 64 << 10]);
+    for label in 0..100 {
+        // 1 MiB in one transaction, which is delivered at once: nothing ever pauses.
+        let appends: Vec<_> = (0..16)
+            .map(|at| {
+                let sent = message(subscription(1), label * 16 + at);
+                let content = Content { body: body.clone(), ..sent.content.clone() };
+                let store = home.store.clone();
+                tokio::spawn(async move { store.append(Message { content, ..sent }).await.unwrap() })
+            })
+            .collect();
+        for append in appends {
+            append.await.unwrap();
+        }
+        let mut taken = 0;
+        while taken < 16 {
+            let batch = consumer.next(16).await.unwrap();
+            taken += batch.len();
+            consumer.settle(batch.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+        }
+    }
+    let octets = fs::metadata(home.directory.path().join("pushgrid.sqlite-wal")).unwrap().len();
+    assert!(octets < 80 << 20, "{octets} octets of log for 100 MiB that were written, and deleted");
+    assert!(octets > 8 << 20, "{octets} octets of log: too few to show anything");
+}
+
+#[tokio::test]
+async fn a_sweep_looks_once_for_what_has_ended_otherwise() {
+    let home = Home::new();
+    let to = subscription(1);
+    home.subscribe(to).await;
+    let soon = Message { expires_at: NOW.plus(Duration::from_secs(1)), ..message(to, 1) };
+    let soon = home.append(soon).await;
+    let late = home.append(message(to, 2)).await;
+    home.store.store(vec![soon.clone(), late.clone()]).await.unwrap();
+    home.store.settle(to.user_agent, vec![(soon.id, Outcome::Delivered)]).await.unwrap();
+    let usages = &home.store.shared().usages;
+    assert_eq!(usages.due(soon.expires_at, 10), [to.user_agent], "the message that ended might have expired");
+    assert_eq!(home.store.expire(soon.expires_at, 10).await.unwrap(), 0);
+    assert!(usages.due(soon.expires_at, 10).is_empty(), "the sweep has found out that it did not");
+    assert_eq!(usages.due(late.expires_at, 10), [to.user_agent], "and when the other one will");
+    assert_eq!(home.store.expire(late.expires_at, 10).await.unwrap(), 1);
+    assert!(usages.due(late.expires_at, 10).is_empty(), "nobody is left");
+}

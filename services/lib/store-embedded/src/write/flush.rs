@@ -1,0 +1,19 @@
+use super::{Transaction, Write};
+use crate::failure::Failure;
+
+/// A row that is always there is written as it is, so that the commit has something to bring to the disk.
+const TOUCH: &str = "INSERT INTO ledger (entry, messages) VALUES (0, 0)
+    ON CONFLICT (entry) DO UPDATE SET messages = messages";
+
+/// Brings everything that was asked for before to the disk.
+#[derive(Debug)]
+pub(crate) struct Flush;
+
+impl Write for Flush {
+    type Answer = ();
+
+    fn apply(&self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
+        transaction.connection.prepare_cached(TOUCH)?.execute([])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+use pushgrid_store::Subscription;
+use pushgrid_types::SubscriptionRef;
+use rusqlite::params;
+
+use super::{Transaction, Write};
+use crate::failure::Failure;
+use crate::row;
+
+const PUT: &str = "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at)
+    VALUES (?1, ?2, ?3, ?4, ?5)";
+
+/// Makes a subscription, if the present one is the expected one.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) expected: Option<SubscriptionRef>,
+    pub(crate) new: Subscription,
+}
+
+impl Write for Put {
+    type Answer = Option<Subscription>;
+
+    fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Subscription>, Failure> {
+        let Subscription { id, vapid, created_at } = self.new;
+        let present = row::subscription(transaction.connection, id.user_agent, id.channel)?;
+        if present.map(|present| present.id) != self.expected {
+            return Ok(present);
+        }
+        transaction.connection.prepare_cached(PUT)?.execute(params![
+            id.user_agent.as_octets(),
+            id.channel.as_octets(),
+            id.incarnation.as_octets(),
+            vapid.as_ref().map(|hash| hash.0.as_slice()),
+            row::to_integer(created_at.as_millis()),
+        ])?;
+        transaction.subscribed((id.user_agent, id.channel), Some(self.new));
+        Ok(Some(self.new))
+    }
+}

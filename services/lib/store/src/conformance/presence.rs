@@ -1,0 +1,81 @@
+//! [`crate::Presence`].
+
+use pushgrid_types::{NodeId, SessionId, SessionRef};
+
+use super::support::user_agent;
+use crate::{Claim, Presence};
+
+/// Runs every check, each on what `make` opens for it.
+pub async fn run<P: Presence>(make: impl AsyncFn() -> P) {
+    the_latest_claim_holds(&make().await).await;
+    epochs_rise_over_claims_and_releases(&make().await).await;
+    locate_answers_for_each_in_order(&make().await).await;
+    a_release_ends_its_own_claim_only(&make().await).await;
+}
+
+fn session(label: u64) -> SessionRef {
+    SessionRef { node: NodeId(label % 2), session: SessionId(label) }
+}
+
+async fn claim(presence: &dyn Presence, of: u8, label: u64) -> (Claim, Option<Claim>) {
+    presence.claim(user_agent(of), session(label)).await.expect("claim answers")
+}
+
+async fn locate(presence: &dyn Presence, of: u8) -> Option<Claim> {
+    let found = presence.locate(&[user_agent(of)]).await.expect("locate answers");
+    assert_eq!(found.len(), 1, "locate answers once for each user agent");
+    found[0]
+}
+
+/// A claim always succeeds, is what is located from then on, and names the one that it put out.
+pub async fn the_latest_claim_holds(presence: &dyn Presence) {
+    assert_eq!(locate(presence, 1).await, None, "nobody holds an unknown user agent");
+    let (first, before) = claim(presence, 1, 10).await;
+    assert_eq!(before, None, "the first claim puts nobody out");
+    assert_eq!(first.session, session(10));
+    assert_eq!(locate(presence, 1).await, Some(first));
+    let (second, before) = claim(presence, 1, 11).await;
+    assert_eq!(before, Some(first), "the second puts the first out");
+    assert_eq!(second.session, session(11));
+    assert_eq!(locate(presence, 1).await, Some(second));
+    assert_eq!(locate(presence, 2).await, None, "another user agent is not concerned");
+}
+
+/// An epoch is higher than every earlier one of the same user agent, also after a release.
+pub async fn epochs_rise_over_claims_and_releases(presence: &dyn Presence) {
+    let (mut last, _) = claim(presence, 1, 0).await;
+    for label in 1..50 {
+        if label % 3 == 0 {
+            presence.release(user_agent(1), last.epoch).await.expect("release answers");
+        }
+        let (next, _) = claim(presence, 1, label).await;
+        assert!(next.epoch > last.epoch, "{:?} was given after {:?}", next.epoch, last.epoch);
+        last = next;
+    }
+}
+
+/// The answers stand in the order of the user agents.
+pub async fn locate_answers_for_each_in_order(presence: &dyn Presence) {
+    let (one, _) = claim(presence, 1, 1).await;
+    let (three, _) = claim(presence, 3, 3).await;
+    let asked = [3, 2, 1, 3].map(user_agent);
+    let found = presence.locate(&asked).await.expect("locate answers");
+    assert_eq!(found, [Some(three), None, Some(one), Some(three)]);
+    assert_eq!(presence.locate(&[]).await.expect("locate answers"), []);
+}
+
+/// The release of a claim that was put out does not end the later one.
+pub async fn a_release_ends_its_own_claim_only(presence: &dyn Presence) {
+    let (first, _) = claim(presence, 1, 1).await;
+    let (other, _) = claim(presence, 2, 2).await;
+    let (second, _) = claim(presence, 1, 3).await;
+    presence.release(user_agent(1), first.epoch).await.expect("release answers");
+    assert_eq!(locate(presence, 1).await, Some(second), "the later claim stays");
+    presence.release(user_agent(1), second.epoch).await.expect("release answers");
+    assert_eq!(locate(presence, 1).await, None, "its own release ends it");
+    presence.release(user_agent(1), second.epoch).await.expect("a second release is nothing");
+    assert_eq!(locate(presence, 2).await, Some(other), "another user agent stays");
+    let (third, before) = claim(presence, 1, 4).await;
+    assert_eq!(before, None, "what was released is not put out");
+    assert_eq!(locate(presence, 1).await, Some(third));
+}
