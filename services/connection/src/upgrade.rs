@@ -55,10 +55,7 @@ async fn enter(State(shared): State<Arc<Shared>>, mut request: Request) -> Respo
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let Some(seat) = shared.node.enter() else {
-        let mut response = refuse(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the server takes no more connections just now; connect again later",
-        );
+        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is restarting; connect again");
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
         return response;
     };

@@ -1,0 +1,320 @@
+//! The answer table of `POST` to a push resource, row by row: the status, the fields that go with it, a body that says
+//! what to do, and nothing changed. A row that is refused carries the topic of a message that waits, so that a
+//! replacement that failed would be seen.
+
+use anyhow::{Context as _, Result, ensure};
+use pushgrid_client::Subscription;
+
+use super::request::Request;
+use super::scene::{Scene, explains};
+
+/// Over the default limit of a body by one octet.
+const TOO_LARGE: usize = 5631;
+
+/// One refusal.
+struct Row {
+    what: String,
+    request: Request,
+    status: u16,
+    /// What the sentence for a person has in it.
+    says: &'static str,
+    /// A field of the answer.
+    field: Option<(&'static str, &'static str)>,
+}
+
+impl Row {
+    fn new(what: impl Into<String>, request: Request, status: u16, says: &'static str) -> Self {
+        Self { what: what.into(), request, status, says, field: None }
+    }
+
+    fn and(mut self, name: &'static str, value: &'static str) -> Self {
+        self.field = Some((name, value));
+        self
+    }
+}
+
+/// A valid message that takes the place of the one that waits.
+fn base(to: &Subscription) -> Result<Request> {
+    Ok(Request::push(to, b"the one that waits")?.with("Topic", "kept"))
+}
+
+/// What is there when the requests come.
+struct Table {
+    scene: Scene,
+    open: Subscription,
+    restricted: Subscription,
+    accepted: u64,
+}
+
+impl Table {
+    /// Two subscriptions of a user agent that is away, and a message with a topic that waits in each.
+    async fn lay(settings: &[(&str, &str)]) -> Result<Self> {
+        let mut scene = Scene::start_with(settings).await?;
+        let open = scene.open().await?;
+        let key = scene.key.public();
+        let restricted = scene.restricted(&key).await?;
+        scene.go_offline().await?;
+        let mut table = Self { scene, open, restricted, accepted: 2 };
+        table.scene.send(&base(&table.open)?).await?;
+        let signed = table.signed(base(&table.restricted)?)?;
+        table.scene.send(&signed).await?;
+        table.accepted = table.scene.accepted().await?;
+        ensure!(table.accepted == 2, "{} messages were accepted", table.accepted);
+        Ok(table)
+    }
+
+    fn signed(&self, request: Request) -> Result<Request> {
+        Ok(request.with("Authorization", &super::vapid::authorization(&self.scene, &self.scene.key)?))
+    }
+
+    async fn holds(&self, rows: Vec<Row>) -> Result<()> {
+        ensure!(!rows.is_empty(), "no rows");
+        for row in rows {
+            self.hold(&row).await.with_context(|| row.what)?;
+        }
+        Ok(())
+    }
+
+    async fn hold(&self, row: &Row) -> Result<()> {
+        let answer = self.scene.ask(&row.request).await?;
+        let said = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status == row.status, "answered {} and not {}: {said}", answer.status, row.status);
+        explains(&answer, row.says)?;
+        ensure!(answer.field("location").is_none(), "a refusal has no Location");
+        if let Some((name, value)) = row.field {
+            ensure!(answer.field(name) == Some(value), "{name} is {:?}", answer.field(name));
+        }
+        let token = row.request.target.rsplit('/').next().unwrap_or_default();
+        ensure!(token.len() < 20 || !said.contains(token), "the endpoint is in the answer: {said}");
+        let accepted = self.scene.accepted().await?;
+        ensure!(accepted == self.accepted, "{} messages were accepted", accepted - self.accepted);
+        Ok(())
+    }
+
+    /// Both messages still wait, as they were sent, and nothing else does.
+    async fn unchanged(mut self) -> Result<()> {
+        self.scene.come_back().await?;
+        let channels = [self.scene.notification().await?, self.scene.notification().await?];
+        for subscription in [&self.open, &self.restricted] {
+            let came = channels.iter().find(|notification| notification.channel == subscription.channel());
+            let payload = subscription.decrypt(came.context("a message that waited is gone")?)?;
+            ensure!(payload == b"the one that waits", "another message came");
+        }
+        let accounts = self.scene.server.settled().await?;
+        ensure!(accounts.accepted == 2 && accounts.ended("delivered") == 2, "{accounts:?}");
+        self.scene.works().await?;
+        self.scene.calm()
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_says_what_to_do_and_changes_nothing() -> Result<()> {
+    let table = Table::lay(&[]).await?;
+    table.holds(routes(&table)?).await?;
+    table.holds(sizes(&table)?).await?;
+    table.holds(authentication(&table)?).await?;
+    table.holds(fields(&table)?).await?;
+    table.holds(content(&table)?).await?;
+    table.unchanged().await
+}
+
+/// I-01, I-02.
+fn routes(table: &Table) -> Result<Vec<Row>> {
+    let base = base(&table.open)?;
+    let endpoint = base.target.clone();
+    let token = endpoint.rsplit('/').next().context("a token")?;
+    let flipped: String = token.chars().rev().collect();
+    let unknown = "endpoints look like /push/";
+    let foreign = "ask the user agent for a new subscription";
+    let mut rows = vec![
+        Row::new("no route", base.clone().target("/nothing"), 404, unknown),
+        Row::new("the root", base.clone().target("/"), 404, unknown),
+        Row::new("no token", base.clone().target("/push/"), 404, unknown),
+        Row::new("a longer path", base.clone().target(&format!("{endpoint}/more")), 404, unknown),
+        Row::new("an unknown version", base.clone().target(&format!("/wpush/v3/{token}")), 404, unknown),
+        Row::new("garbage", base.clone().target("/push/garbage"), 404, foreign),
+        Row::new("percent signs", base.clone().target("/push/%00%ff%2e%2e%2f"), 404, ""),
+        Row::new("a foreign token", base.clone().target(&format!("/push/{flipped}")), 404, foreign),
+        Row::new("a cut token", base.clone().target(&endpoint[..endpoint.len() - 1]), 404, foreign),
+        Row::new("a longer token", base.clone().target(&format!("{endpoint}A")), 404, foreign),
+    ];
+    for method in ["GET", "PUT", "DELETE", "PATCH", "BREW"] {
+        let row = Row::new(method, base.clone().method(method), 405, "use POST");
+        rows.push(row.and("allow", "POST, OPTIONS"));
+    }
+    let message = base.method("POST").target("/m/garbage");
+    rows.push(
+        Row::new("POST to a message", message.clone(), 405, "use DELETE").and("allow", "DELETE, OPTIONS"),
+    );
+    rows.push(Row::new("an unknown message", message.method("DELETE"), 404, "no such message"));
+    Ok(rows)
+}
+
+/// I-04, I-15.
+fn sizes(table: &Table) -> Result<Vec<Row>> {
+    let base = base(&table.open)?;
+    let says = "send less";
+    let large = base.clone().with_body(vec![7; TOO_LARGE]);
+    // Only the length is sent: an answer that waited for the body would never come.
+    let announced = |length: &str| base.clone().with_body(Vec::new()).instead("Content-Length", length);
+    Ok(vec![
+        Row::new("one octet too many", large.clone(), 413, says),
+        Row::new("a gigabyte is announced", announced("1000000000"), 413, says),
+        Row::new("the largest length there is", announced("9223372036854775807"), 413, says),
+        Row::new("one chunk too large", large.clone().chunked(TOO_LARGE), 413, says),
+        Row::new("chunks that add up to too much", large.chunked(100), 413, says),
+    ])
+}
+
+/// I-05, I-07, I-08. The table of bad tokens, I-06, is a module of its own.
+fn authentication(table: &Table) -> Result<Vec<Row>> {
+    let open = base(&table.open)?;
+    let restricted = base(&table.restricted)?;
+    let valid = super::vapid::authorization(&table.scene, &table.scene.key)?;
+    let says = "sign the request with its VAPID key";
+    let no_ttl = restricted.clone().without("TTL");
+    let large = restricted.clone().with_body(vec![7; TOO_LARGE]);
+    let elsewhere = restricted.clone().with("Proxy-Authorization", &valid);
+    let challenge = |row: Row| row.and("www-authenticate", "vapid");
+    let key = table.scene.key.public();
+    let same_key = [&[7; 16][..], &[0, 0, 16, 0, 65], key.as_octets(), &[7; 32]].concat();
+    let dh = format!("dh={}", key.to_text());
+    let aesgcm =
+        open.clone().instead("Content-Encoding", "aesgcm").with("Encryption", "salt=c2FsdHNhbHRzYWx0c2FsdA");
+    Ok(vec![
+        challenge(Row::new("restricted, and nobody signed", restricted.clone(), 401, says)),
+        challenge(Row::new("restricted, not signed, and no TTL", no_ttl, 401, says)),
+        challenge(Row::new("a token for proxies only", elsewhere, 401, says)),
+        challenge(Row::new(
+            "another scheme",
+            restricted.with("Authorization", "Basic dXNlcjpwYXNz"),
+            401,
+            "send `Authorization: vapid",
+        )),
+        Row::new("too large before all else", large, 413, "send less"),
+        Row::new(
+            "the key of the message signs",
+            table.signed(open.with_body(same_key))?,
+            400,
+            "use separate keys",
+        ),
+        Row::new(
+            "the same in the older encoding",
+            table.signed(aesgcm.with("Crypto-Key", &dh))?,
+            400,
+            "use separate keys",
+        ),
+    ])
+}
+
+/// I-09, I-10, I-11.
+fn fields(table: &Table) -> Result<Vec<Row>> {
+    let base = base(&table.open)?;
+    let mut rows = vec![Row::new("no TTL", base.clone().without("TTL"), 400, "TTL: 60")];
+    for ttl in ["-1", "+5", "5.0", "1e3", "abc", "", "0x10", "5, 6", "5 6", "\u{660}", "five"] {
+        let request = base.clone().instead("TTL", ttl);
+        rows.push(Row::new(format!("TTL: {ttl}"), request, 400, "whole number of seconds"));
+    }
+    rows.push(Row::new("two TTL", base.clone().with("TTL", "60"), 400, "one whole number"));
+    let long = "a".repeat(33);
+    for topic in [&long, "a.b", "a+b", "a/b", "a=", "a b", "a,b", "", "caf\u{e9}", "\"kept\""] {
+        rows.push(Row::new(
+            format!("Topic: {topic}"),
+            base.clone().instead("Topic", topic),
+            400,
+            "1 to 32 characters",
+        ));
+    }
+    rows.push(Row::new("two Topic", base.clone().with("Topic", "kept"), 400, "one value"));
+    for urgency in ["urgent", "high, low", "", "5", "very low", "h\u{ef}gh"] {
+        let request = base.clone().with("Urgency", urgency);
+        rows.push(Row::new(format!("Urgency: {urgency}"), request, 400, "very-low, low, normal and high"));
+    }
+    let twice = base.with("Urgency", "low").with("Urgency", "low");
+    rows.push(Row::new("two Urgency", twice, 400, "once"));
+    Ok(rows)
+}
+
+/// I-12.
+fn content(table: &Table) -> Result<Vec<Row>> {
+    let base = base(&table.open)?;
+    let unnamed = base.clone().without("Content-Encoding");
+    let aesgcm = unnamed.clone().with("Content-Encoding", "aesgcm");
+    let salt = "salt=c2FsdHNhbHRzYWx0c2FsdA";
+    let dh = "dh=BNoRDbb84JGm8g5Z5CFxurSqsXWJ11ItfXEWYVLE85Y7CYkDjXsIEc4aqxYaQ1G8BqkXCJ6DPpDrWtdWj_mugHU";
+    let mut rows = vec![
+        Row::new("no encoding", unnamed.clone(), 400, "encrypt the message"),
+        Row::new("two encodings", base.clone().with("Content-Encoding", "aes128gcm"), 400, "come once"),
+        Row::new(
+            "the salt belongs in the body",
+            base.clone().with("Encryption", salt),
+            400,
+            "leave out Encryption",
+        ),
+        Row::new("the key belongs in the body", base.with("Crypto-Key", dh), 400, "dh in Crypto-Key"),
+        Row::new("aesgcm without its fields", aesgcm.clone(), 400, "needs a salt"),
+        Row::new("aesgcm without its key", aesgcm.clone().with("Encryption", salt), 400, "needs the key"),
+        Row::new("aesgcm without its salt", aesgcm.with("Crypto-Key", dh), 400, "needs a salt"),
+    ];
+    for encoding in ["br", "gzip", "aesgcm128", "aes128gcm, gzip", "aes128gcm;q=1", "identity"] {
+        let request = unnamed.clone().with("Content-Encoding", encoding);
+        rows.push(Row::new(encoding, request, 400, "must be aes128gcm"));
+    }
+    Ok(rows)
+}
+
+#[tokio::test]
+async fn a_subscription_that_has_ended_answers_404_and_may_answer_410() -> Result<()> {
+    for (settings, status) in [(&[][..], 404), (&[("PUSHGRID_INGRESS__GONE_STATUS", "410")][..], 410)] {
+        let mut scene = Scene::start_with(settings).await?;
+        let key = scene.key.public();
+        let (open, restricted) = (scene.ended(None).await?, scene.ended(Some(&key)).await?);
+        let authorization = super::vapid::authorization(&scene, &scene.key)?;
+        let unsigned = Request::push(&restricted, b"too late")?;
+        for request in
+            [Request::push(&open, b"too late")?, unsigned.clone().with("Authorization", &authorization)]
+        {
+            let answer = scene.ask(&request).await?;
+            ensure!(answer.status == status, "answered {}", answer.status);
+            ensure!(answer.field("cache-control") == Some("max-age=86400"), "{:?}", answer.fields);
+            explains(&answer, "stop sending to it")?;
+        }
+        // Who lacks the key does not learn that the subscription has ended.
+        let answer = scene.ask(&unsigned).await?;
+        ensure!(answer.status == 401, "answered {}", answer.status);
+        ensure!(scene.accepted().await? == 0, "a message for nobody was accepted");
+        scene.works().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_unusual_but_allowed_is_accepted() -> Result<()> {
+    let mut scene = Scene::start_with(&[]).await?;
+    let subscription = scene.open().await?;
+    let base = || Request::push(&subscription, b"allowed");
+    let nines = "9".repeat(100);
+    let tokens = base()?.target;
+    let token = tokens.rsplit('/').next().context("a token")?;
+    let allowed = [
+        base()?.instead("TTL", "007"),
+        base()?.instead("TTL", &nines),
+        base()?.instead("TTL", "18446744073709551616"),
+        base()?.instead("TTL", " \t 60 \t "),
+        base()?.with("Urgency", "HIGH"),
+        base()?.with("Topic", &"-_".repeat(16)),
+        base()?.with("Accept", "image/png").with("Content-Type", "x/y"),
+        base()?.with("Crypto-Key", "p256ecdsa=AAAA"),
+        base()?.instead("Content-Encoding", "AES128GCM"),
+        base()?.target(&format!("/wpush/v1/{token}")),
+        base()?.target(&format!("/wpush/v2/{token}?query=ignored")),
+        base()?.chunked(1),
+        base()?.with("X-Unknown", &"x".repeat(4000)),
+    ];
+    for (index, request) in allowed.iter().enumerate() {
+        let answer = scene.send(request).await.with_context(|| format!("number {index}"))?;
+        ensure!(answer.field("location").is_some() && answer.field("ttl").is_some(), "{:?}", answer.fields);
+        scene.receives(&subscription, b"allowed").await.with_context(|| format!("number {index}"))?;
+    }
+    scene.calm()
+}

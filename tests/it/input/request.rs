@@ -1,0 +1,98 @@
+use anyhow::{Context as _, Result};
+use pushgrid_client::Subscription;
+use pushgrid_crypto::encryption::encrypt_aes128gcm;
+use pushgrid_types::SystemRng;
+
+/// A request as it goes over the wire: every line can be bent.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) method: String,
+    pub(super) target: String,
+    pub(super) fields: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Request {
+    /// One without a body.
+    pub(super) fn new(method: &str, target: &str) -> Self {
+        let fields = vec![("Host".to_owned(), "localhost".to_owned())];
+        Self { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() }
+    }
+
+    /// A valid push message for `to`.
+    pub(super) fn push(to: &Subscription, payload: &[u8]) -> Result<Self> {
+        let keys = to.push_subscription();
+        let body = encrypt_aes128gcm(&SystemRng, &keys.p256dh, &keys.auth, payload)?;
+        let request = Self::new("POST", path(to.endpoint())?);
+        Ok(request.with("TTL", "60").with("Content-Encoding", "aes128gcm").with_body(body))
+    }
+
+    /// Adds a line.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.fields.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Takes all lines of a field out.
+    pub(super) fn without(mut self, name: &str) -> Self {
+        self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
+        self
+    }
+
+    /// Puts one line in place of all lines of a field.
+    pub(super) fn instead(self, name: &str, value: &str) -> Self {
+        self.without(name).with(name, value)
+    }
+
+    /// Another method.
+    pub(super) fn method(mut self, method: &str) -> Self {
+        method.clone_into(&mut self.method);
+        self
+    }
+
+    /// Another target.
+    pub(super) fn target(mut self, target: &str) -> Self {
+        target.clone_into(&mut self.target);
+        self
+    }
+
+    /// A body, and the length that belongs to it.
+    pub(super) fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        let length = self.body.len().to_string();
+        self.instead("Content-Length", &length)
+    }
+
+    /// The same body in chunks of at most `size` octets.
+    pub(super) fn chunked(self, size: usize) -> Self {
+        let mut chunks = Vec::new();
+        for chunk in self.body.chunks(size) {
+            chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+            chunks.extend_from_slice(chunk);
+            chunks.extend_from_slice(b"\r\n");
+        }
+        chunks.extend_from_slice(b"0\r\n\r\n");
+        Self { body: chunks, ..self.without("Content-Length").with("Transfer-Encoding", "chunked") }
+    }
+
+    /// The request line and the fields, up to the body.
+    pub(super) fn head(&self) -> Vec<u8> {
+        let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
+        for (name, value) in &self.fields {
+            head.extend([name.as_str(), ": ", value, "\r\n"]);
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+
+    /// All of it.
+    pub(super) fn octets(&self) -> Vec<u8> {
+        [self.head(), self.body.clone()].concat()
+    }
+}
+
+/// The path of an absolute URL of the service.
+pub(super) fn path(url: &str) -> Result<&str> {
+    let (_, rest) = url.split_once("://").context("an URL")?;
+    Ok(&rest[rest.find('/').context("a path")?..])
+}
