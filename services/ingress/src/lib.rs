@@ -1,8 +1,8 @@
 //! The edge that application servers post to (RFC 8030 section 5, RFC 8292).
 //!
-//! A push message's way, file by file: [`push`] is the order of the checks; `push::authorize` who sends it;
+//! A push message's way, file by file: `push` is the order of the checks; `push::authorize` who sends it;
 //! `push::fields` what the header fields ask for; `push::content` what the body is; then it is appended to the log,
-//! and `answer` says so. [`cancel`] takes a message back. Every refusal is a variant of [`refusal::Refusal`].
+//! and `answer` says so. `cancel` takes a message back. Every refusal is a variant of `refusal::Refusal`.
 //!
 //! What is not here: connections of user agents, and any state about them but what the seams answer.
 //!

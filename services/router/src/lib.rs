@@ -1,7 +1,7 @@
 //! Owns message and subscription state: takes accepted messages from the log, finds the socket of each user agent,
 //! delivers, stores what cannot be delivered, and gives every message its outcome.
 //!
-//! A message's way: [`worker`] takes it from the log and asks whether its subscription is alive; `partition`
+//! A message's way: `worker` takes it from the log and asks whether its subscription is alive; `partition`
 //! decides (its verbs are files: route, page, settle, close, ...); the worker carries out what it decided.
 //! A user agent's way: [`Handle`] is the [`pushgrid_store::RouterLink`] that connection nodes and the ingress hold.
 //!

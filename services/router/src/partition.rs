@@ -4,11 +4,13 @@
 //!
 //! Invariant: a message is in exactly one place: in the log and in a window, in the log and in `storing`, or in the
 //! mailbox (and perhaps in a window too). Whatever takes it out of its last place gives it its outcome.
+//! Invariant: a message that has ended is not sent again, even while its end is not durable yet.
 //! Invariant: a session is [`Backlog::None`] only when all that the mailbox holds for its user agent has been sent on
 //! that very session; only then do messages go straight from the log to the socket.
 
 mod cancel;
 mod close;
+mod ending;
 mod open;
 mod page;
 mod route;
@@ -54,6 +56,10 @@ pub(crate) struct Partition {
     watched: VecDeque<(Timestamp, UserAgentId)>,
     /// Cancellations of messages that nobody has seen yet.
     early: HashMap<MessageId, EarlyCancel>,
+    /// Messages that have ended and may still be in a page, by how many calls are taking them out of the mailbox.
+    ending: HashMap<MessageId, u32>,
+    /// Of these, those that are out of it, while a page of their user agent was being read.
+    ended_while_reading: HashMap<UserAgentId, Vec<MessageId>>,
     work: Work,
     tally: Tally,
 }
@@ -204,6 +210,8 @@ impl Partition {
             agents: HashMap::new(),
             watched: VecDeque::new(),
             early: HashMap::new(),
+            ending: HashMap::new(),
+            ended_while_reading: HashMap::new(),
             work: Work::default(),
             tally: Tally::default(),
         }
@@ -211,6 +219,7 @@ impl Partition {
 
     /// The work that has come up since the last call.
     pub(crate) fn take_work(&mut self) -> Work {
+        self.note_ending();
         std::mem::take(&mut self.work)
     }
 

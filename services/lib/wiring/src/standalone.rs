@@ -1,4 +1,4 @@
-//! Every role in one process: ingress, router and connection over one SQLite file and in-process links.
+//! Every role in one process: ingress, router and connection over one `SQLite` file and in-process links.
 
 mod keys;
 
@@ -116,7 +116,7 @@ impl Config {
             stop_timeout: reader.duration(
                 "standalone.stop_timeout",
                 "25s",
-                Duration::from_millis(100)..=Duration::from_secs(600),
+                Duration::from_millis(100)..=Duration::from_mins(10),
                 "How long a stop may take before it is forced. Messages are safe either way.",
             ),
             ingress: pushgrid_ingress::Config::read(reader),
@@ -184,7 +184,11 @@ impl Standalone {
         let (router, handle) = Router::new(
             config.router.clone(),
             pushgrid_router::Deps {
-                consumer: Box::new(embedded.consumer().expect("a store that was just opened has given its consumer to nobody")),
+                consumer: Box::new(
+                    embedded
+                        .consumer()
+                        .expect("a store that was just opened has given its consumer to nobody"),
+                ),
                 mailbox: store.clone(),
                 subscriptions: store.clone(),
                 presence: Arc::new(MemoryPresence::new()),
@@ -285,7 +289,7 @@ fn public_url(config: &Config, ingress: SocketAddr) -> String {
 
 /// Buckets of user agents that were sent nothing for a while are forgotten once a minute.
 async fn tidy(ingress: Ingress, shutdown: Shutdown) {
-    let mut minutes = tokio::time::interval(Duration::from_secs(60));
+    let mut minutes = tokio::time::interval(Duration::from_mins(1));
     loop {
         tokio::select! {
             _ = minutes.tick() => ingress.tidy(),

@@ -30,6 +30,8 @@ impl Partition {
     ) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.take() else { return };
+        self.forget_ended_while_reading(user_agent);
+        let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         for flying in session.window {
             let Place::Log(message) = flying.place else { continue };
             if message.ttl.is_zero() || message.is_expired(now) {

@@ -60,6 +60,20 @@ impl Partition {
         at: SessionRef,
         page: Option<Vec<Message>>,
     ) {
+        let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
+        if session.is_some_and(|session| session.at == at) {
+            self.take_page(turn, user_agent, at, page);
+            self.forget_ended_while_reading(user_agent);
+        }
+    }
+
+    fn take_page(
+        &mut self,
+        turn: Turn<'_>,
+        user_agent: UserAgentId,
+        at: SessionRef,
+        page: Option<Vec<Message>>,
+    ) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut().filter(|session| session.at == at) else { return };
         let Backlog::Reading { bound, again } = session.backlog else { return };
@@ -98,6 +112,10 @@ impl Partition {
     ) -> Result<(), NotDelivered> {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return Ok(()) };
         let Some(session) = agent.session.as_deref_mut() else { return Ok(()) };
+        if self.ending.contains_key(&message.id) {
+            session.cursor = session.cursor.max(message.sequence);
+            return Ok(());
+        }
         let missed = message.ttl.is_zero() && message.accepted_at < session.opened_at;
         if missed || message.is_expired(turn.now) {
             session.cursor = session.cursor.max(message.sequence);

@@ -48,13 +48,21 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// The nodes: which sockets are open, and what each was sent.
 #[derive(Debug, Default)]
-struct Nodes(Mutex<HashMap<SessionRef, Vec<Arc<Message>>>>);
+struct Nodes {
+    sockets: Mutex<HashMap<SessionRef, Vec<Arc<Message>>>>,
+    /// What must not be sent any more.
+    acknowledged: Mutex<HashSet<MessageId>>,
+}
 
 impl NodeLink for Nodes {
     fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered> {
-        let mut sockets = self.0.lock().unwrap();
+        let mut sockets = self.sockets.lock().unwrap();
         let sent = sockets.get_mut(&to).ok_or(NotDelivered::NotHere)?;
         assert!(!sent.iter().any(|earlier| earlier.id == message.id), "sent twice on one socket");
+        assert!(
+            !self.acknowledged.lock().unwrap().contains(&message.id),
+            "sent again after its acknowledgement"
+        );
         if !message.ttl.is_zero() {
             let last = sent.iter().rev().find(|earlier| !earlier.ttl.is_zero());
             assert!(last.is_none_or(|last| last.sequence < message.sequence), "sent out of order");
@@ -64,7 +72,7 @@ impl NodeLink for Nodes {
     }
 
     fn evict(&self, session: SessionRef, _why: Eviction) {
-        self.0.lock().unwrap().remove(&session);
+        self.sockets.lock().unwrap().remove(&session);
     }
 }
 
@@ -72,7 +80,8 @@ impl NodeLink for Nodes {
 #[derive(Debug)]
 enum Asked {
     Settle(SettleStored),
-    Page(PageRequest),
+    /// With what was read, when it was read at once.
+    Page(PageRequest, Option<Vec<Message>>),
 }
 
 #[derive(Debug)]
@@ -189,7 +198,7 @@ impl World {
     fn connect(&mut self, agent: u8) {
         self.next += 1;
         let at = SessionRef { node: NodeId(1), session: SessionId(self.next) };
-        self.nodes.0.lock().unwrap().insert(at, Vec::new());
+        self.nodes.sockets.lock().unwrap().insert(at, Vec::new());
         self.sockets.insert(agent, at);
         let epoch = Epoch(self.next);
         self.turn(|partition, turn| partition.open(turn, user_agent(agent), at, epoch));
@@ -197,7 +206,7 @@ impl World {
 
     fn disconnect(&mut self, agent: u8) {
         if let Some(at) = self.sockets.remove(&agent) {
-            self.nodes.0.lock().unwrap().remove(&at);
+            self.nodes.sockets.lock().unwrap().remove(&at);
             let (done, _) = oneshot::channel();
             self.turn(|partition, turn| partition.close(turn, user_agent(agent), at, done));
         }
@@ -205,6 +214,7 @@ impl World {
 
     fn acknowledge(&mut self, agent: u8, id: MessageId) {
         self.acknowledged.push(id);
+        self.nodes.acknowledged.lock().unwrap().insert(id);
         let ended = [Settlement { id, outcome: Outcome::Delivered }];
         self.turn(|partition, turn| partition.settle(turn, user_agent(agent), &ended));
     }
@@ -212,12 +222,13 @@ impl World {
     /// The process ends and starts again: sockets and state are gone, log and mailbox stay.
     fn restart(&mut self) {
         self.partition = new_partition();
-        self.nodes.0.lock().unwrap().clear();
+        self.nodes.sockets.lock().unwrap().clear();
         self.sockets.clear();
         self.stores.clear();
         self.asked.clear();
         // The log and the mailbox may have forgotten these, and they come again.
         self.acknowledged.clear();
+        self.nodes.acknowledged.lock().unwrap().clear();
         for message in self.log.values().cloned().collect::<Vec<_>>() {
             self.turn(|partition, turn| partition.route(turn, Routable { message, alive: true }));
         }
@@ -235,8 +246,13 @@ impl World {
             self.stores.push_back(work.store);
         }
         self.asked.extend(work.settle_mailbox.into_iter().map(Asked::Settle));
-        self.asked.extend(work.pages.into_iter().map(Asked::Page));
-        let sockets = self.nodes.0.lock().unwrap();
+        for request in work.pages {
+            // A read happens at any time between the question and its answer: here at one end or at the other.
+            let at_once = (request.after.0 + self.next).is_multiple_of(2);
+            let page = at_once.then(|| self.read(&request));
+            self.asked.push(Asked::Page(request, page));
+        }
+        let sockets = self.nodes.sockets.lock().unwrap();
         for (agent, at) in &self.sockets {
             for message in sockets.get(at).into_iter().flatten() {
                 if self.seen.insert(message.id) {
@@ -261,17 +277,20 @@ impl World {
             }
             Some(which) => match self.asked.swap_remove(which) {
                 Asked::Settle(settle) => self.settle_stored(settle),
-                Asked::Page(request) => {
-                    let page =
-                        self.mailbox.range(Sequence(request.after.0 + 1)..).map(|(_, message)| message);
-                    let page = page.filter(|message| message.to.user_agent == request.user_agent);
-                    let page = page.take(request.limit.messages).map(|message| (**message).clone()).collect();
+                Asked::Page(request, page) => {
+                    let page = page.unwrap_or_else(|| self.read(&request));
                     self.turn(|partition, turn| {
                         partition.page(turn, request.user_agent, request.session, Some(page));
                     });
                 }
             },
         }
+    }
+
+    fn read(&self, request: &PageRequest) -> Vec<Message> {
+        let page = self.mailbox.range(Sequence(request.after.0 + 1)..).map(|(_, message)| message);
+        let page = page.filter(|message| message.to.user_agent == request.user_agent);
+        page.take(request.limit.messages).map(|message| (**message).clone()).collect()
     }
 
     fn store(&mut self, message: &Arc<Message>) -> Stored {
@@ -300,6 +319,9 @@ impl World {
 
     fn settle_stored(&mut self, settle: SettleStored) {
         let mut was_there = false;
+        if settle.cancel.is_none() {
+            self.partition.settled(settle.user_agent, &settle.ended);
+        }
         for (id, outcome) in settle.ended {
             let found = self.mailbox.iter().find(|(_, message)| message.id == id).map(|(key, _)| *key);
             if let Some(sequence) = found {
@@ -344,7 +366,7 @@ impl World {
         for _ in 0..10_000 {
             self.answer_all();
             let sent: Vec<_> = {
-                let sockets = self.nodes.0.lock().unwrap();
+                let sockets = self.nodes.sockets.lock().unwrap();
                 let of = |(agent, at): (&u8, &SessionRef)| {
                     sockets
                         .get(at)

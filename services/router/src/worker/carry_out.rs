@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pushgrid_store::{Cancelled, StoreError, Stored};
-use pushgrid_types::{Message, MessageId, SessionRef, UserAgentId};
+use pushgrid_types::{Message, MessageId, Outcome, SessionRef, UserAgentId};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
@@ -19,6 +19,7 @@ const EXPIRE_BATCH: usize = 1000;
 pub(super) enum Done {
     Stored { batch: Vec<Arc<Message>>, answers: Result<Vec<Stored>, StoreError> },
     Page { user_agent: UserAgentId, session: SessionRef, page: Option<Vec<Message>> },
+    Settled { user_agent: UserAgentId, ended: Vec<(MessageId, Outcome)> },
     Cancelled { id: MessageId, was_there: bool, reply: oneshot::Sender<Cancelled> },
     Nothing,
 }
@@ -113,6 +114,7 @@ impl Router {
                 self.storing.arrived(batch.len());
             }
             Done::Page { user_agent, session, page } => self.partition.page(turn, user_agent, session, page),
+            Done::Settled { user_agent, ended } => self.partition.settled(user_agent, &ended),
             Done::Cancelled { id, was_there, reply } => self.partition.cancel_met(turn, id, was_there, reply),
             Done::Nothing => {}
         }
@@ -150,7 +152,7 @@ impl Router {
             };
             match cancel {
                 Some((id, reply)) => Done::Cancelled { id, was_there, reply },
-                None => Done::Nothing,
+                None => Done::Settled { user_agent, ended },
             }
         }));
     }
