@@ -1,1 +1,26 @@
-//! Tests of the running program.
+//! What the tests of the running program are made of: the service as a process, real browsers and real senders
+//! as processes, and the page that a browser opens.
+//!
+//! Nothing here asserts anything about the service: that is what the modules of `main.rs` do.
+//!
+//! Invariant: whatever a value here starts, it ends when it is dropped, and what the process said is shown when the
+//! test fails. Invariant: two tests never meet, for each has its own ports, its own folders and its own processes.
+//! Invariant: every wait has a deadline, and names what did not happen.
+
+mod browser;
+mod deadline;
+mod log;
+mod metrics;
+mod page;
+mod ports;
+mod programs;
+mod sender;
+mod server;
+
+pub use browser::{Firefox, Permission};
+pub use deadline::{eventually, within};
+pub use metrics::{Accounts, Metrics};
+pub use page::{Event, Page};
+pub use programs::pushgrid;
+pub use sender::{Answer, Encoding, Job, Library, Sender};
+pub use server::Server;

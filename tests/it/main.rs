@@ -1,1 +1,9 @@
 //! Tests of the running program: one binary, a module for each behaviour.
+
+mod crash;
+mod firefox;
+mod input;
+mod losses;
+mod senders;
+mod structure;
+mod wire;

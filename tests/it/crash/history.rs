@@ -1,0 +1,114 @@
+//! What happened, as the application servers and the user agents saw it.
+
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// One message: numbered in the order in which posting began.
+pub(super) type Message = usize;
+
+/// One subscription. Its messages are posted one after the other, so their numbers have the order of acceptance.
+pub(super) type Subscription = usize;
+
+/// What the application server knows of a message that it has posted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// 201: it must be delivered before it expires.
+    Accepted,
+    /// A status of the 4xx: it must never be delivered.
+    Refused,
+    /// No answer, or one of the 5xx: both is allowed.
+    Unknown,
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    /// Posting begins.
+    Posted { message: Message, to: Subscription, ttl: Duration, topic: Option<u8> },
+    /// Posting has ended.
+    Answered { message: Message, answer: Answer },
+    /// A user agent has got a message, which says that it is this one.
+    Delivered { message: Message, to: Subscription, version: String },
+    /// A user agent acknowledges it.
+    Acknowledged { message: Message },
+    /// The process is about to be killed.
+    Killed,
+    /// Everything that was posted before has been looked at by the service. What is delivered from here on has waited.
+    Drained,
+}
+
+/// What happened, and when, counted from the beginning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) at: Duration,
+    pub(super) event: Event,
+}
+
+/// The events in their order, written by many at once.
+#[derive(Debug)]
+pub(super) struct History {
+    began: Instant,
+    written: Mutex<Written>,
+}
+
+#[derive(Debug, Default)]
+struct Written {
+    entries: Vec<Entry>,
+    messages: usize,
+}
+
+impl History {
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), written: Mutex::default() }
+    }
+
+    pub(super) fn record(&self, event: Event) {
+        let mut written = self.lock();
+        let at = self.began.elapsed();
+        written.entries.push(Entry { at, event });
+    }
+
+    /// Posting of a new message begins.
+    pub(super) fn post(&self, to: Subscription, ttl: Duration, topic: Option<u8>) -> Message {
+        let mut written = self.lock();
+        let (message, at) = (written.messages, self.began.elapsed());
+        written.messages += 1;
+        written.entries.push(Entry { at, event: Event::Posted { message, to, ttl, topic } });
+        message
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry> {
+        self.lock().entries.clone()
+    }
+
+    /// No code panics while it holds the lock.
+    fn lock(&self) -> MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Event {
+    /// Which message it is about.
+    pub(super) fn message(&self) -> Option<Message> {
+        match self {
+            Self::Posted { message, .. }
+            | Self::Answered { message, .. }
+            | Self::Delivered { message, .. }
+            | Self::Acknowledged { message } => Some(*message),
+            Self::Killed | Self::Drained => None,
+        }
+    }
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:9.3} s  {:?}", self.at.as_secs_f64(), self.event)
+    }
+}
+
+/// The lines of `entries` about some messages, and all that is about none.
+pub(super) fn about(entries: &[Entry], messages: &[Message]) -> String {
+    let lines = entries.iter().filter(|entry| entry.event.message().is_none_or(|it| messages.contains(&it)));
+    lines.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,288 @@
+//! The shape of the repository: who may depend on whom, where drivers live, how large files are, what the top level
+//! holds, and that the generated references are those of the code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::{Metadata, MetadataCommand, Package};
+
+/// Which of ours each of ours may depend on: everything points from the words, over the seams, to what is built on
+/// them.
+const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
+    ("types", &[]),
+    ("crypto", &["types"]),
+    ("store", &["types"]),
+    ("session", &["types", "crypto"]),
+    ("proto", &["types", "store", "session"]),
+    ("client", &["types", "crypto"]),
+    ("runtime", &["types", "crypto", "store", "session", "proto"]),
+    // Adapters.
+    ("store-embedded", &["types", "crypto", "store", "session", "proto", "runtime"]),
+    ("store-redis", &["types", "crypto", "store", "session", "proto", "runtime"]),
+    ("log-kafka", &["types", "crypto", "store", "session", "proto", "runtime"]),
+    // Services: never each other, never an adapter.
+    ("ingress", SEAMS),
+    ("router", SEAMS),
+    ("connection", SEAMS),
+    ("console", SEAMS),
+    (
+        "wiring",
+        &[
+            "types",
+            "crypto",
+            "store",
+            "session",
+            "proto",
+            "runtime",
+            "store-embedded",
+            "store-redis",
+            "log-kafka",
+            "ingress",
+            "router",
+            "connection",
+            "console",
+        ],
+    ),
+    // The command.
+    (
+        "",
+        &[
+            "types",
+            "crypto",
+            "store",
+            "session",
+            "proto",
+            "runtime",
+            "client",
+            "store-embedded",
+            "store-redis",
+            "log-kafka",
+            "wiring",
+        ],
+    ),
+    // Tests see the program from outside.
+    ("it", &["types", "crypto", "client", "runtime"]),
+];
+
+const SEAMS: &[&str] = &["types", "crypto", "store", "session", "proto", "runtime", "client"];
+
+/// The one crate that may name a driver.
+const DRIVERS: &[(&str, &str)] =
+    &[("rusqlite", "store-embedded"), ("redis", "store-redis"), ("rdkafka", "log-kafka")];
+
+const TOP_LEVEL: &[&str] =
+    &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "deploy", "helm", "proto", "services", "tests"];
+
+/// What a build makes and no one keeps.
+const MADE: &[&str] = &["target", "node_modules", "__pycache__"];
+
+/// In lines. Half of it is a question already.
+const LARGEST_FILE: usize = 800;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn metadata() -> Result<Metadata> {
+    let options = ["--offline".to_owned(), "--locked".to_owned()];
+    Ok(MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .other_options(options)
+        .exec()?)
+}
+
+/// A package without its family name: the command is the family.
+fn short(package: &str) -> Option<&str> {
+    match package.strip_prefix("pushgrid") {
+        Some("") => Some(""),
+        Some(rest) => rest.strip_prefix('-'),
+        None => None,
+    }
+}
+
+/// All files below `folder` that somebody wrote.
+fn written(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let hidden = name.as_encoded_bytes().starts_with(b".");
+        if hidden || MADE.iter().any(|made| *made == name) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            written(&entry.path(), into)?;
+        } else {
+            into.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn sources() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for folder in ["services", "tests"] {
+        written(&root().join(folder), &mut files)?;
+    }
+    let kinds = ["rs", "proto", "js", "mjs", "py", "sh", "html"];
+    files.retain(|file| file.extension().and_then(OsStr::to_str).is_some_and(|kind| kinds.contains(&kind)));
+    ensure!(files.len() > 100, "only {} sources were found", files.len());
+    Ok(files)
+}
+
+#[test]
+fn dependencies_point_in_one_direction() -> Result<()> {
+    let allowed: BTreeMap<&str, &[&str]> = MAY_DEPEND_ON.iter().copied().collect();
+    let metadata = metadata()?;
+    let packages = metadata.workspace_packages();
+    ensure!(packages.len() > 10, "only {} packages were found", packages.len());
+    for package in packages {
+        let name = package.name.as_str();
+        let short_name = short(name).with_context(|| format!("{name} is not called pushgrid-something"))?;
+        let may =
+            allowed.get(short_name).with_context(|| format!("say in this test what {name} may depend on"))?;
+        for dependency in &package.dependencies {
+            let Some(on) = short(&dependency.name) else { continue };
+            ensure!(may.contains(&on), "{name} must not depend on {}", dependency.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_table_of_dependencies_has_no_circle() -> Result<()> {
+    let mut settled: BTreeSet<&str> = BTreeSet::new();
+    loop {
+        let ready = |(name, may): &&(&'static str, &[&str])| {
+            !settled.contains(name) && may.iter().all(|on| settled.contains(on))
+        };
+        let next: Vec<&str> = MAY_DEPEND_ON.iter().filter(ready).map(|(name, _)| *name).collect();
+        if next.is_empty() {
+            break;
+        }
+        settled.extend(next);
+    }
+    ensure!(settled.len() == MAY_DEPEND_ON.len(), "only {settled:?} come in an order");
+    Ok(())
+}
+
+#[test]
+fn each_driver_is_named_by_its_one_crate() -> Result<()> {
+    let metadata = metadata()?;
+    let names = |package: &Package, driver: &str| {
+        let of_family = |name: &str| name == driver || name.starts_with(&format!("{driver}-"));
+        package.dependencies.iter().any(|dependency| of_family(&dependency.name))
+    };
+    for (driver, home) in DRIVERS {
+        let users = metadata.workspace_packages().into_iter().filter(|package| names(package, driver));
+        for package in users {
+            let name = package.name.as_str();
+            ensure!(
+                short(name) == Some(home),
+                "{driver} belongs to pushgrid-{home} alone, but {name} names it"
+            );
+        }
+    }
+    for package in metadata.workspace_packages() {
+        let count = DRIVERS.iter().filter(|(driver, _)| names(package, driver)).count();
+        ensure!(count <= 1, "{} names {count} drivers", package.name);
+    }
+    Ok(())
+}
+
+#[test]
+fn no_feature_chooses_what_is_built() -> Result<()> {
+    for package in metadata()?.workspace_packages() {
+        ensure!(package.features.is_empty(), "{} has features: {:?}", package.name, package.features.keys());
+    }
+    Ok(())
+}
+
+#[test]
+fn no_crate_has_a_name_that_says_nothing() -> Result<()> {
+    for package in metadata()?.workspace_packages() {
+        for part in package.name.split('-') {
+            let says_nothing = ["common", "util", "utils", "helper", "helpers", "core", "misc", "shared"];
+            ensure!(!says_nothing.contains(&part), "what is {} about?", package.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_library_begins_with_what_it_is() -> Result<()> {
+    let mut libraries = 0;
+    for package in metadata()?.workspace_packages() {
+        for target in package.targets.iter().filter(|target| target.is_lib()) {
+            libraries += 1;
+            let source = std::fs::read_to_string(&target.src_path)?;
+            ensure!(source.starts_with("//! "), "{} does not begin with //!", target.src_path);
+        }
+    }
+    ensure!(libraries > 10, "only {libraries} libraries were found");
+    Ok(())
+}
+
+#[test]
+fn no_source_is_too_large_to_be_read() -> Result<()> {
+    let mut too_large = Vec::new();
+    for file in sources()? {
+        let lines = std::fs::read_to_string(&file)?.lines().count();
+        if lines > LARGEST_FILE {
+            too_large.push(format!("{}: {lines} lines", file.display()));
+        }
+    }
+    ensure!(too_large.is_empty(), "more than {LARGEST_FILE} lines: {too_large:#?}");
+    Ok(())
+}
+
+#[test]
+fn modules_stand_beside_their_folders() -> Result<()> {
+    let old: Vec<_> = sources()?.into_iter().filter(|file| file.ends_with("mod.rs")).collect();
+    ensure!(old.is_empty(), "call it foo.rs, beside foo/: {old:?}");
+    Ok(())
+}
+
+#[test]
+fn the_top_level_holds_only_the_fixed_names() -> Result<()> {
+    for entry in std::fs::read_dir(root())? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let known =
+            name.starts_with('.') || TOP_LEVEL.contains(&name.as_str()) || MADE.contains(&name.as_str());
+        ensure!(known, "{name} has no place at the top level");
+    }
+    Ok(())
+}
+
+/// A fault that shows the first line that differs, and says how to make the file anew.
+fn is_up_to_date(file: &str, expected: &str, how: &str) -> Result<()> {
+    let path = root().join(file);
+    let written = std::fs::read_to_string(&path).with_context(|| format!("{file} is missing: {how}"))?;
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (written, expected) = (lines(&written), lines(expected));
+    let differs =
+        (0..written.len().max(expected.len())).find(|&line| written.get(line) != expected.get(line));
+    let Some(line) = differs else { return Ok(()) };
+    let show = |lines: &[String]| lines.get(line).cloned().unwrap_or_else(|| "(end)".to_owned());
+    let (has, should) = (show(&written), show(&expected));
+    anyhow::bail!("{file} is out of date: {how}\nline {}: {has}\nshould be: {should}", line + 1)
+}
+
+/// The program writes its own references.
+async fn is_what_the_program_says(file: &str, what: &str) -> Result<()> {
+    let output = pushgrid_it::pushgrid()?.args(["config", what]).output().await?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    is_up_to_date(file, &String::from_utf8(output.stdout)?, &format!("run `pushgrid config {what} > {file}`"))
+}
+
+#[tokio::test]
+async fn the_reference_of_the_configuration_is_up_to_date() -> Result<()> {
+    is_what_the_program_says("services/CONFIGURATION.md", "env").await
+}
+
+#[tokio::test]
+async fn the_reference_of_the_metrics_is_up_to_date() -> Result<()> {
+    is_what_the_program_says("services/METRICS.md", "metrics").await
+}

@@ -1,0 +1,198 @@
+//! Subscriptions: `register` and `unregister`.
+
+use anyhow::{Context as _, Result, ensure};
+use pushgrid_crypto::vapid::KeyPair;
+use pushgrid_types::{ChannelId, SystemRng};
+use serde_json::{Value, json};
+
+use super::party::{Agent, Application, MINUTE, body, signature};
+use super::scene::Scene;
+
+/// Registers with this very frame, and gives the endpoint.
+async fn register(agent: &mut Agent, channel: ChannelId, key: Option<&str>) -> Result<String> {
+    let mut request = json!({"messageType": "register", "channelID": channel.to_string()});
+    if let Some(key) = key {
+        request["key"] = key.into();
+    }
+    agent.socket()?.send_text(&request.to_string()).await?;
+    let (answer, raw) = agent.frame().await?;
+    let endpoint = answer["pushEndpoint"].as_str().with_context(|| raw.clone())?.to_owned();
+    let expected: Value = json!({
+        "messageType": "register", "channelID": channel.to_string(), "status": 200, "pushEndpoint": endpoint,
+    });
+    ensure!(answer == expected, "{raw}");
+    Ok(endpoint)
+}
+
+/// A fault unless the endpoint is answered as one that has ended.
+async fn is_gone(app: &Application, endpoint: &str, authorization: Option<&str>) -> Result<()> {
+    let mut fields = MINUTE.to_vec();
+    fields.extend(authorization.map(|field| ("authorization", field)));
+    let status = app.post(endpoint, &fields, "x").await?.status;
+    ensure!(matches!(status, 404 | 410), "an endpoint that has ended was answered {status}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_register_is_answered_with_four_members_and_an_absolute_endpoint() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let endpoint = register(&mut agent, ChannelId::random(&SystemRng), None).await?;
+    let url: http::Uri = endpoint.parse()?;
+    ensure!(url.scheme_str() == Some("http") && url.host().is_some(), "not absolute");
+    ensure!(url.path().starts_with("/push/") && url.query().is_none(), "not of the push route");
+    ensure!(endpoint.len() <= 255, "{} characters are too many for some senders", endpoint.len());
+    scene.end().await
+}
+
+#[tokio::test]
+async fn a_repeated_register_is_answered_with_the_same_endpoint() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let (open, restricted) = (ChannelId::random(&SystemRng), ChannelId::random(&SystemRng));
+    let key = KeyPair::generate(&SystemRng).public().to_text();
+    let first =
+        [register(&mut agent, open, None).await?, register(&mut agent, restricted, Some(&key)).await?];
+    agent.leave().await?;
+    agent.come_back().await?;
+    // Firefox sends the padding, others do not: it is one key.
+    let padded = format!("{key}=");
+    let again =
+        [register(&mut agent, open, None).await?, register(&mut agent, restricted, Some(&padded)).await?];
+    ensure!(first == again, "a repeat made another endpoint");
+    scene.end().await
+}
+
+#[tokio::test]
+async fn a_channel_that_is_unregistered_and_registered_again_has_another_endpoint_and_the_old_one_never_comes_back()
+-> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
+    let mut ended = vec![channel.endpoint.clone()];
+    for round in 0..3 {
+        agent.unsubscribe(&channel).await?;
+        for endpoint in &ended {
+            is_gone(&scene, endpoint, None).await?;
+        }
+        let endpoint = register(&mut agent, channel.id, None).await?;
+        ensure!(!ended.contains(&endpoint), "an endpoint came back in round {round}");
+        for old in &ended {
+            is_gone(&scene, old, None).await?;
+        }
+        scene.send(&endpoint, "to the newest").await?;
+        ensure!(body(&agent.take().await?) == "to the newest");
+        ended.push(endpoint);
+    }
+    scene.end().await
+}
+
+#[tokio::test]
+async fn another_key_for_a_channel_ends_its_old_endpoint() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = ChannelId::random(&SystemRng);
+    let keys = [KeyPair::generate(&SystemRng), KeyPair::generate(&SystemRng)];
+    let texts = keys.each_ref().map(|key| key.public().to_text());
+    let open = register(&mut agent, channel, None).await?;
+    let first = register(&mut agent, channel, Some(&texts[0])).await?;
+    is_gone(&scene, &open, None).await?;
+    let second = register(&mut agent, channel, Some(&texts[1])).await?;
+    is_gone(&scene, &first, Some(&signature(&keys[0], &first)?)).await?;
+    let third = register(&mut agent, channel, Some(&texts[0])).await?;
+    is_gone(&scene, &second, Some(&signature(&keys[1], &second)?)).await?;
+    is_gone(&scene, &first, Some(&signature(&keys[0], &first)?)).await?;
+    ensure!(third != first, "an endpoint came back");
+    let authorization = signature(&keys[0], &third)?;
+    scene.accepted(&third, &[("ttl", "60"), ("authorization", &authorization)], "x").await?;
+    ensure!(agent.take().await?.channel == channel);
+    scene.end().await
+}
+
+#[tokio::test]
+async fn an_unregister_is_answered_with_three_members_also_for_a_channel_that_is_not_there() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
+    let unknown = ChannelId::random(&SystemRng);
+    for (channel, code) in
+        [(unknown, None), (channel.id, Some(201)), (channel.id, Some(200)), (channel.id, None)]
+    {
+        let mut request = json!({"messageType": "unregister", "channelID": channel.to_string()});
+        if let Some(code) = code {
+            request["code"] = code.into();
+        }
+        agent.socket()?.send_text(&request.to_string()).await?;
+        let (answer, raw) = agent.frame().await?;
+        let expected = json!({"messageType": "unregister", "channelID": channel.to_string(), "status": 200});
+        ensure!(answer == expected, "{raw}");
+    }
+    scene.end().await
+}
+
+#[tokio::test]
+async fn what_waits_for_a_subscription_ends_with_it() -> Result<()> {
+    let scene = Scene::alone().await?;
+    let mut agent = scene.agent().await?;
+    let (ending, staying) = (agent.subscribe().await?, agent.subscribe().await?);
+    agent.leave().await?;
+    scene.send(&ending.endpoint, "stored").await?;
+    scene.send(&staying.endpoint, "stays").await?;
+    agent.come_back().await?;
+    ensure!(body(&agent.next().await?) == "stored");
+    ensure!(body(&agent.take().await?) == "stays");
+    scene.send(&ending.endpoint, "in flight").await?;
+    agent.next().await?;
+    agent.unsubscribe(&ending).await?;
+    agent.leave().await?;
+    agent.come_back().await?;
+    agent.nothing_waits(&staying).await?;
+    scene.end_with(&[("delivered", 2), ("unsubscribed", 2)]).await
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_refused_with_a_reason_and_the_connection_goes_on() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = ChannelId::random(&SystemRng);
+    for key in ["", "AAAA", "not base64!", &"A".repeat(87)] {
+        let request = json!({"messageType": "register", "channelID": channel.to_string(), "key": key});
+        agent.socket()?.send_text(&request.to_string()).await?;
+        let (answer, raw) = agent.frame().await?;
+        ensure!(answer["status"] == 400 && answer["channelID"] == channel.to_string(), "{key:?}: {raw}");
+        ensure!(answer["pushEndpoint"].as_str().is_some_and(|text| text.contains("key")), "{raw}");
+    }
+    register(&mut agent, channel, None).await?;
+    scene.end().await
+}
+
+#[tokio::test]
+async fn endpoints_in_the_forms_of_other_services_are_taken_too() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
+    for route in ["/wpush/v1/", "/wpush/v2/"] {
+        scene.send(&channel.endpoint.replace("/push/", route), route).await?;
+        ensure!(body(&agent.take().await?) == route);
+    }
+    scene.end().await
+}
+
+#[tokio::test]
+async fn an_endpoint_that_never_was_is_answered_404_and_other_methods_405() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let endpoint = agent.subscribe().await?.endpoint;
+    let (route, token) = endpoint.rsplit_once('/').context("an endpoint has a path")?;
+    let reversed: String = token.chars().rev().collect();
+    for wrong in [reversed.as_str(), &token[1..], &format!("{token}A"), "x"] {
+        scene.refused(404, &format!("{route}/{wrong}"), MINUTE, "x").await?;
+    }
+    for method in [http::Method::GET, http::Method::PUT, http::Method::DELETE] {
+        let request = http::Request::builder().method(method).uri(&endpoint).body(bytes::Bytes::new())?;
+        let response = scene.inner().request(request).await?;
+        ensure!(response.status == 405, "answered {}", response.status);
+        ensure!(response.header("allow").is_some_and(|methods| methods.contains("POST")));
+    }
+    scene.end().await
+}
