@@ -132,8 +132,10 @@ async fn run(mut chance: Chance) -> Result<()> {
     for _ in 0..KILLS {
         sleep(chance.millis(100, 1500)).await;
         registrar.subscribe().await?;
+        // Whoever connects between the two lines meets the life before, or the one after.
         crowd.history.record(Event::Killed);
         server.kill().await?;
+        crowd.history.record(Event::Killed);
         crowd.service.send_replace(Service::Down);
         server.start_again().await?;
         crowd.service.send_replace(Service::Up);

@@ -52,6 +52,8 @@ pub(crate) struct Limits {
 pub(crate) struct Partition {
     limits: Limits,
     agents: HashMap<UserAgentId, Agent>,
+    /// How many of them have a session.
+    sessions: usize,
     /// User agents with something in flight, by the time at which to look after them; each at most once.
     watched: VecDeque<(Timestamp, UserAgentId)>,
     /// Cancellations of messages that nobody has seen yet.
@@ -208,6 +210,7 @@ impl Partition {
         Self {
             limits,
             agents: HashMap::new(),
+            sessions: 0,
             watched: VecDeque::new(),
             early: HashMap::new(),
             ending: HashMap::new(),
@@ -228,10 +231,12 @@ impl Partition {
         std::mem::take(&mut self.tally)
     }
 
-    /// User agents with a session, and messages in flight to them.
+    /// How many sessions there are, and how many messages are in flight to them. Looks only at the user agents that
+    /// have something in flight: idle ones cost nothing here either.
     pub(crate) fn population(&self) -> (usize, usize) {
-        let sessions = self.agents.values().filter_map(|agent| agent.session.as_ref());
-        sessions.fold((0, 0), |(count, flying), session| (count + 1, flying + session.window.len()))
+        let busy = self.watched.iter().filter_map(|(_, user_agent)| self.agents.get(user_agent));
+        let windows = busy.filter_map(|agent| agent.session.as_ref()).map(|session| session.window.len());
+        (self.sessions, windows.sum())
     }
 
     /// Forgets a user agent that has neither a session nor messages on their way.

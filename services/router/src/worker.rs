@@ -144,8 +144,8 @@ impl Router {
                     if Instant::now() >= next_sweep {
                         next_sweep = Instant::now() + self.config.sweep_interval();
                         self.expire();
+                        self.figures.population(self.partition.population(), self.storing.len());
                     }
-                    self.figures.population(self.partition.population(), self.storing.len());
                 },
                 () = shutdown.draining(), if self.is_idle() => return Ok(()),
             }

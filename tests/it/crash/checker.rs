@@ -28,7 +28,8 @@ pub(super) enum Violation {
     NotPosted(Message),
     /// The first came for the first time after the second, which was accepted later.
     OutOfOrder(Message, Message),
-    /// The first came after the second, which is newer and has the same topic, and nothing was killed in between.
+    /// The first came after the second, which is newer and has the same topic; and it had not come before, or nothing
+    /// was killed in between.
     OlderOfTopic(Message, Message),
     /// The first has waited to the end, though the second is newer and has the same topic.
     NotReplaced(Message, Message),
@@ -96,8 +97,11 @@ struct Checker<'a> {
     by_version: BTreeMap<&'a str, Message>,
     /// The newest that has come to each subscription.
     newest: BTreeMap<Subscription, Message>,
-    /// The newest of each topic that has come since the last kill, and ever.
+    /// The newest of each topic that has come.
     newest_of_topic: BTreeMap<(Subscription, u8), NewestOfTopic>,
+    kills: usize,
+    /// How many of them were before the connection of each subscription.
+    kills_before: BTreeMap<Subscription, usize>,
     drained: bool,
     violations: Vec<Violation>,
 }
@@ -135,8 +139,18 @@ impl<'a> Checker<'a> {
             }
             Event::Delivered { message, to, version } => self.deliver(entry.at, *message, *to, version),
             Event::Acknowledged { .. } => {}
-            Event::Killed => self.newest_of_topic.values_mut().for_each(|newest| newest.since_kill = None),
+            Event::Connected { to } => self.connect(*to),
+            Event::Killed => self.kills += 1,
             Event::Drained => self.drained = true,
+        }
+    }
+
+    /// What came before the connection broke was of the life before, though it may be written after the kill.
+    fn connect(&mut self, to: Subscription) {
+        if self.kills_before.insert(to, self.kills) != Some(self.kills) {
+            for (_, newest) in self.newest_of_topic.range_mut((to, 0)..=(to, u8::MAX)) {
+                newest.since_kill = None;
+            }
         }
     }
 

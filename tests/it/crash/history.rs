@@ -32,7 +32,9 @@ pub(super) enum Event {
     Delivered { message: Message, to: Subscription, version: String },
     /// A user agent acknowledges it.
     Acknowledged { message: Message },
-    /// The process is about to be killed.
+    /// The user agent of a subscription connects again.
+    Connected { to: Subscription },
+    /// The process is about to be killed, or has been.
     Killed,
     /// Everything that was posted before has been looked at by the service. What is delivered from here on has waited.
     Drained,
@@ -96,7 +98,7 @@ impl Event {
             | Self::Answered { message, .. }
             | Self::Delivered { message, .. }
             | Self::Acknowledged { message } => Some(*message),
-            Self::Killed | Self::Drained => None,
+            Self::Connected { .. } | Self::Killed | Self::Drained => None,
         }
     }
 }
@@ -107,8 +109,16 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The lines of `entries` about some messages, and all that is about none.
+/// The lines of `entries` about some messages of one subscription, and all that is about neither.
 pub(super) fn about(entries: &[Entry], messages: &[Message]) -> String {
-    let lines = entries.iter().filter(|entry| entry.event.message().is_none_or(|it| messages.contains(&it)));
+    let of_them = |entry: &&Entry| entry.event.message().is_some_and(|it| messages.contains(&it));
+    let subscription = entries.iter().filter(of_them).find_map(|entry| match entry.event {
+        Event::Posted { to, .. } => Some(to),
+        _ => None,
+    });
+    let lines = entries.iter().filter(|entry| match entry.event {
+        Event::Connected { to } => subscription == Some(to),
+        _ => entry.event.message().is_none() || of_them(entry),
+    });
     lines.map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }

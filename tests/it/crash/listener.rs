@@ -74,8 +74,7 @@ impl Listener {
     /// Connects, takes what comes for `time`, and is gone without a word when the connection breaks. A fault only when
     /// the service has forgotten it, or sends what it must not.
     async fn listen(&mut self, time: Duration) -> Result<()> {
-        self.agent.vanish();
-        let Ok(back) = timeout(SOON, self.agent.come_back()).await else { bail!("no hello in time") };
+        let Ok(back) = timeout(SOON, self.connect()).await else { bail!("no hello in time") };
         if let Err(fault) = back {
             ensure!(!fault.to_string().contains("forgotten"), fault);
             // It is being killed, or has not come up.
@@ -101,6 +100,14 @@ impl Listener {
                 Ok(Ok(_)) => {}
             }
         }
+    }
+
+    async fn connect(&mut self) -> Result<()> {
+        self.agent.vanish();
+        for to in self.channels.keys() {
+            self.history.record(Event::Connected { to: *to });
+        }
+        self.agent.come_back().await
     }
 
     /// Writes down what came.
@@ -139,8 +146,7 @@ impl Listener {
     /// Takes what waits until a new message of each subscription has come: then the service has looked at everything
     /// that was posted before. Acknowledges all of it, or, when there may be more to learn, all but topics.
     pub(super) async fn drain(&mut self, topics: &BTreeMap<Message, u8>, keep_topics: bool) -> Result<()> {
-        self.agent.vanish();
-        self.agent.come_back().await?;
+        self.connect().await?;
         let app = Application::new();
         let mut last = Vec::new();
         for (to, channel) in &self.channels {

@@ -48,8 +48,11 @@ async fn a_token_that_is_not_valid_is_refused_also_where_none_is_needed() -> Res
     let good = key.authorization(&audience, in_an_hour(), None);
     let now = SystemClock.now();
     let past = Timestamp::from_millis(now.as_millis().saturating_sub(3_600_000));
-    let (head, claims_and_on) = good.split_once('.').context("a token has dots")?;
-    let damaged = format!("{head}.{}{}", "eyJ", &claims_and_on[3..].replacen('a', "b", 1));
+    // The claims of one token, and the signature of another.
+    let later = key.authorization(&audience, now.plus(Duration::from_hours(2)), None);
+    let parts: Vec<&str> = good.split('.').collect();
+    let other_claims = later.split('.').nth(1).context("a token has three parts")?;
+    let damaged = [parts[0], other_claims, parts[2]].join(".");
     for (what, token) in [
         ("expired", key.authorization(&audience, past, None)),
         ("too far ahead", key.authorization(&audience, now.plus(Duration::from_hours(26)), None)),

@@ -30,6 +30,7 @@ const CORE_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Config {
     data_dir: PathBuf,
+    max_size: usize,
     endpoint_keys: Option<Secret>,
     admin_listen: SocketAddr,
     stop_timeout: Duration,
@@ -103,6 +104,12 @@ impl Config {
                 "./pushgrid-data",
                 "Where standalone keeps messages, subscriptions and the keys it made for itself.",
             ),
+            max_size: reader.octets(
+                "standalone.max_size",
+                "64GiB",
+                1 << 20..=1 << 44,
+                "How large the database may become. Beyond it messages are answered 503 until others have ended.",
+            ),
             endpoint_keys: reader.secret(
                 "endpoint.keys",
                 "Keys that endpoints are sealed with, newest first: made by `pushgrid keys endpoint`. Standalone makes \
@@ -174,7 +181,10 @@ impl Standalone {
         };
         let audiences = Audiences::of(&addresses.public_url)?;
 
-        let embedded = Embedded::open(&EmbeddedConfig::at(&config.data_dir))?;
+        let embedded = Embedded::open(&EmbeddedConfig {
+            file_octets: Some(config.max_size as u64),
+            ..EmbeddedConfig::at(&config.data_dir)
+        })?;
         let keys = keys::load_or_make(config.endpoint_keys.as_ref(), &config.data_dir, &*rng)?;
         let (tokens, names) = (EndpointTokens::new(&keys), MessageAddresses::new(&keys));
         publish(&meter, &embedded);

@@ -25,6 +25,7 @@ impl Partition {
                 turn.nodes.evict(old, Eviction::Superseded);
             }
         }
+        self.sessions += 1;
         let agent = self.agents.entry(user_agent).or_default();
         agent.session = Some(Box::new(Session {
             at: session,

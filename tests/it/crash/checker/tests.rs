@@ -65,8 +65,9 @@ fn good() -> Script {
         .delivered(4)
         .with_topic(5, Answer::Accepted)
         .with_topic(6, Answer::Accepted)
-        .delivered(6)
         .event(Event::Killed)
+        .delivered(6)
+        .event(Event::Connected { to: 0 })
         .delivered(4)
         .delivered(6)
         .posted(7, 0, None, Answer::Accepted)
@@ -131,8 +132,15 @@ fn an_older_message_of_a_topic_after_a_newer_one_is_found() {
     let script = || Script::default().with_topic(0, Answer::Accepted);
     let never_seen = script().with_topic(1, Answer::Accepted).delivered(1).event(Event::Killed).delivered(0);
     assert_eq!(never_seen.breaks(), [Violation::OutOfOrder(0, 1), Violation::OlderOfTopic(0, 1)]);
-    let again = script().delivered(0).with_topic(1, Answer::Accepted).delivered(1).delivered(0);
-    assert_eq!(again.breaks(), [Violation::OlderOfTopic(0, 1)]);
+    let both = || script().delivered(0).with_topic(1, Answer::Accepted).delivered(1);
+    assert_eq!(both().delivered(0).breaks(), [Violation::OlderOfTopic(0, 1)]);
+    // A new connection alone brings nothing back, nor does a kill on the old one.
+    let connected = Event::Connected { to: 0 };
+    let again = both().event(Event::Killed).event(connected.clone()).delivered(0).delivered(1);
+    assert_eq!(again.breaks(), []);
+    assert_eq!(both().event(Event::Killed).delivered(0).breaks(), [Violation::OlderOfTopic(0, 1)]);
+    let later = again.event(connected).delivered(0);
+    assert_eq!(later.breaks(), [Violation::OlderOfTopic(0, 1)]);
 }
 
 #[test]
