@@ -63,7 +63,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     // Tests see the program from outside.
-    ("it", &["types", "crypto", "client", "runtime"]),
+    ("it", &["types", "crypto", "client"]),
 ];
 
 const SEAMS: &[&str] = &["types", "crypto", "store", "session", "proto", "runtime", "client"];

@@ -90,6 +90,15 @@ impl Secrets {
     }
 }
 
+#[test]
+fn a_part_of_a_secret_is_found_wherever_it_stands() {
+    let mut secrets = Secrets::default();
+    secrets.add("a word", "abcdefghijklmnop");
+    assert!(secrets.are_not_in("abcdefghijk bcdefghijkl_ mnop", "a text").is_ok());
+    let told = secrets.are_not_in("first line\nhere: cdefghijklmn.", "a text").unwrap_err().to_string();
+    assert!(told.contains("a word stands in a text: here:"), "{told}");
+}
+
 #[tokio::test]
 async fn no_secret_is_ever_in_the_log_or_in_a_metric() -> Result<()> {
     let settings = [

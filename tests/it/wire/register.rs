@@ -196,3 +196,18 @@ async fn an_endpoint_that_never_was_is_answered_404_and_other_methods_405() -> R
     }
     scene.end().await
 }
+
+#[tokio::test]
+async fn an_endpoint_that_has_ended_is_answered_404_or_410_as_the_operator_chooses() -> Result<()> {
+    for (setting, status) in [("404", 404), ("410", 410)] {
+        let scene = Scene::alone_with(&[("PUSHGRID_INGRESS__GONE_STATUS", setting)]).await?;
+        let mut agent = scene.agent().await?;
+        let channel = agent.subscribe().await?;
+        agent.unsubscribe(&channel).await?;
+        scene.refused(status, &channel.endpoint, MINUTE, "x").await?;
+        // One that never was stays 404.
+        scene.refused(404, &format!("{}A", channel.endpoint), MINUTE, "x").await?;
+        scene.end().await?;
+    }
+    Ok(())
+}

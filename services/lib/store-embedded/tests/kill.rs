@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use pushgrid_store::{EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
@@ -16,7 +15,7 @@ use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Outcome, Rng, Sequence, SubscriptionRef, SystemRng,
     Timestamp, Ttl, Urgency, UserAgentId,
 };
-use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 const DIRECTORY: &str = "PUSHGRID_TEST_KILL_DIRECTORY";
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -66,47 +65,46 @@ async fn live(directory: &Path) {
         let new = Subscription { id: to(user_agent), vapid: None, created_at: NOW };
         store.put(None, new).await.expect("put answers");
     }
-    let (say, mut said) = mpsc::channel::<String>(64);
+    let mut tasks = JoinSet::new();
     for user_agent in 0..8 {
-        let (store, say) = (store.clone(), say.clone());
-        tokio::spawn(async move {
+        let store = store.clone();
+        tasks.spawn(async move {
             loop {
                 let sequence = store.append(message(user_agent)).await.expect("append answers");
-                say.send(format!("accepted {}", sequence.0)).await.expect("the output is open");
+                say("accepted", [sequence]);
             }
         });
     }
-    tokio::spawn(consume(store, say));
-    let mut output = std::io::stdout().lock();
-    while let Some(line) = said.recv().await {
-        writeln!(output, "{line}").expect("the parent reads");
-        output.flush().expect("the parent reads");
-    }
+    tasks.spawn(consume(store));
+    tasks.join_all().await;
 }
 
 /// Ends a third of the messages in the log, stores the others, and ends some of what is stored.
-async fn consume(store: Embedded, say: mpsc::Sender<String>) {
+async fn consume(store: Embedded) {
     let mut consumer = store.consumer().expect("there is no other consumer");
     loop {
         let batch = consumer.next(50).await.expect("next answers");
         let (ended, kept): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|it| it.sequence.0.is_multiple_of(3));
-        announce(&say, ended.iter().map(Arc::as_ref)).await;
+        say("ending", ended.iter().map(|it| it.sequence));
         consumer.settle(ended.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
         store.store(kept).await.expect("store answers");
         let limit = PageLimit { messages: 5, ..ALL };
         let user_agent = to(0).user_agent;
         let page = store.page(user_agent, Sequence(0), NOW, limit).await.expect("page answers");
-        announce(&say, page.iter()).await;
+        say("ending", page.iter().map(|it| it.sequence));
         let ended = page.iter().map(|it| (it.id, Outcome::Cancelled)).collect();
         store.settle(user_agent, ended).await.expect("settle answers");
     }
 }
 
-async fn announce(say: &mpsc::Sender<String>, ending: impl Iterator<Item = &Message>) {
-    for message in ending {
-        say.send(format!("ending {}", message.sequence.0)).await.expect("the output is open");
+/// Whole lines, and in the pipe when it returns: what is about to end must be said before it ends.
+fn say(word: &str, sequences: impl IntoIterator<Item = Sequence>) {
+    let mut output = std::io::stdout().lock();
+    for sequence in sequences {
+        writeln!(output, "{word} {}", sequence.0).expect("the parent reads");
     }
+    output.flush().expect("the parent reads");
 }
 
 async fn kill() {
