@@ -24,6 +24,7 @@ use anyhow::Result;
 
 use self::report::{Report, Run};
 use self::site::{Site, Target};
+use crate::say;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -58,7 +59,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     };
     let lost = runs.iter().map(Run::lost).sum::<u64>();
     report.runs = runs;
-    print!("{}", report.to_text());
+    say::text(&report.to_text());
     if let Some(file) = &args.target.json {
         report.write(file)?;
     }

@@ -1,6 +1,7 @@
 use clap::Subcommand;
 use pushgrid_runtime::metrics::Meter;
 
+use crate::say;
 use crate::settings::{self, Sources};
 
 #[derive(Debug, clap::Args)]
@@ -26,11 +27,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Check(sources) => {
             settings::read(sources)?;
-            println!("the settings are good");
+            say::line("the settings are good");
         }
-        What::Defaults => print!("{}", settings::listing()?.to_toml()),
-        What::Env => print!("{}", settings::listing()?.to_env()),
-        What::Metrics => print!("{}", Meter::reference()),
+        What::Defaults => say::text(&settings::listing()?.to_toml()),
+        What::Env => say::text(&settings::listing()?.to_env()),
+        What::Metrics => say::text(&Meter::reference()),
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ use pushgrid_wiring::standalone::{Addresses, Standalone};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, timeout};
 
+use crate::say;
 use crate::settings::{self, Sources};
 
 /// How long the whole show may take on a slow machine.
@@ -46,7 +47,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let served = Box::pin(standalone.run(shutdown, announce)).await;
     let shown = show.await.context("the demonstration broke off")?;
     served?;
-    println!("stopped cleanly; what was accepted is kept for the next start");
+    say::line("stopped cleanly; what was accepted is kept for the next start");
     shown
 }
 
@@ -74,8 +75,10 @@ async fn show_when_ready(
 }
 
 async fn show(addresses: &Addresses, ledger: &Ledger, started: Instant) -> anyhow::Result<()> {
-    let line = |what: &str| println!("{:>9.1} ms  {what}", started.elapsed().as_secs_f64() * 1000.0);
-    println!();
+    let line = |what: &str| {
+        say::line(&format!("{:>9.1} ms  {what}", started.elapsed().as_secs_f64() * 1000.0));
+    };
+    say::line("");
     line(&format!(
         "serving: endpoints at {}, user agents at ws://{}",
         addresses.public_url, addresses.connection
@@ -123,7 +126,7 @@ fn delivered(ledger: &Ledger) -> u64 {
 
 fn print_next_steps(addresses: &Addresses) {
     let Addresses { connection, admin, .. } = addresses;
-    println!(
+    say::line(&format!(
         "
 It keeps serving. In another terminal:
   pushgrid listen --url ws://{connection} --subscription subscription.json
@@ -131,5 +134,5 @@ It keeps serving. In another terminal:
 (`pushgrid` is target/release/pushgrid here.) Look at:
   http://{admin}/metrics
 README.md says how to point a Firefox at it. Ctrl-C stops it."
-    );
+    ));
 }

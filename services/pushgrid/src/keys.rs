@@ -8,7 +8,7 @@ use pushgrid_crypto::EndpointKeys;
 use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_types::{Rng, SystemRng};
 
-use crate::secret_file;
+use crate::{say, secret_file};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,9 +36,12 @@ struct Endpoint {
 
 #[derive(clap::Args)]
 struct Vapid {
-    /// Write the private key to a new file (PEM, mode 0600) instead of printing it
+    /// Write the private key to a new file (mode 0600) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// The private key as base64url of its 32 octets, as npm web-push takes it, instead of PEM
+    #[arg(long)]
+    text: bool,
 }
 
 /// Makes what was asked for. Secrets go to the file or to standard output, and nowhere else.
@@ -46,14 +49,14 @@ pub(crate) fn run(args: Args) -> Result<()> {
     match args.kind {
         Kind::Endpoint(Endpoint { rotate: Some(file), .. }) => rotate(&file, &SystemRng),
         Kind::Endpoint(Endpoint { out, rotate: None }) => endpoint(out.as_deref(), &SystemRng),
-        Kind::Vapid(Vapid { out }) => vapid(out.as_deref(), &SystemRng),
+        Kind::Vapid(Vapid { out, text }) => vapid(out.as_deref(), text, &SystemRng),
     }
 }
 
 fn endpoint(out: Option<&Path>, rng: &dyn Rng) -> Result<()> {
     let text = EndpointKeys::generate(rng).to_text();
     match out {
-        None => println!("{text}"),
+        None => say::line(&text),
         Some(file) => {
             secret_file::create(file, &format!("{text}\n"))?;
             eprintln!("wrote one endpoint key to {0}: set PUSHGRID_ENDPOINT__KEYS_FILE={0}", file.display());
@@ -79,22 +82,23 @@ fn rotate(file: &Path, rng: &dyn Rng) -> Result<()> {
     Ok(())
 }
 
-fn vapid(out: Option<&Path>, rng: &dyn Rng) -> Result<()> {
+fn vapid(out: Option<&Path>, text: bool, rng: &dyn Rng) -> Result<()> {
     let pair = KeyPair::generate(rng);
+    let private = if text { format!("{}\n", pair.to_text()) } else { pair.to_pem() };
     let public = pair.public().to_text();
     match out {
         // Standard output can be sent to a file: it holds the private key alone.
         None => {
-            print!("{}", pair.to_pem());
+            say::text(&private);
             eprintln!("public key (applicationServerKey): {public}");
         }
         Some(file) => {
-            secret_file::create(file, &pair.to_pem())?;
+            secret_file::create(file, &private)?;
             eprintln!(
                 "wrote the private key to {}; the public key (applicationServerKey) is:",
                 file.display()
             );
-            println!("{public}");
+            say::line(&public);
         }
     }
     Ok(())
@@ -129,10 +133,15 @@ mod tests {
     fn a_written_vapid_key_signs_again() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("vapid.pem");
-        vapid(Some(&file), &SystemRng).unwrap();
+        vapid(Some(&file), false, &SystemRng).unwrap();
         let pem = fs::read_to_string(&file).unwrap();
         assert!(pem.starts_with("-----BEGIN"));
         KeyPair::from_text(&pem).unwrap();
-        assert!(vapid(Some(&file), &SystemRng).is_err(), "a key is never overwritten");
+        assert!(vapid(Some(&file), false, &SystemRng).is_err(), "a key is never overwritten");
+        let file = folder.path().join("vapid.txt");
+        vapid(Some(&file), true, &SystemRng).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text.trim_end().len(), 43, "32 octets as base64url");
+        KeyPair::from_text(text.trim_end()).unwrap();
     }
 }

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod keys;
 mod listen;
+mod say;
 mod secret_file;
 mod send;
 mod settings;

@@ -9,6 +9,8 @@ use pushgrid_client::{ApplicationServer, PushSubscription, Receipt, SendOptions,
 use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_types::{Topic, Ttl, Urgency};
 
+use crate::say;
+
 /// More than any message may have: enough to be told that it is too long.
 const STDIN_MAX: u64 = 64 * 1024;
 
@@ -51,7 +53,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let server = ApplicationServer::with(Setup { key, subject: args.subject, ..Setup::default() });
     let options = SendOptions { ttl: args.ttl, topic: args.topic, urgency: Some(args.urgency) };
     let receipt = server.send(&to, &payload, &options).await?;
-    println!("{}", if args.json { json(&receipt) } else { text(&receipt) });
+    say::line(&if args.json { json(&receipt) } else { text(&receipt) });
     Ok(())
 }
 

@@ -2,6 +2,7 @@ use anyhow::Context;
 use pushgrid_runtime::{Shutdown, logs};
 use pushgrid_wiring::standalone::{Addresses, Standalone};
 
+use crate::say;
 use crate::settings::{self, Sources};
 
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
 /// One line that is true when it is printed: scripts wait for it.
 fn announce(addresses: &Addresses) {
     let Addresses { ingress, connection, admin, .. } = addresses;
-    println!(
+    say::line(&format!(
         "ready role=standalone ingress=http://{ingress} connection=ws://{connection} admin=http://{admin}"
-    );
+    ));
 }

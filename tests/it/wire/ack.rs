@@ -174,3 +174,25 @@ async fn a_nack_is_no_acknowledgement() -> Result<()> {
     agent.nothing_waits(&channel).await?;
     scene.end().await
 }
+
+#[tokio::test]
+async fn what_is_acknowledged_right_before_a_goodbye_never_comes_again() -> Result<()> {
+    let scene = Scene::alone().await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
+    for round in 0..30 {
+        // In turn what has waited and what was sent at once.
+        if round % 2 == 0 {
+            agent.leave().await?;
+        }
+        scene.send(&channel.endpoint, &format!("round {round}")).await?;
+        if round % 2 == 0 {
+            agent.come_back().await?;
+        }
+        agent.take().await?;
+        agent.leave().await?;
+        agent.come_back().await?;
+        agent.nothing_waits(&channel).await?;
+    }
+    scene.end_with(&[("delivered", 60)]).await
+}

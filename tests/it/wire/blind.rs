@@ -166,6 +166,7 @@ async fn deliveries(agent: &mut Agent, secrets: &mut Secrets) -> Result<()> {
         app.cancel(&locations[7]).await?;
         app.cancel(&locations[7]).await?;
         agent.leave().await?;
+        secrets.add("a body", "waits while away");
         app.accepted(&channel.endpoint, &[("ttl", "60"), ("authorization", &token)], "waits while away")
             .await?;
         agent.come_back().await?;

@@ -1,0 +1,15 @@
+//! Standard output, which may be closed: `pushgrid send ... | head -1` is no fault.
+
+use std::io::Write;
+
+/// Writes one line, if anybody reads it.
+pub(crate) fn line(text: &str) {
+    self::text(&format!("{text}\n"));
+}
+
+/// Writes `text` as it is, if anybody reads it.
+pub(crate) fn text(text: &str) {
+    let mut output = std::io::stdout().lock();
+    // Who closed the pipe has seen enough; what the command did stands all the same.
+    let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
+}
