@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
+use super::raw::Wire;
 use super::scene::Scene;
 use super::websocket::{self, Frame, Socket, raw, text};
-use super::wire::Wire;
 
 /// What is sent, and how the connection is to end.
 struct Rule {

@@ -6,10 +6,10 @@ use pushgrid_client::Subscription;
 use pushgrid_it::eventually;
 use serde_json::Value;
 
+use super::raw::{PATIENCE, Wire};
 use super::request::Request;
 use super::scene::Scene;
 use super::websocket::Socket;
-use super::wire::{PATIENCE, Wire};
 
 const SETTINGS: [(&str, &str); 2] =
     [("PUSHGRID_CONNECTION__PING_INTERVAL", "1s"), ("PUSHGRID_CONNECTION__PONG_TIMEOUT", "2s")];

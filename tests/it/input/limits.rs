@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::{Subscription, UserAgent, codes};
 use pushgrid_types::SystemRng;
 
+use super::raw::{Answer, PATIENCE, Wire};
 use super::request::Request;
 use super::scene::{Scene, explains};
 use super::websocket::{Frame, Socket, UPGRADE, ping};
-use super::wire::{Answer, PATIENCE, Wire};
 
 /// The answer asks to wait for a whole number of seconds, at least one.
 fn asks_to_wait(answer: &Answer) -> Result<u64> {

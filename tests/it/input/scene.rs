@@ -7,8 +7,8 @@ use pushgrid_it::Server;
 use pushgrid_types::{SystemRng, UserAgentId};
 use serde_json::Value;
 
+use super::raw::{Answer, Wire};
 use super::request::Request;
-use super::wire::{Answer, Wire};
 
 /// How long a message may take from its 201 to the user agent, on a busy machine.
 const ARRIVAL: Duration = Duration::from_secs(20);

@@ -7,10 +7,10 @@ use pushgrid_client::Subscription;
 use pushgrid_it::{Server, eventually};
 use tokio::time::{Instant, sleep};
 
+use super::raw::{PATIENCE, Wire};
 use super::request::Request;
 use super::scene::{Scene, explains};
 use super::websocket::{self, Socket};
-use super::wire::{PATIENCE, Wire};
 
 /// A time limit that a test sets.
 const LIMIT: Duration = Duration::from_millis(500);

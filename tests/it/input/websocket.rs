@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::frame::{Frame as Raw, FrameHeader};
 
-use super::wire::Wire;
+use super::raw::Wire;
 
 /// The upgrade request, with the key of RFC 6455 section 1.2.
 pub(super) const UPGRADE: &[u8] =

@@ -7,10 +7,10 @@ use serde_json::Value;
 use super::damage::Damage;
 use super::shape::bent;
 use super::{LANES, Lane, storm, unharmed};
+use crate::input::raw::PATIENCE;
 use crate::input::request::Request;
 use crate::input::scene::Scene;
 use crate::input::websocket::{Close, Frame, Socket, hello, ping, text};
-use crate::input::wire::PATIENCE;
 
 /// Any number of pings, and no patience with what is cut off.
 pub(super) const SETTINGS: [(&str, &str); 3] = [

@@ -6,9 +6,9 @@ use pushgrid_types::SystemRng;
 
 use super::damage::Damage;
 use super::{LANES, Lane, storm, unharmed};
+use crate::input::raw::{Answer, Wire};
 use crate::input::request::Request;
 use crate::input::scene::{Scene, explains};
-use crate::input::wire::{Answer, Wire};
 
 /// A body that is cut off does not take long, and no limit on the number of messages gets in the way.
 pub(super) const SETTINGS: [(&str, &str); 4] = [

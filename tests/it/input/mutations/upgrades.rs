@@ -3,10 +3,10 @@ use anyhow::{Result, ensure};
 use super::damage::Damage;
 use super::frames::SETTINGS;
 use super::{LANES, Lane, storm, unharmed};
+use crate::input::raw::Wire;
 use crate::input::request::Request;
 use crate::input::scene::Scene;
 use crate::input::websocket::{Socket, UPGRADE};
-use crate::input::wire::Wire;
 
 #[derive(Debug)]
 struct Upgrade {
