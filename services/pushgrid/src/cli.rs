@@ -2,7 +2,8 @@ use clap::{Parser, Subcommand};
 use pushgrid_runtime::config::Faults;
 use pushgrid_wiring::standalone;
 
-use crate::{bench, config, demo, keys, listen, send};
+use crate::settings::Sources;
+use crate::{bench, config, keys, listen, send};
 
 /// What was asked for.
 #[derive(Parser)]
@@ -15,9 +16,9 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run everything, show one message's life, and keep serving
-    Demo(demo::Args),
+    Demo(Sources),
     /// Run all roles in one process, on the embedded store
-    Standalone(crate::standalone::Args),
+    Standalone(Sources),
     /// Be a user agent: subscribe, and print each message as it comes
     Listen(listen::Args),
     /// Be an application server: encrypt, sign and send one message

@@ -7,37 +7,27 @@ use anyhow::{Context, bail};
 use pushgrid_client::{ApplicationServer, Event, SendOptions, Subscription, UserAgent};
 use pushgrid_crypto::encryption::Receiver;
 use pushgrid_crypto::vapid::KeyPair;
-use pushgrid_runtime::{Shutdown, logs};
+use pushgrid_runtime::Shutdown;
 use pushgrid_store::Ledger;
 use pushgrid_types::{ChannelId, Outcome, SystemRng};
-use pushgrid_wiring::standalone::{Addresses, Standalone};
+use pushgrid_wiring::standalone::Addresses;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::say;
-use crate::settings::{self, Sources};
+use crate::settings::Sources;
+use crate::standalone::start;
 
 /// How long the whole show may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TEXT: &str = "Hello from pushgrid";
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    sources: Sources,
-}
-
 /// Starts standalone, shows one message's life, and keeps serving until a signal.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let (settings, _) = settings::read(&args.sources)?;
-    logs::install(settings.log_format, &settings.log_filter)?;
-    let stop_timeout = settings.standalone.stop_timeout();
+pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
     let started = Instant::now();
-    let standalone = Box::pin(Standalone::build(settings.standalone)).await.context("could not start")?;
+    let (standalone, shutdown) = Box::pin(start(&sources)).await?;
     let (addresses, ledger) = (standalone.addresses().clone(), standalone.ledger());
-    let shutdown = Shutdown::new();
-    tokio::spawn(shutdown.clone().on_signals(stop_timeout));
     let (ready, serving) = oneshot::channel();
     let show = tokio::spawn(show_when_ready(serving, addresses, ledger, started, shutdown.clone()));
     let announce = |_: &Addresses| {

@@ -5,22 +5,22 @@ use pushgrid_wiring::standalone::{Addresses, Standalone};
 use crate::say;
 use crate::settings::{self, Sources};
 
-#[derive(Debug, clap::Args)]
-pub(crate) struct Args {
-    #[command(flatten)]
-    sources: Sources,
+/// All roles in one process, until a signal.
+pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
+    let (standalone, shutdown) = Box::pin(start(&sources)).await?;
+    Box::pin(standalone.run(shutdown, announce)).await?;
+    Ok(())
 }
 
-/// All roles in one process, until a signal.
-pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
-    let (settings, _) = settings::read(&args.sources)?;
+/// Reads the settings and builds the process: it listens, and signals are heard.
+pub(crate) async fn start(sources: &Sources) -> anyhow::Result<(Standalone, Shutdown)> {
+    let (settings, _) = settings::read(sources)?;
     logs::install(settings.log_format, &settings.log_filter)?;
     let stop_timeout = settings.standalone.stop_timeout();
     let standalone = Box::pin(Standalone::build(settings.standalone)).await.context("could not start")?;
     let shutdown = Shutdown::new();
     tokio::spawn(shutdown.clone().on_signals(stop_timeout));
-    Box::pin(standalone.run(shutdown, announce)).await?;
-    Ok(())
+    Ok((standalone, shutdown))
 }
 
 /// One line that is true when it is printed: scripts wait for it.
