@@ -40,9 +40,17 @@ struct State {
     eager: usize,
     /// When the lazy entries are to be taken though no eager one has come.
     due: Option<Instant>,
-    /// Whether the committer sleeps until it is woken or `due`.
-    asleep: bool,
+    sleep: Sleep,
     closed: bool,
+}
+
+/// What the committer is doing.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Sleep {
+    #[default]
+    Awake,
+    /// It waits to be woken, at most until then.
+    Until(Option<Instant>),
 }
 
 /// A change in the queue.
@@ -117,22 +125,27 @@ impl Queue {
 
     /// The next changes for one transaction, in order. Waits until there are some; empty when the queue is closed
     /// and all have been taken.
+    ///
+    /// Lazy changes mostly come soon after an eager one, so for that long the committer sleeps with an alarm set:
+    /// whoever adds a lazy change then need not wake it, only to have it sleep again.
     pub(crate) fn take(&self) -> Vec<Entry> {
         let mut state = self.lock();
+        let mut alarm = Some(Instant::now() + LAZY);
         while !state.closed && state.eager == 0 && state.entries.len() < BATCH {
-            let left = state.due.map(|due| due.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
+            let now = Instant::now();
+            if state.due.is_some_and(|due| due <= now) {
                 break;
             }
-            state.asleep = true;
-            state = match left {
+            alarm = state.due.or(alarm.filter(|alarm| *alarm > now));
+            state.sleep = Sleep::Until(alarm);
+            state = match alarm {
                 None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(left) => {
-                    let woken = self.ready.wait_timeout(state, left);
+                Some(alarm) => {
+                    let woken = self.ready.wait_timeout(state, alarm.saturating_duration_since(now));
                     woken.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
-            state.asleep = false;
+            state.sleep = Sleep::Awake;
         }
         state.take_batch()
     }
@@ -172,14 +185,16 @@ impl State {
         self.entries.push_back(entry);
         if !lazy {
             self.eager += 1;
-            return self.asleep;
+            return self.sleep != Sleep::Awake;
         }
         let due = Instant::now() + patience;
-        let sooner = self.due.is_none_or(|before| due < before);
-        if sooner {
+        if self.due.is_none_or(|before| due < before) {
             self.due = Some(due);
         }
-        self.asleep && sooner
+        match self.sleep {
+            Sleep::Awake => false,
+            Sleep::Until(alarm) => alarm.is_none_or(|alarm| due < alarm),
+        }
     }
 
     fn take_batch(&mut self) -> Vec<Entry> {
