@@ -163,9 +163,6 @@ const VERSION: Label = Label { key: "version", values: &[env!("CARGO_PKG_VERSION
 /// Half a millisecond to ten seconds: an answer of the ingress, and a delivery to a user agent that is there.
 const LATENCY: &[f64] = &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
-/// A commit is one fsync, or a few in a row.
-const COMMIT: &[f64] = &[0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0];
-
 /// Defines metrics, and a list of them that cannot be incomplete.
 macro_rules! define {
     ($all:ident: Histogram { $($id:ident = $name:literal, $help:literal, $buckets:expr;)* }) => {
@@ -204,14 +201,13 @@ define! { COUNTERS: Counter {
     CONNECTION_NACKS = "pushgrid_connection_nacks_total",
         "Negative acknowledgements of user agents, by code.", [NACK_CODE];
     STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
-    STORE_OPERATIONS = "pushgrid_store_operations_total", "Operations in those commits.", [];
 } }
 
 define! { GAUGES: Gauge {
     MESSAGES_PENDING = "pushgrid_messages_pending", "Messages accepted that have not ended.", [];
     ROUTER_SESSIONS = "pushgrid_router_sessions", "Sessions open at the router.", [];
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
-    ROUTER_QUEUE = "pushgrid_router_queue", "Commands that wait for the router.", [];
+    ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];
     CONNECTION_SOCKETS = "pushgrid_connection_sockets", "Sockets of user agents open now.", [];
     BUILD_INFO = "pushgrid_build_info", "Always 1; its label says which version runs.", [VERSION];
 } }
@@ -221,8 +217,6 @@ define! { HISTOGRAMS: Histogram {
         "Time from the head of a request to its answer.", LATENCY;
     DELIVERY_SECONDS = "pushgrid_delivery_seconds",
         "Time from the acceptance of a message to its acknowledgement by the user agent.", LATENCY;
-    STORE_COMMIT_SECONDS = "pushgrid_store_commit_seconds",
-        "Time that a commit of the embedded store takes.", COMMIT;
 } }
 
 /// A metric of the process itself, read when it is asked for: name, Prometheus type, unit and meaning.
