@@ -6,9 +6,6 @@ use pushgrid_types::UserAgentId;
 
 use crate::config::Rate;
 
-/// How many user agents' buckets are kept at most: beyond that, full ones are forgotten at once.
-const BUCKETS: usize = 200_000;
-
 /// How many messages each user agent may be sent (RFC 8030 section 8.4): one token bucket each.
 #[derive(Debug)]
 pub(crate) struct PerUserAgent {
@@ -28,12 +25,10 @@ impl PerUserAgent {
         limiter.check_key(&user_agent).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets buckets that are full again. Called now and then; the walk is over at most [`BUCKETS`] and a minute's
-    /// growth.
-    pub(crate) fn tidy(&self, always: bool) {
-        if let Some(limiter) = &self.limiter
-            && (always || limiter.len() > BUCKETS)
-        {
+    /// Forgets buckets that are full again. Called once a minute, so there are as many as user agents that were sent
+    /// something in a minute: only a live subscription gets a bucket.
+    pub(crate) fn tidy(&self) {
+        if let Some(limiter) = &self.limiter {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }

@@ -60,7 +60,7 @@ impl Ingress {
 
     /// Keeps the house: to be called once a minute.
     pub fn tidy(&self) {
-        self.0.rates.tidy(true);
+        self.0.rates.tidy();
     }
 
     /// Shows what the verifier counts.
