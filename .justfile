@@ -18,7 +18,7 @@ check:
 
 # Licences, sources and who may use which driver (needs cargo-deny)
 deny:
-    cargo deny --offline check bans licenses sources
+    cargo deny --locked check bans licenses sources
 
 # Write the references that are made from the code
 references:

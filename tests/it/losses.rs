@@ -6,12 +6,11 @@
 //! long backlog, many reconnects at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::future::try_join_all;
 use pushgrid_client::Notification;
-use pushgrid_it::Server;
+use pushgrid_it::{Server, eventually};
 
 use crate::wire::party::{Agent, Application, Channel, SOON, bodies, body};
 
@@ -44,6 +43,12 @@ async fn post_at_once(channels: &[Channel], count: usize) -> Result<()> {
     });
     try_join_all(senders).await?;
     Ok(())
+}
+
+/// How many messages the router has sent to the mailbox.
+async fn stored(server: &Server) -> Result<f64> {
+    let stored = server.metrics().await?.sum("pushgrid_router_routed_total", &[("way", "stored")]);
+    stored.context("the router counts what it stores")
 }
 
 /// A fault unless each of `count` messages came once, and those of each sender in the order of their acceptance.
@@ -174,6 +179,7 @@ async fn what_is_stored_late_is_not_overtaken_by_what_was_accepted_after_it() ->
     let (server, mut agent, channel) = start(&settings).await?;
     let app = Application::new();
     for round in 0..5 {
+        let before = stored(&server).await?;
         app.send(&channel.endpoint, &text(round, 0)).await?;
         let first = agent.next().await?;
         for number in 1..4 {
@@ -182,7 +188,8 @@ async fn what_is_stored_late_is_not_overtaken_by_what_was_accepted_after_it() ->
         }
         // In the even rounds the time to acknowledge has passed, in the others the disconnect comes first.
         if round % 2 == 0 {
-            tokio::time::sleep(Duration::from_millis(700)).await;
+            let later = async || Ok((stored(&server).await? > before).then_some(()));
+            eventually(SOON, "the first message goes to the mailbox", later).await?;
         }
         agent.vanish();
         agent.come_back().await?;
