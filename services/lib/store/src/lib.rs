@@ -11,22 +11,31 @@
 //! Invariant: not found is `Ok(None)`, never an error.
 //! Invariant: every batch is bounded by its caller, every page by its `limit`.
 
+mod assignment;
+mod changelog;
 pub mod conformance;
 mod error;
 mod ledger;
 mod links;
 mod log;
 mod mailbox;
+mod membership;
 pub mod memory;
 mod presence;
 mod subscriptions;
+mod view;
 
+pub use assignment::{Assignment, Assignments, Commit, LogReader, Offsets, Share};
+pub use changelog::{Change, Changelog, Entry, Reading, StoredMessage};
 pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
-    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, Settlement,
+    Cancelled, Eviction, Held, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, SessionEvents,
+    Sessions, Settlement,
 };
 pub use log::{EventLog, LogConsumer};
 pub use mailbox::{Mailbox, PageLimit, Stored, Usage};
+pub use membership::{Member, Membership, Role};
 pub use presence::{Claim, Presence};
 pub use subscriptions::{Subscription, Subscriptions};
+pub use view::{Directory, Footing, View, ViewError};

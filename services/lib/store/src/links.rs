@@ -5,9 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{ChannelId, Message, MessageId, Outcome, SessionRef, UserAgentId, VapidKeyHash};
+use pushgrid_types::{
+    ChannelId, Epoch, Message, MessageId, NodeId, Outcome, Partition, SessionRef, SubscriptionRef, UserAgentId,
+    VapidKeyHash,
+};
 
-use crate::{StoreError, Subscription};
+use crate::{Claim, StoreError, Subscription};
 
 /// Router to node.
 pub trait NodeLink: Send + Sync + fmt::Debug {
@@ -17,6 +20,45 @@ pub trait NodeLink: Send + Sync + fmt::Debug {
 
     /// Tells the node to close a socket. Nothing happens when it is already gone.
     fn evict(&self, session: SessionRef, why: Eviction);
+
+    /// The router owns `partition` from now on: every node, now and when it comes, is to announce the sessions that
+    /// it holds of it ([`SessionEvents::announced`]). In one process nothing is announced, for nothing is taken over.
+    fn gained(&self, _partition: Partition) {}
+
+    /// The router owns `partition` no longer.
+    fn lost(&self, _partition: Partition) {}
+}
+
+/// A session that a node holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Whose it is.
+    pub user_agent: UserAgentId,
+    /// The socket, and the epoch that its claim had when it was opened.
+    pub claim: Claim,
+}
+
+/// What a node can say of its sessions.
+pub trait Sessions: Send + Sync + fmt::Debug {
+    /// Its name.
+    fn id(&self) -> NodeId;
+
+    /// The open sessions of the user agents that `chosen` chooses.
+    fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held>;
+}
+
+/// What the link to the nodes tells the router.
+#[async_trait]
+pub trait SessionEvents: Send + Sync + fmt::Debug {
+    /// A node did not take a message that [`NodeLink::deliver`] had taken for it: the session is over for the router,
+    /// and what was in flight to it is kept for the next one.
+    async fn refused(&self, user_agent: UserAgentId, session: SessionRef);
+
+    /// A node holds these sessions.
+    async fn announced(&self, held: Vec<Held>);
+
+    /// A node cannot be reached any more, or has gone: all its sessions are over for the router.
+    async fn gone(&self, node: NodeId);
 }
 
 /// Why a node did not take a message.
@@ -83,13 +125,16 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
         channel: ChannelId,
         id: MessageId,
     ) -> Result<Cancelled, LinkError>;
+
+    /// Whether that very incarnation is alive, by the one who knows.
+    async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError>;
 }
 
 /// Whether a session could be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
-    /// The user agent is known, and the session holds it.
-    Known,
+    /// The user agent is known, and the session holds it by the claim of this epoch.
+    Known(Epoch),
     /// Nobody has heard of that user agent: it is to start afresh.
     Unknown,
 }

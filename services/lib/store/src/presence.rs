@@ -25,6 +25,10 @@ pub trait Presence: Send + Sync + fmt::Debug {
         session: SessionRef,
     ) -> Result<(Claim, Option<Claim>), StoreError>;
 
+    /// Makes claims hold again that were made before, after their keeper has lost them or the caller has: each holds
+    /// unless a later one was made since. Answers for each, in order, the claim that holds now.
+    async fn resume(&self, claims: &[(UserAgentId, Claim)]) -> Result<Vec<Claim>, StoreError>;
+
     /// For each of `user_agents`, in order, who holds it.
     async fn locate(&self, user_agents: &[UserAgentId]) -> Result<Vec<Option<Claim>>, StoreError>;
 

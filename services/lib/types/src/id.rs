@@ -165,6 +165,28 @@ pub struct Sequence(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Partition(pub u16);
 
+impl Partition {
+    /// The partition of a user agent, when there are `count` of them (at least one). The same for ever: what is
+    /// stored lies by it.
+    pub fn of(user_agent: UserAgentId, count: u16) -> Self {
+        // FNV-1a with a final mix: user agents choose their own ids, so nothing is gained by a keyed hash.
+        let hash = user_agent.0.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
+            (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        let share = (hash ^ (hash >> 32)) % u64::from(count.max(1));
+        Self(u16::try_from(share).expect("less than a count of 16 bits"))
+    }
+}
+
+/// A place in the changelog of a partition. As a state of affairs: everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position(pub u64);
+
+/// The right of one router to a partition, from when it took it over: the place of its claim in the changelog plus
+/// one, so a later one is higher, and zero is nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Tenure(pub u64);
+
 /// One life of one connection node: a node that starts again is another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
@@ -219,6 +241,15 @@ mod tests {
             let shown = format!("{:?}", UserAgentId(octets));
             prop_assert!(!shown.contains(&UserAgentId(octets).to_hex()[..8]));
         }
+    }
+
+    #[test]
+    fn user_agents_are_spread_and_their_partitions_never_change() {
+        let of = |label: u128, count| Partition::of(UserAgentId(label.to_be_bytes()), count).0;
+        assert_eq!([of(0, 12), of(1, 12), of(2, 12), of(u128::MAX, 12), of(7, 1)], [0, 7, 6, 1, 0]);
+        let mut share = [0; 12];
+        (0..12_000).for_each(|label| share[usize::from(of(label, 12))] += 1);
+        assert!(share.iter().all(|count| (850..1150).contains(count)), "uneven: {share:?}");
     }
 
     #[test]

@@ -80,6 +80,19 @@ impl Presence for MemoryPresence {
         Ok((claim, earlier))
     }
 
+    async fn resume(&self, claims: &[(UserAgentId, Claim)]) -> Result<Vec<Claim>, StoreError> {
+        let resumed = claims.iter().map(|(user_agent, claim)| {
+            let mut shard = self.shard(*user_agent);
+            shard.epoch = shard.epoch.max(claim.epoch.0);
+            let held = shard.claims.entry(*user_agent).or_insert(*claim);
+            if held.epoch < claim.epoch {
+                *held = *claim;
+            }
+            *held
+        });
+        Ok(resumed.collect())
+    }
+
     async fn locate(&self, user_agents: &[UserAgentId]) -> Result<Vec<Option<Claim>>, StoreError> {
         let found = user_agents.iter().map(|it| self.shard(*it).claims.get(it).copied());
         Ok(found.collect())

@@ -1,0 +1,1 @@
+//! The links between routers and connection nodes over gRPC.

@@ -1,0 +1,1 @@
+//! The wire between services, and the form of what is stored.

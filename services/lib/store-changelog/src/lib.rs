@@ -1,0 +1,1 @@
+//! The state of a partition: a changelog in front, a view behind.

@@ -1,0 +1,1 @@
+//! The view, presence and membership over Redis.
