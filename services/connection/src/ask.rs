@@ -7,17 +7,17 @@ use pushgrid_session::autopush::reply::Refused;
 use pushgrid_session::autopush::{Close, reply};
 use pushgrid_store::{LinkError, Opened, Settlement};
 use pushgrid_types::{ChannelId, SessionRef, UserAgentId, VapidKeyHash};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use crate::outbox::{Ending, Outbox};
 use crate::run::Shared;
 use crate::socket::End;
 
-/// How often a router is asked to end messages before the connection gives up.
-const SETTLE_ATTEMPTS: u32 = 3;
-
-/// The pause after the first attempt that failed; twice as long after each further one.
+/// The pause after the first attempt to end messages that failed; twice as long after each further one.
 const SETTLE_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A call that is under way.
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send + 'a>>;
@@ -46,7 +46,7 @@ impl Asking {
     ) -> Result<UserAgentId, End> {
         if let Some(claimed) = claimed {
             match self.open(claimed, shared, outbox).await? {
-                Ok(Opened::Known) => return Ok(claimed),
+                Ok(Opened::Known(_)) => return Ok(claimed),
                 Ok(Opened::Unknown) => {}
                 // Never a hello reply without a uaid: Firefox would not come back by itself.
                 Err(_) => return Err(End::Close(Close::Unavailable)),
@@ -72,7 +72,7 @@ impl Asking {
         };
         if self.opened.is_none() {
             match self.open(user_agent, shared, outbox).await? {
-                Ok(Opened::Known) => {}
+                Ok(Opened::Known(_)) => {}
                 // The subscription is there, but its messages would not come: the user agent is to try again.
                 Ok(Opened::Unknown) => return Ok(reply::refused(channel, Refused::Unavailable)),
                 Err(error) => return Ok(reply::refused(channel, refused(&error))),
@@ -98,7 +98,8 @@ impl Asking {
         Ok(reply::unregistered(channel, status))
     }
 
-    /// Ends messages, those that an earlier connection sent, too. A user agent without a session has none.
+    /// Ends messages, those that an earlier connection sent, too. A user agent without a session has none. Without a router
+    /// the connection stays open and waits for one, within the patience that is set.
     pub(crate) async fn settle(
         &self,
         ended: Vec<Settlement>,
@@ -107,24 +108,25 @@ impl Asking {
     ) -> Result<(), End> {
         let Some(user_agent) = self.opened else { return Ok(()) };
         let mut pause = SETTLE_PAUSE;
-        for attempt in 1..=SETTLE_ATTEMPTS {
+        let until = Instant::now() + shared.config.router_patience;
+        loop {
             let call = shared.router.settle(user_agent, self.session, ended.clone());
             match within(shared, outbox, call).await? {
                 Ok(()) => return Ok(()),
                 Err(error) => log("settle", &error),
             }
-            if attempt < SETTLE_ATTEMPTS {
-                let resting = async {
-                    sleep(pause).await;
-                    Ok(())
-                };
-                // A pause can only end, or be cut short by the end of the connection.
-                let _ = within(shared, outbox, Box::pin(resting)).await?;
-                pause *= 2;
+            if Instant::now() + pause > until {
+                // The messages come again on the next connection, and so do the acknowledgements.
+                return Err(End::Close(Close::Unavailable));
             }
+            let resting = async {
+                sleep(pause).await;
+                Ok(())
+            };
+            // A pause can only end, or be cut short by the end of the connection.
+            let _ = within(shared, outbox, Box::pin(resting)).await?;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
-        // The messages come again on the next connection, and so do the acknowledgements.
-        Err(End::Close(Close::Unavailable))
     }
 
     /// Closes the session if it may be open, whatever state it is in. Once.
@@ -147,7 +149,7 @@ impl Asking {
         self.opened = Some(user_agent);
         let opened = within(shared, outbox, shared.router.open(user_agent, self.session)).await?;
         match &opened {
-            Ok(Opened::Known) => {}
+            Ok(Opened::Known(epoch)) => outbox.opened(user_agent, *epoch),
             Ok(Opened::Unknown) => self.opened = None,
             Err(error) => log("open", error),
         }

@@ -31,6 +31,8 @@ pub struct Config {
     pub close_timeout: Duration,
     /// How long a router may take to answer.
     pub router_timeout: Duration,
+    /// How long a connection waits for a router to take what its user agent has acknowledged.
+    pub router_patience: Duration,
     /// Over which time all connections are closed when the node stops; zero closes them at once.
     pub drain: Duration,
     /// The largest message of a user agent, in octets.
@@ -85,6 +87,12 @@ impl Config {
                 "10s",
                 SHORTEST..=HOUR,
                 "How long a router may take to answer before it counts as unavailable.",
+            ),
+            router_patience: reader.duration(
+                "connection.router_patience",
+                "60s",
+                Duration::ZERO..=HOUR,
+                "How long a connection stays open without a router that takes the acknowledgements of its user agent. They come again with the messages when it is closed.",
             ),
             drain: reader.duration(
                 "connection.drain",

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pushgrid_session::Limits;
-use pushgrid_store::{Eviction, NodeLink, NotDelivered};
-use pushgrid_types::{Message, NodeId, Rng, SessionId, SessionRef};
+use pushgrid_store::{Claim, Eviction, Held, NodeLink, NotDelivered, Sessions};
+use pushgrid_types::{Message, NodeId, Rng, SessionId, SessionRef, UserAgentId};
 
 use crate::outbox::{Ending, Outbox};
 
@@ -108,6 +108,27 @@ impl NodeLink for Node {
                 Eviction::Resync => Ending::Resync,
             });
         }
+    }
+}
+
+impl Sessions for Node {
+    fn id(&self) -> NodeId {
+        self.0.id
+    }
+
+    fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held> {
+        let mut held = Vec::new();
+        for shard in &self.0.shards {
+            let shard = lock(shard);
+            let open = shard.iter().filter_map(|(session, outbox)| Some((*session, outbox.holder()?)));
+            held.extend(open.filter(|(_, (user_agent, _))| chosen(*user_agent)).map(
+                |(session, (user_agent, epoch))| Held {
+                    user_agent,
+                    claim: Claim { epoch, session: SessionRef { node: self.0.id, session } },
+                },
+            ));
+        }
+        held
     }
 }
 

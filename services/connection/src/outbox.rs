@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use pushgrid_session::{Limits, Next, Session};
 use pushgrid_store::NotDelivered;
-use pushgrid_types::{Message, MessageId, Timestamp};
+use pushgrid_types::{Epoch, Message, MessageId, Timestamp, UserAgentId};
 
 /// Why a connection is to end though nothing is wrong with it. The later one in this order wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +32,15 @@ pub(crate) struct Outbox {
 #[derive(Debug)]
 struct State {
     owed: Session,
+    /// Whose session it is at the router, and by which claim, while it is open there.
+    holder: Option<(UserAgentId, Epoch)>,
     ending: Option<Ending>,
     closed: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(limits: Limits) -> Self {
-        let state = State { owed: Session::new(limits), ending: None, closed: false };
+        let state = State { owed: Session::new(limits), holder: None, ending: None, closed: false };
         Self { state: Mutex::new(state), waker: AtomicWaker::new() }
     }
 
@@ -53,6 +55,17 @@ impl Outbox {
         }
         self.waker.wake();
         Ok(())
+    }
+
+    /// Notes that the session is open at the router.
+    pub(crate) fn opened(&self, user_agent: UserAgentId, epoch: Epoch) {
+        self.lock().holder = Some((user_agent, epoch));
+    }
+
+    /// Whose session it is, and by which claim; `None` before it is open, and when it ends.
+    pub(crate) fn holder(&self) -> Option<(UserAgentId, Epoch)> {
+        let state = self.lock();
+        state.holder.filter(|_| !state.closed && state.ending.is_none())
     }
 
     /// Asks the connection to end.

@@ -13,7 +13,7 @@ use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
 use pushgrid_store::{Cancelled, LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
 use pushgrid_types::{
-    ChannelId, Incarnation, MessageId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp,
+    Epoch,     ChannelId, Incarnation, MessageId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp,
     UserAgentId, VapidKeyHash,
 };
 
@@ -33,7 +33,7 @@ struct Agreeable;
 #[async_trait]
 impl RouterLink for Agreeable {
     async fn open(&self, _: UserAgentId, _: SessionRef) -> Result<Opened, LinkError> {
-        Ok(Opened::Known)
+        Ok(Opened::Known(Epoch(1)))
     }
 
     async fn register(
@@ -60,6 +60,10 @@ impl RouterLink for Agreeable {
 
     async fn close(&self, _: UserAgentId, _: SessionRef) -> Result<(), LinkError> {
         Ok(())
+    }
+
+    async fn alive(&self, _: SubscriptionRef) -> Result<bool, LinkError> {
+        Ok(true)
     }
 
     async fn cancel(&self, _: UserAgentId, _: ChannelId, _: MessageId) -> Result<Cancelled, LinkError> {

@@ -7,7 +7,7 @@ mod fields;
 use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use pushgrid_store::StoreError;
+use pushgrid_store::{StoreError, Usage};
 use pushgrid_types::{Message, MessageId, Sequence, SubscriptionRef, Ttl};
 
 use crate::refusal::Refusal;
@@ -27,11 +27,11 @@ pub(crate) async fn push(ingress: &Shared, token: &str, request: Request) -> Res
     content::check_length(&head.headers, ingress.config.max_body)?;
     let _permit = ingress.in_flight.try_acquire().map_err(|_| Refusal::Overloaded)?;
     let sender = authorize::authorize(ingress, &endpoint, &head.headers)?;
-    find_subscription(ingress, &endpoint.to).await?;
+    let waiting = look_up(ingress, &endpoint.to).await?;
     let asked = fields::parse(&head.headers)?;
     let envelope = content::envelope(&head.headers, ingress.config.require_encryption)?;
     ingress.rates.take(endpoint.to.user_agent).map_err(|retry| Refusal::TooMany { retry })?;
-    check_mailbox(ingress, &endpoint.to).await?;
+    check_mailbox(ingress, waiting)?;
     let body = content::read(body, ingress.config.max_body, ingress.config.body_timeout).await?;
     let content = envelope.seal(body, sender.as_ref())?;
 
@@ -53,19 +53,27 @@ pub(crate) async fn push(ingress: &Shared, token: &str, request: Request) -> Res
     Ok(Accepted { location: format!("{}/m/{address}", ingress.deps.public_url), ttl })
 }
 
-/// A subscription that cannot be looked up is not gone: senders delete on 404 and 410, and retry on 503.
-async fn find_subscription(ingress: &Shared, to: &SubscriptionRef) -> Result<(), Refusal> {
-    match ingress.deps.subscriptions.alive(&[*to]).await.map_err(unavailable)?.as_slice() {
-        [true] => Ok(()),
-        _ => Err(Refusal::Gone { status: ingress.config.gone_status }),
+/// What the user agent has waiting. A subscription that cannot be looked up is not gone: senders delete on 404 and 410,
+/// and retry on 503. One that is not in the directory is gone only when its router says so, too: a directory can lose the
+/// last of what it was told.
+async fn look_up(ingress: &Shared, to: &SubscriptionRef) -> Result<Usage, Refusal> {
+    if let Some(waiting) = ingress.deps.directory.look_up(to).await.map_err(unavailable)? {
+        return Ok(waiting);
+    }
+    match ingress.deps.router.alive(*to).await {
+        Ok(true) => Ok(Usage::default()),
+        Ok(false) => Err(Refusal::Gone { status: ingress.config.gone_status }),
+        Err(error) => {
+            tracing::warn!(%error, "could not ask a router whether a subscription is alive");
+            Err(Refusal::Store)
+        }
     }
 }
 
 /// Room for a message is refused before it is promised: nothing that was accepted is ever thrown out for another.
-async fn check_mailbox(ingress: &Shared, to: &SubscriptionRef) -> Result<(), Refusal> {
-    let usage = ingress.deps.mailbox.usage(to.user_agent).await.map_err(unavailable)?;
-    let full = usage.messages >= ingress.config.max_waiting_messages
-        || usage.octets >= ingress.config.max_waiting_octets;
+fn check_mailbox(ingress: &Shared, waiting: Usage) -> Result<(), Refusal> {
+    let full = waiting.messages >= ingress.config.max_waiting_messages
+        || waiting.octets >= ingress.config.max_waiting_octets;
     if full { Err(Refusal::MailboxFull) } else { Ok(()) }
 }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use pushgrid_crypto::vapid::Verifier;
 use pushgrid_crypto::{EndpointTokens, MessageAddresses};
 use pushgrid_runtime::metrics::Meter;
-use pushgrid_store::{EventLog, Mailbox, RouterLink, Subscriptions};
+use pushgrid_store::{Directory, EventLog, RouterLink};
 use pushgrid_types::{Clock, Rng};
 use tokio::sync::Semaphore;
 
@@ -22,13 +22,11 @@ pub struct Deps {
     pub verifier: Verifier,
     /// What endpoints and messages begin with: an origin without a slash at its end.
     pub public_url: String,
-    /// Who may receive.
-    pub subscriptions: Arc<dyn Subscriptions>,
-    /// How much is waiting.
-    pub mailbox: Arc<dyn Mailbox>,
+    /// Who may receive, and how much is waiting.
+    pub directory: Arc<dyn Directory>,
     /// Where accepted messages go.
     pub log: Arc<dyn EventLog>,
-    /// Who takes messages back.
+    /// Who takes messages back, and knows for certain who may receive.
     pub router: Arc<dyn RouterLink>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,

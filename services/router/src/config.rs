@@ -82,6 +82,8 @@ impl Config {
             page: PageLimit { messages: self.window, octets: self.page_octets },
             cancel_grace: Duration::from_millis(250),
             early_cancels: 10_000,
+            early_ends_for: Duration::from_secs(30),
+            early_ends: 10_000,
         }
     }
 }

@@ -1,23 +1,30 @@
 //! What connection nodes and the ingress ask of a router.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use pushgrid_crypto::EndpointTokens;
 use pushgrid_store::{
-    Cancelled, LinkError, Mailbox, Opened, Presence, Registered, RouterLink, Settlement, Subscription,
-    Subscriptions,
+    Cancelled, Claim, Eviction, Held, LinkError, Mailbox, NodeLink, Opened, Presence, Registered, RouterLink,
+    Settlement, Subscription, Subscriptions,
 };
 use pushgrid_types::{
-    ChannelId, Clock, Epoch, Incarnation, MessageId, Rng, SessionRef, SubscriptionRef, UserAgentId,
+    ChannelId, Clock, Incarnation, MessageId, NodeId, Rng, SessionRef, SubscriptionRef, UserAgentId,
     VapidKeyHash,
 };
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+/// The pause before sessions that were announced are taken over again, when the presence cannot be reached.
+const RESUME_PAUSE: Duration = Duration::from_millis(250);
 
 /// An event for the worker that owns the user agent.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Open { user_agent: UserAgentId, session: SessionRef, epoch: Epoch },
+    Open { user_agent: UserAgentId, claim: Claim },
+    Resume { user_agent: UserAgentId, claim: Claim },
+    Gone { node: NodeId },
     Settle { user_agent: UserAgentId, ended: Vec<Settlement> },
     Close { user_agent: UserAgentId, session: SessionRef, done: oneshot::Sender<()> },
     Cancel { user_agent: UserAgentId, id: MessageId, reply: oneshot::Sender<Cancelled> },
@@ -61,6 +68,54 @@ impl Handle {
         Ok(self.shared.mailbox.purge(user_agent, channel).await?)
     }
 
+    /// Takes over sessions that were opened at an earlier owner of the partition, or that were thought lost. Those
+    /// that a later claim has put out are closed.
+    ///
+    /// Goes on by itself, and as long as it takes: nobody announces them again.
+    pub(crate) fn resume(&self, held: Vec<Held>, nodes: Arc<dyn NodeLink>) {
+        let handle = self.clone();
+        tokio::spawn(async move {
+            let claims: Vec<_> = held.iter().map(|held| (held.user_agent, held.claim)).collect();
+            let Some(holding) = handle.make_hold(&claims).await else { return };
+            for ((user_agent, claim), holds) in claims.into_iter().zip(holding) {
+                if holds.session != claim.session {
+                    nodes.evict(claim.session, Eviction::Superseded);
+                } else if handle.tell(Event::Resume { user_agent, claim: holds }).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// `None` when the partition is owned here no longer.
+    async fn make_hold(&self, claims: &[(UserAgentId, Claim)]) -> Option<Vec<Claim>> {
+        loop {
+            match self.shared.presence.resume(claims).await {
+                Ok(holding) => return Some(holding),
+                Err(error) if !error.is_retryable() || self.inbox.is_closed() => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "could not take sessions over; trying again");
+                    sleep(RESUME_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// A socket is gone, and nobody waits to hear that what was in flight to it is kept.
+    pub(crate) async fn forget(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+    ) -> Result<(), LinkError> {
+        let (done, _nobody) = oneshot::channel();
+        self.tell(Event::Close { user_agent, session, done }).await
+    }
+
+    /// Ends all sessions of a node that is no more.
+    pub(crate) async fn gone(&self, node: NodeId) -> Result<(), LinkError> {
+        self.tell(Event::Gone { node }).await
+    }
+
     fn registered(&self, subscription: Subscription) -> Registered {
         let token = self.shared.tokens.seal(&subscription.id, subscription.vapid);
         Registered { subscription, endpoint: format!("{}/push/{token}", self.shared.public_url) }
@@ -74,8 +129,8 @@ impl RouterLink for Handle {
             return Ok(Opened::Unknown);
         }
         let (claim, _earlier) = self.shared.presence.claim(user_agent, session).await?;
-        self.tell(Event::Open { user_agent, session, epoch: claim.epoch }).await?;
-        Ok(Opened::Known)
+        self.tell(Event::Open { user_agent, claim }).await?;
+        Ok(Opened::Known(claim.epoch))
     }
 
     async fn register(
@@ -136,5 +191,8 @@ impl RouterLink for Handle {
         let (reply, cancelled) = oneshot::channel();
         self.tell(Event::Cancel { user_agent, id, reply }).await?;
         cancelled.await.map_err(|_| LinkError::Unavailable)
+    }
+    async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
+        Ok(self.shared.subscriptions.alive(&[id]).await? == [true])
     }
 }

@@ -45,6 +45,9 @@ pub(crate) struct Limits {
     pub(crate) cancel_grace: Duration,
     /// How many cancellations wait like that.
     pub(crate) early_cancels: usize,
+    /// How long after a take-over, and how many, ends of messages are remembered that have not come out of the log.
+    pub(crate) early_ends_for: Duration,
+    pub(crate) early_ends: usize,
 }
 
 /// The state of one partition.
@@ -58,6 +61,10 @@ pub(crate) struct Partition {
     watched: VecDeque<(Timestamp, UserAgentId)>,
     /// Cancellations of messages that nobody has seen yet.
     early: HashMap<MessageId, EarlyCancel>,
+    /// What ended on a socket before this owner of the partition had read it from the log: an earlier owner had sent
+    /// it. Until a while after the take-over, so that what was acknowledged meanwhile is not sent again.
+    early_ends: HashMap<MessageId, Outcome>,
+    early_ends_until: Option<Timestamp>,
     /// Messages that have ended and may still be in a page, by how many calls are taking them out of the mailbox.
     ending: HashMap<MessageId, u32>,
     /// Of these, those that are out of it, while a page of their user agent was being read.
@@ -213,6 +220,8 @@ impl Partition {
             sessions: 0,
             watched: VecDeque::new(),
             early: HashMap::new(),
+            early_ends: HashMap::new(),
+            early_ends_until: None,
             ending: HashMap::new(),
             ended_while_reading: HashMap::new(),
             work: Work::default(),

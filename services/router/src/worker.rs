@@ -12,15 +12,15 @@ use futures_util::stream::FuturesUnordered;
 use pushgrid_crypto::EndpointTokens;
 use pushgrid_runtime::Shutdown;
 use pushgrid_runtime::metrics::{self, Meter};
-use pushgrid_store::{ErrorKind, LogConsumer, Mailbox, NodeLink, Presence, StoreError, Subscriptions};
-use pushgrid_types::{Clock, Message, Rng};
+use pushgrid_store::{LogConsumer, Mailbox, NodeLink, Presence, StoreError, Subscriptions};
+use pushgrid_types::{Clock, Rng};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use crate::Config;
 use crate::config::INBOX;
 use crate::handle::{Event, Handle, Shared};
-use crate::partition::{Partition, Routable, Turn};
+use crate::partition::{Partition, Turn};
 use carry_out::{Done, StoreQueue};
 
 /// Messages on their way into the mailbox, above which nothing more is taken from the log.
@@ -74,6 +74,8 @@ pub struct Router {
     partition: Partition,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     storing: StoreQueue,
+    /// One batch of the log at a time is being looked up, so that they are routed in their order.
+    looking_up: bool,
     figures: Figures,
 }
 
@@ -85,9 +87,16 @@ struct Figures {
     not_here: ::metrics::Counter,
     busy: ::metrics::Counter,
     delivery: ::metrics::Histogram,
-    sessions: ::metrics::Gauge,
-    in_flight: ::metrics::Gauge,
-    queue: ::metrics::Gauge,
+    sessions: Part,
+    in_flight: Part,
+    queue: Part,
+}
+
+/// What this router adds to a gauge that others of the process add to as well; taken back at its end.
+#[derive(Debug)]
+struct Part {
+    whole: ::metrics::Gauge,
+    added: f64,
 }
 
 impl Router {
@@ -113,6 +122,7 @@ impl Router {
             inbox,
             calls: FuturesUnordered::new(),
             storing: StoreQueue::default(),
+            looking_up: false,
             figures: Figures::new(&deps.meter),
         };
         (router, Handle::new(sender, shared))
@@ -126,13 +136,18 @@ impl Router {
         let mut log_open = true;
         loop {
             let may_take = self.calls.len() < CALLS;
-            let may_consume = log_open && may_take && self.storing.len() < STORE_QUEUE;
+            // What is not taken any more stays in the log, for the next life or the next owner.
+            let may_consume = log_open
+                && may_take
+                && !self.looking_up
+                && self.storing.len() < STORE_QUEUE
+                && !shutdown.is_draining();
             tokio::select! {
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.finish(done)?,
                 Some(event) = self.inbox.recv(), if may_take => self.take(event),
                 batch = self.consumer.next(self.config.batch()), if may_consume => match batch {
                     Ok(batch) if batch.is_empty() => log_open = false,
-                    Ok(batch) => self.route(batch).await,
+                    Ok(batch) => self.look_up(batch),
                     Err(error) if error.is_retryable() => {
                         tracing::warn!(%error, "could not read the log; trying again");
                         sleep_until(Instant::now() + Duration::from_millis(100)).await;
@@ -160,9 +175,9 @@ impl Router {
     fn take(&mut self, event: Event) {
         let turn = Turn { now: self.shared.clock.now(), nodes: &*self.nodes };
         match event {
-            Event::Open { user_agent, session, epoch } => {
-                self.partition.open(turn, user_agent, session, epoch);
-            }
+            Event::Open { user_agent, claim } => self.partition.open(turn, user_agent, claim),
+            Event::Resume { user_agent, claim } => self.partition.resume(turn, user_agent, claim),
+            Event::Gone { node } => self.partition.node_gone(turn, node),
             Event::Settle { user_agent, ended } => self.partition.settle(turn, user_agent, &ended),
             Event::Close { user_agent, session, done } => {
                 self.partition.close(turn, user_agent, session, done);
@@ -172,27 +187,6 @@ impl Router {
                 self.partition.unsubscribe(user_agent, channel);
                 answer(done);
             }
-        }
-    }
-
-    /// One batch from the log: one question for all of it, then one decision each.
-    async fn route(&mut self, batch: Vec<Arc<Message>>) {
-        let ids: Vec<_> = batch.iter().map(|message| message.to).collect();
-        let alive = loop {
-            match self.shared.subscriptions.alive(&ids).await {
-                Ok(alive) => break alive,
-                // The mailbox checks again when it stores, so a message for a dead subscription can only reach the
-                // socket of its own user agent, which refuses it.
-                Err(error) if error.kind == ErrorKind::Closed => break vec![true; batch.len()],
-                Err(error) => {
-                    tracing::warn!(%error, "could not look up subscriptions; trying again");
-                    sleep_until(Instant::now() + Duration::from_millis(100)).await;
-                }
-            }
-        };
-        let turn = Turn { now: self.shared.clock.now(), nodes: &*self.nodes };
-        for (message, alive) in batch.into_iter().zip(alive) {
-            self.partition.route(turn, Routable { message, alive });
         }
     }
 }
@@ -208,17 +202,34 @@ impl Figures {
             not_here: refused("not_here"),
             busy: refused("busy"),
             delivery: meter.histogram(&metrics::DELIVERY_SECONDS, &[]),
-            sessions: meter.gauge(&metrics::ROUTER_SESSIONS, &[]),
-            in_flight: meter.gauge(&metrics::ROUTER_IN_FLIGHT, &[]),
-            queue: meter.gauge(&metrics::ROUTER_QUEUE, &[]),
+            sessions: Part::of(meter.gauge(&metrics::ROUTER_SESSIONS, &[])),
+            in_flight: Part::of(meter.gauge(&metrics::ROUTER_IN_FLIGHT, &[])),
+            queue: Part::of(meter.gauge(&metrics::ROUTER_QUEUE, &[])),
         }
     }
 
+    fn population(&mut self, (sessions, in_flight): (usize, usize), queue: usize) {
+        self.sessions.set(sessions);
+        self.in_flight.set(in_flight);
+        self.queue.set(queue);
+    }
+}
+
+impl Part {
+    fn of(whole: ::metrics::Gauge) -> Self {
+        Self { whole, added: 0.0 }
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "counts of things in memory are far below 2^52")]
-    fn population(&self, (sessions, in_flight): (usize, usize), queue: usize) {
-        self.sessions.set(sessions as f64);
-        self.in_flight.set(in_flight as f64);
-        self.queue.set(queue as f64);
+    fn set(&mut self, count: usize) {
+        self.whole.increment(count as f64 - self.added);
+        self.added = count as f64;
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.set(0);
     }
 }
 

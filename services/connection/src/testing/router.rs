@@ -9,7 +9,7 @@ use pushgrid_store::{
     StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef, SystemRng,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef, SystemRng,
     Ttl, Urgency, UserAgentId, VapidKeyHash,
 };
 use tokio::sync::watch;
@@ -154,7 +154,7 @@ impl RouterLink for Router {
                 for message in state.waiting.remove(&user_agent).unwrap_or_default() {
                     self.node.deliver(session, &message).unwrap();
                 }
-                Opened::Known
+                Opened::Known(Epoch(1))
             } else {
                 Opened::Unknown
             }
@@ -206,6 +206,10 @@ impl RouterLink for Router {
 
     async fn cancel(&self, _: UserAgentId, _: ChannelId, _: MessageId) -> Result<Cancelled, LinkError> {
         Ok(Cancelled::Gone)
+    }
+
+    async fn alive(&self, _: SubscriptionRef) -> Result<bool, LinkError> {
+        Ok(true)
     }
 }
 

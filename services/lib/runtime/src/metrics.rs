@@ -10,12 +10,14 @@
 use ::metrics::Unit;
 use pushgrid_types::Outcome;
 
+mod account;
 mod meter;
 mod process;
 
 #[cfg(test)]
 mod tests;
 
+pub use account::Account;
 pub use meter::Meter;
 
 /// What every kind of metric has.
@@ -185,6 +187,20 @@ macro_rules! define {
     };
 }
 
+/// The entries of the account of promise P2.
+const ENTRIES: [&str; Outcome::ALL.len() + 2] = {
+    let mut words = ["accepted"; Outcome::ALL.len() + 2];
+    words[1] = "pending";
+    let mut index = 0;
+    while index < OUTCOMES.len() {
+        words[index + 2] = OUTCOMES[index];
+        index += 1;
+    }
+    words
+};
+
+const ENTRY: Label = Label { key: "entry", values: &ENTRIES };
+
 define! { COUNTERS: Counter {
     MESSAGES_ACCEPTED = "pushgrid_messages_accepted_total", "Messages accepted, durably.", [];
     MESSAGES_ENDED = "pushgrid_messages_ended_total", "Messages that ended, by outcome.", [OUTCOME];
@@ -200,11 +216,16 @@ define! { COUNTERS: Counter {
     CONNECTION_ACKS = "pushgrid_connection_acks_total", "Acknowledgements of user agents, by code.", [ACK_CODE];
     CONNECTION_NACKS = "pushgrid_connection_nacks_total",
         "Negative acknowledgements of user agents, by code.", [NACK_CODE];
+    ROUTER_TAKEOVERS = "pushgrid_router_takeovers_total", "Partitions that this router was assigned.", [];
     STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
 } }
 
 define! { GAUGES: Gauge {
+    ACCOUNT = "pushgrid_account",
+        "The account of all messages ever accepted, exact across restarts: accepted = pending + all outcomes, summed over all routers.",
+        [ENTRY];
     MESSAGES_PENDING = "pushgrid_messages_pending", "Messages accepted that have not ended.", [];
+    ROUTER_PARTITIONS = "pushgrid_router_partitions", "Partitions that this router owns.", [];
     ROUTER_SESSIONS = "pushgrid_router_sessions", "Sessions open at the router.", [];
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
     ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];

@@ -14,6 +14,7 @@
 mod assignment;
 mod changelog;
 pub mod conformance;
+mod directory;
 mod error;
 mod ledger;
 mod links;
@@ -27,6 +28,7 @@ mod view;
 
 pub use assignment::{Assignment, Assignments, Commit, LogReader, Offsets, Share};
 pub use changelog::{Change, Changelog, Entry, Reading, StoredMessage};
+pub use directory::{Directory, OwnDirectory};
 pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
@@ -38,4 +40,4 @@ pub use mailbox::{Mailbox, PageLimit, Stored, Usage};
 pub use membership::{Member, Membership, Role};
 pub use presence::{Claim, Presence};
 pub use subscriptions::{Subscription, Subscriptions};
-pub use view::{Directory, Footing, View, ViewError};
+pub use view::{Footing, View, ViewError};

@@ -113,11 +113,3 @@ pub trait View: Send + Sync + fmt::Debug {
     /// How many messages are stored in the partition.
     async fn waiting(&self, footing: Footing) -> Result<u64, ViewError>;
 }
-
-/// What an ingress asks before it accepts a message.
-#[async_trait]
-pub trait Directory: Send + Sync + fmt::Debug {
-    /// What the user agent of `to` has waiting, if that very incarnation is alive; `None` when it is not, and that is
-    /// certain. An error of kind [`crate::ErrorKind::Unavailable`] means that nobody can say now.
-    async fn look_up(&self, to: &SubscriptionRef) -> Result<Option<Usage>, StoreError>;
-}

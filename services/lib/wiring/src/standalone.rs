@@ -17,7 +17,7 @@ use pushgrid_runtime::config::{Reader, Secret};
 use pushgrid_runtime::http::{self, BindError};
 use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_runtime::{Readiness, Shutdown, admin};
-use pushgrid_store::Ledger;
+use pushgrid_store::{Ledger, OwnDirectory};
 use pushgrid_store::memory::MemoryPresence;
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig, OpenError};
 use pushgrid_types::{Clock, Outcome, Rng, SystemClock, SystemRng};
@@ -217,8 +217,7 @@ impl Standalone {
                 addresses: names,
                 verifier: Verifier::new(audiences, config.ingress.vapid_cache),
                 public_url: addresses.public_url.clone(),
-                subscriptions: store.clone(),
-                mailbox: store.clone(),
+                directory: Arc::new(OwnDirectory { subscriptions: store.clone(), mailbox: store.clone() }),
                 log: store,
                 router: Arc::new(handle.clone()),
                 clock: clock.clone(),
@@ -317,6 +316,7 @@ fn publish(meter: &Meter, embedded: &Embedded) {
     let ended =
         Outcome::ALL.map(|outcome| meter.counter(&metrics::MESSAGES_ENDED, &[("outcome", outcome.as_str())]));
     let pending = meter.gauge(&metrics::MESSAGES_PENDING, &[]);
+    let whole = metrics::Account::new(meter);
     meter.on_scrape(move || {
         let account = ledger.snapshot();
         accepted.absolute(account.accepted);
@@ -324,6 +324,7 @@ fn publish(meter: &Meter, embedded: &Embedded) {
             counter.absolute(count);
         }
         pending.set(account.pending as f64);
+        whole.show(account.accepted, account.pending, &account.ended);
         commits.absolute(embedded.commits());
     });
 }

@@ -42,6 +42,9 @@ impl Partition {
             let _ = early.reply.send(Cancelled::Ended);
             return Some(Outcome::Cancelled);
         }
+        if let Some(outcome) = self.early_ends.remove(&message.id) {
+            return Some(outcome);
+        }
         if !alive {
             return Some(Outcome::Unsubscribed);
         }

@@ -9,7 +9,7 @@ impl Partition {
     pub(crate) fn settle(&mut self, turn: Turn<'_>, user_agent: UserAgentId, ended: &[Settlement]) {
         for &Settlement { id, outcome } in ended {
             let Some(agent) = self.agents.get_mut(&user_agent) else {
-                self.work.end_stored(user_agent, id, outcome);
+                self.end_unknown(turn.now, user_agent, id, outcome);
                 continue;
             };
             let session = agent.session.as_deref_mut();
@@ -25,7 +25,7 @@ impl Partition {
                 Some((_, Place::Moving)) | None => {
                     match agent.storing.iter_mut().find(|storing| storing.id == id) {
                         Some(storing) => drop(storing.ended.get_or_insert(outcome)),
-                        None => self.work.end_stored(user_agent, id, outcome),
+                        None => self.end_unknown(turn.now, user_agent, id, outcome),
                     }
                 }
             }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use pushgrid_store::{Eviction, NodeLink, NotDelivered, PageLimit, Settlement, Stored};
+use pushgrid_store::{Claim, Eviction, NodeLink, NotDelivered, PageLimit, Settlement, Stored};
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, Message, MessageId, NodeId, Outcome, Sequence, SessionId,
     SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
@@ -28,6 +28,8 @@ enum Step {
     Work { which: prop::sample::Index },
     Wait,
     Restart,
+    /// Another owner takes the partition over, and the nodes announce their sockets before or after it reads the log.
+    TakeOver { announced_first: bool },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -41,6 +43,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<prop::sample::Index>().prop_map(|which| Step::Cancel { which }),
         8 => any::<prop::sample::Index>().prop_map(|which| Step::Work { which }),
         1 => Just(Step::Wait),
+        1 => any::<bool>().prop_map(|announced_first| Step::TakeOver { announced_first }),
         1 => prop::bool::weighted(0.1).prop_map(|restart| if restart { Step::Restart } else { Step::Wait }),
     ];
     prop::collection::vec(step, 1..120)
@@ -94,6 +97,9 @@ struct World {
     next: u64,
     posted: Vec<Arc<Message>>,
     log: BTreeMap<Sequence, Arc<Message>>,
+    /// Of these, what the owner of the partition has not read.
+    unread: VecDeque<Arc<Message>>,
+    announcing: bool,
     mailbox: BTreeMap<Sequence, Arc<Message>>,
     outcomes: HashMap<MessageId, Outcome>,
     seen: HashSet<MessageId>,
@@ -114,6 +120,8 @@ fn new_partition() -> Partition {
         page: PageLimit { messages: 3, octets: 1 << 20 },
         cancel_grace: Duration::from_millis(250),
         early_cancels: 4,
+        early_ends_for: Duration::from_secs(30),
+        early_ends: 100,
     })
 }
 
@@ -128,6 +136,8 @@ impl World {
             next: 0,
             posted: Vec::new(),
             log: BTreeMap::new(),
+            unread: VecDeque::new(),
+            announcing: false,
             mailbox: BTreeMap::new(),
             outcomes: HashMap::new(),
             seen: HashSet::new(),
@@ -156,12 +166,14 @@ impl World {
                     self.partition.cancel(message.to.user_agent, message.id, reply);
                 }
             }
+            Step::Work { which } if self.asked.is_empty() || which.index(2) == 0 => self.read_log(1),
             Step::Work { which } => self.answer_one(which.index(self.asked.len() + 1)),
             Step::Wait => {
                 self.now = self.now.plus(ACK_TIMEOUT);
                 self.turn(Partition::sweep);
             }
             Step::Restart => self.restart(),
+            Step::TakeOver { announced_first } => self.take_over(*announced_first),
         }
         self.collect();
     }
@@ -192,7 +204,44 @@ impl World {
         });
         self.posted.push(message.clone());
         self.log.insert(message.sequence, message.clone());
-        self.turn(|partition, turn| partition.route(turn, Routable { message, alive: true }));
+        self.unread.push_back(message);
+        if self.unread.len() == 1 {
+            self.read_log(1);
+        }
+    }
+
+    /// The next messages come out of the log; once all of an earlier owner's have, late announcements come, too.
+    fn read_log(&mut self, count: usize) {
+        for message in self.unread.drain(..count.min(self.unread.len())).collect::<Vec<_>>() {
+            self.turn(|partition, turn| partition.route(turn, Routable { message, alive: true }));
+        }
+        if std::mem::take(&mut self.announcing) {
+            self.announce();
+        }
+    }
+
+    fn announce(&mut self) {
+        for (agent, at) in self.sockets.clone() {
+            let claim = Claim { epoch: Epoch(at.session.0), session: at };
+            self.turn(|partition, turn| partition.resume(turn, user_agent(agent), claim));
+        }
+    }
+
+    /// The state is gone; log, mailbox and sockets stay. A node passes over what it has on a socket, so its sockets are
+    /// looked at afresh.
+    fn take_over(&mut self, announced_first: bool) {
+        self.partition = new_partition();
+        self.nodes.sockets.lock().unwrap().values_mut().for_each(Vec::clear);
+        self.stores.clear();
+        self.asked.clear();
+        self.acknowledged.clear();
+        self.nodes.acknowledged.lock().unwrap().clear();
+        self.unread = self.log.values().cloned().collect();
+        if announced_first {
+            self.announce();
+        } else {
+            self.announcing = true;
+        }
     }
 
     fn connect(&mut self, agent: u8) {
@@ -201,7 +250,7 @@ impl World {
         self.nodes.sockets.lock().unwrap().insert(at, Vec::new());
         self.sockets.insert(agent, at);
         let epoch = Epoch(self.next);
-        self.turn(|partition, turn| partition.open(turn, user_agent(agent), at, epoch));
+        self.turn(|partition, turn| partition.open(turn, user_agent(agent), Claim { epoch, session: at }));
     }
 
     fn disconnect(&mut self, agent: u8) {
@@ -229,9 +278,9 @@ impl World {
         // The log and the mailbox may have forgotten these, and they come again.
         self.acknowledged.clear();
         self.nodes.acknowledged.lock().unwrap().clear();
-        for message in self.log.values().cloned().collect::<Vec<_>>() {
-            self.turn(|partition, turn| partition.route(turn, Routable { message, alive: true }));
-        }
+        self.unread = self.log.values().cloned().collect();
+        self.announcing = false;
+        self.read_log(usize::MAX);
     }
 
     /// Takes what the partition wants done, and notes what the sockets were sent.
@@ -320,7 +369,12 @@ impl World {
     fn settle_stored(&mut self, settle: SettleStored) {
         let mut was_there = false;
         if settle.cancel.is_none() {
-            self.partition.settled(settle.user_agent, &settle.ended);
+            let met: Vec<_> = settle
+                .ended
+                .iter()
+                .map(|(id, _)| self.mailbox.values().any(|message| message.id == *id))
+                .collect();
+            self.partition.settled(settle.user_agent, &settle.ended, &met);
         }
         for (id, outcome) in settle.ended {
             let found = self.mailbox.iter().find(|(_, message)| message.id == id).map(|(key, _)| *key);
@@ -356,6 +410,8 @@ impl World {
 
     /// Everybody connects afresh, everything is answered and acknowledged.
     fn finish(&mut self) {
+        self.read_log(usize::MAX);
+        self.collect();
         self.answer_all();
         self.check_at_rest();
         for agent in 0..AGENTS {

@@ -1,13 +1,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pushgrid_store::{Cancelled, StoreError, Stored};
-use pushgrid_types::{Message, MessageId, Outcome, SessionRef, UserAgentId};
+use pushgrid_store::{Cancelled, Claim, ErrorKind, Presence, StoreError, Stored, Subscriptions};
+use pushgrid_types::{Message, MessageId, Outcome, SessionRef, SubscriptionRef, UserAgentId};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Failure, MAX_PAUSE, Router, answer};
-use crate::partition::{PageRequest, SettleStored, Turn};
+use crate::partition::{PageRequest, Routable, SettleStored, Turn};
 
 /// Messages moved to the mailbox in one call.
 const STORE_BATCH: usize = 512;
@@ -17,9 +17,10 @@ const EXPIRE_BATCH: usize = 1000;
 /// What a store call came to.
 #[derive(Debug)]
 pub(super) enum Done {
+    LookedUp { batch: Vec<Arc<Message>>, alive: Vec<bool>, located: Vec<(UserAgentId, Claim)> },
     Stored { batch: Vec<Arc<Message>>, answers: Result<Vec<Stored>, StoreError> },
     Page { user_agent: UserAgentId, session: SessionRef, page: Option<Vec<Message>> },
-    Settled { user_agent: UserAgentId, ended: Vec<(MessageId, Outcome)> },
+    Settled { user_agent: UserAgentId, ended: Vec<(MessageId, Outcome)>, met: Vec<bool> },
     Cancelled { id: MessageId, was_there: bool, reply: oneshot::Sender<Cancelled> },
     Nothing,
 }
@@ -109,16 +110,42 @@ impl Router {
     pub(super) fn finish(&mut self, done: Done) -> Result<(), Failure> {
         let turn = Turn { now: self.shared.clock.now(), nodes: &*self.nodes };
         match done {
+            Done::LookedUp { batch, alive, located } => {
+                self.looking_up = false;
+                for (user_agent, claim) in located {
+                    self.partition.resume(turn, user_agent, claim);
+                }
+                for (message, alive) in batch.into_iter().zip(alive) {
+                    self.partition.route(turn, Routable { message, alive });
+                }
+            }
             Done::Stored { batch, answers } => {
                 self.partition.stored(&batch, &answers?);
                 self.storing.arrived(batch.len());
             }
             Done::Page { user_agent, session, page } => self.partition.page(turn, user_agent, session, page),
-            Done::Settled { user_agent, ended } => self.partition.settled(user_agent, &ended),
+            Done::Settled { user_agent, ended, met } => self.partition.settled(user_agent, &ended, &met),
             Done::Cancelled { id, was_there, reply } => self.partition.cancel_met(turn, id, was_there, reply),
             Done::Nothing => {}
         }
         Ok(())
+    }
+
+    /// One batch from the log: one question for all of it, then one decision each. Where a user agent has no socket here
+    /// it may have one all the same, which an earlier owner of the partition knew; a claim that is out of date is
+    /// corrected by the node, which says that the socket is not there.
+    pub(super) fn look_up(&mut self, batch: Vec<Arc<Message>>) {
+        self.looking_up = true;
+        let ids: Vec<_> = batch.iter().map(|message| message.to).collect();
+        let mut unknown: Vec<_> = ids.iter().map(|id| id.user_agent).collect();
+        unknown.retain(|user_agent| !self.partition.is_connected(*user_agent));
+        unknown.sort_unstable();
+        unknown.dedup();
+        let shared = self.shared.clone();
+        self.calls.push(Box::pin(async move {
+            let (alive, located) = tokio::join!(alive(&*shared.subscriptions, &ids), locate(&*shared.presence, unknown));
+            Done::LookedUp { batch, alive, located }
+        }));
     }
 
     /// Moves messages to the mailbox, however long that takes: until then the log keeps them.
@@ -139,20 +166,20 @@ impl Router {
         let mailbox = self.shared.mailbox.clone();
         self.calls.push(Box::pin(async move {
             let mut pause = Pause::default();
-            let was_there = loop {
+            let met = loop {
                 match mailbox.settle(user_agent, ended.clone()).await {
-                    Ok(answers) => break answers.into_iter().any(|was_there| was_there),
+                    Ok(met) => break met,
                     Err(error) if error.is_retryable() => pause.after(&error, "end messages").await,
                     Err(error) => {
                         // The messages stay, and come again with the same ids.
                         tracing::error!(%error, "could not end messages");
-                        break false;
+                        break Vec::new();
                     }
                 }
             };
             match cancel {
-                Some((id, reply)) => Done::Cancelled { id, was_there, reply },
-                None => Done::Settled { user_agent, ended },
+                Some((id, reply)) => Done::Cancelled { id, was_there: met.contains(&true), reply },
+                None => Done::Settled { user_agent, ended, met },
             }
         }));
     }
@@ -204,6 +231,37 @@ impl Router {
         count(&self.figures.busy, tally.busy);
         for latency in tally.delivered {
             self.figures.delivery.record(latency.as_secs_f64());
+        }
+    }
+}
+
+async fn alive(subscriptions: &dyn Subscriptions, ids: &[SubscriptionRef]) -> Vec<bool> {
+    let mut pause = Pause::default();
+    loop {
+        match subscriptions.alive(ids).await {
+            Ok(alive) => return alive,
+            // The mailbox checks again when it stores, so a message for a dead subscription can only reach the socket of
+            // its own user agent, which refuses it.
+            Err(error) if error.kind == ErrorKind::Closed => return vec![true; ids.len()],
+            Err(error) => pause.after(&error, "look up subscriptions").await,
+        }
+    }
+}
+
+async fn locate(presence: &dyn Presence, user_agents: Vec<UserAgentId>) -> Vec<(UserAgentId, Claim)> {
+    if user_agents.is_empty() {
+        return Vec::new();
+    }
+    match presence.locate(&user_agents).await {
+        Ok(found) => user_agents
+            .into_iter()
+            .zip(found)
+            .filter_map(|(user_agent, claim)| Some((user_agent, claim?)))
+            .collect(),
+        Err(error) => {
+            // The messages are stored, and come when the node announces the socket, or on the next one.
+            tracing::debug!(%error, "could not look up sockets");
+            Vec::new()
         }
     }
 }

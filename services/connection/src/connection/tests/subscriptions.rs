@@ -1,6 +1,6 @@
 use pushgrid_crypto::vapid;
 use pushgrid_store::Opened;
-use pushgrid_types::{ChannelId, SystemRng};
+use pushgrid_types::{ChannelId, Epoch, SystemRng};
 use serde_json::{Value, json};
 
 use crate::testing::{Call, Mood, Op, Server, message};
@@ -17,7 +17,7 @@ async fn the_first_register_opens_the_session_and_later_ones_do_not() {
     assert_eq!(user_agent.register(one).await, format!("https://push.example.net/push/{one}"));
     user_agent.register(two).await;
     let expected =
-        [Call::Register(id, one, None), Call::Open(id, Opened::Known), Call::Register(id, two, None)];
+        [Call::Register(id, one, None), Call::Open(id, Opened::Known(Epoch(1))), Call::Register(id, two, None)];
     assert_eq!(server.router.calls(), expected);
 }
 
