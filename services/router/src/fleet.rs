@@ -65,11 +65,7 @@ pub struct Fleet {
 impl Fleet {
     /// Builds a fleet that owns nothing yet, and the way to its partitions. `changed` is called whenever what is owned has
     /// changed, for others to be told.
-    pub fn new(
-        config: Config,
-        deps: FleetDeps,
-        changed: impl Fn() + Send + Sync + 'static,
-    ) -> (Self, Table) {
+    pub fn new(config: Config, deps: FleetDeps, changed: impl Fn() + Send + Sync + 'static) -> (Self, Table) {
         let table = Table::new(deps.assignments.partitions(), deps.nodes.clone(), Box::new(changed));
         account::publish(&deps.meter, &table);
         let hold = Hold {
@@ -123,3 +119,6 @@ impl Fleet {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,11 +102,7 @@ impl Handle {
     }
 
     /// A socket is gone, and nobody waits to hear that what was in flight to it is kept.
-    pub(crate) async fn forget(
-        &self,
-        user_agent: UserAgentId,
-        session: SessionRef,
-    ) -> Result<(), LinkError> {
+    pub(crate) async fn forget(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         let (done, _nobody) = oneshot::channel();
         self.tell(Event::Close { user_agent, session, done }).await
     }

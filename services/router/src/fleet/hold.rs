@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::account::Counts;
 use super::keeper::{Estate, Keeper};
 use super::table::{Owned, Table};
-use crate::worker::{Deps, Router};
 use crate::Config;
+use crate::worker::{Deps, Router};
 
 /// How long what is under way may take to end when a partition is handed over. The rest comes again at the next owner.
 const FINISH: Duration = Duration::from_secs(3);
@@ -113,7 +113,10 @@ impl Holding {
         if done.is_some() {
             shutdown.drain();
             if timeout(FINISH, running).await.is_err() {
-                tracing::warn!(partition = partition.0, "not all was finished in time; the next owner does it");
+                tracing::warn!(
+                    partition = partition.0,
+                    "not all was finished in time; the next owner does it"
+                );
             }
         }
         estate.life.close().await;

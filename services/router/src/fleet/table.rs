@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Cancelled, Held, Ledger, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink, SessionEvents,
-    Settlement,
+    Cancelled, Held, Ledger, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink,
+    SessionEvents, Settlement,
 };
 use pushgrid_types::{
     ChannelId, MessageId, NodeId, Partition, SessionRef, SubscriptionRef, Tenure, UserAgentId, VapidKeyHash,

@@ -56,9 +56,10 @@ impl Partition {
 
     /// A node is gone, and all its sockets with it.
     pub(crate) fn node_gone(&mut self, turn: Turn<'_>, node: NodeId) {
-        let on_it = self.agents.iter().filter(|(_, agent)| {
-            agent.session.as_deref().is_some_and(|session| session.at.node == node)
-        });
+        let on_it = self
+            .agents
+            .iter()
+            .filter(|(_, agent)| agent.session.as_deref().is_some_and(|session| session.at.node == node));
         let on_it: Vec<_> = on_it.map(|(user_agent, _)| *user_agent).collect();
         for user_agent in on_it {
             self.end_session(turn.now, user_agent, None);

@@ -20,16 +20,33 @@ const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 enum Step {
-    Post { agent: u8, ttl_zero: bool, topic: Option<u8> },
-    Connect { agent: u8 },
-    Disconnect { agent: u8 },
-    Acknowledge { agent: u8, which: prop::sample::Index },
-    Cancel { which: prop::sample::Index },
-    Work { which: prop::sample::Index },
+    Post {
+        agent: u8,
+        ttl_zero: bool,
+        topic: Option<u8>,
+    },
+    Connect {
+        agent: u8,
+    },
+    Disconnect {
+        agent: u8,
+    },
+    Acknowledge {
+        agent: u8,
+        which: prop::sample::Index,
+    },
+    Cancel {
+        which: prop::sample::Index,
+    },
+    Work {
+        which: prop::sample::Index,
+    },
     Wait,
     Restart,
     /// Another owner takes the partition over, and the nodes announce their sockets before or after it reads the log.
-    TakeOver { announced_first: bool },
+    TakeOver {
+        announced_first: bool,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {

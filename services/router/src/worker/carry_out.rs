@@ -143,7 +143,8 @@ impl Router {
         unknown.dedup();
         let shared = self.shared.clone();
         self.calls.push(Box::pin(async move {
-            let (alive, located) = tokio::join!(alive(&*shared.subscriptions, &ids), locate(&*shared.presence, unknown));
+            let (alive, located) =
+                tokio::join!(alive(&*shared.subscriptions, &ids), locate(&*shared.presence, unknown));
             Done::LookedUp { batch, alive, located }
         }));
     }
