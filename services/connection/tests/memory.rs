@@ -13,7 +13,7 @@ use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
 use pushgrid_store::{Cancelled, LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
 use pushgrid_types::{
-    Epoch,     ChannelId, Incarnation, MessageId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp,
+    ChannelId, Epoch, Incarnation, MessageId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp,
     UserAgentId, VapidKeyHash,
 };
 

@@ -9,8 +9,8 @@ use pushgrid_store::{
     StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef, SystemRng,
-    Ttl, Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef,
+    SystemRng, Ttl, Urgency, UserAgentId, VapidKeyHash,
 };
 use tokio::sync::watch;
 

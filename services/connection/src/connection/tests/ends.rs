@@ -149,14 +149,29 @@ async fn acknowledgements_before_the_end_are_settled() {
 }
 
 #[tokio::test]
-async fn a_router_that_takes_no_settlements_ends_the_connection() {
-    let server = Server::start(&[]).await;
+async fn a_router_that_takes_no_settlements_for_long_ends_the_connection() {
+    let server = Server::start(&["router_patience=300ms"]).await;
     let (mut user_agent, id, channel) = server.subscribe().await;
     server.router.set_mood(Some((Op::Settle, Mood::Unavailable)));
     server.router.push(message(id, channel, b"x"));
     let notification = user_agent.next().await;
     user_agent.ack(&[&notification]).await;
     assert_eq!(user_agent.closed().await, as_told(Close::Unavailable));
+}
+
+#[tokio::test]
+async fn an_acknowledgement_waits_for_a_router_and_the_connection_stays_open() {
+    let server = Server::start(&[]).await;
+    let (mut user_agent, id, channel) = server.subscribe().await;
+    server.router.set_mood(Some((Op::Settle, Mood::Unavailable)));
+    server.router.push(message(id, channel, b"x"));
+    let notification = user_agent.next().await;
+    user_agent.ack(&[&notification]).await;
+    server.router.called(|calls| calls.contains(&Call::Failed(Op::Settle))).await;
+    server.router.set_mood(None);
+    server.router.called(|calls| calls.iter().any(|call| matches!(call, Call::Settle(_)))).await;
+    server.router.push(message(id, channel, b"y"));
+    user_agent.next().await;
 }
 
 #[tokio::test]

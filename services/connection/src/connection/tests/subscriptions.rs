@@ -16,8 +16,11 @@ async fn the_first_register_opens_the_session_and_later_ones_do_not() {
     let (one, two) = (ChannelId::random(&SystemRng), ChannelId::random(&SystemRng));
     assert_eq!(user_agent.register(one).await, format!("https://push.example.net/push/{one}"));
     user_agent.register(two).await;
-    let expected =
-        [Call::Register(id, one, None), Call::Open(id, Opened::Known(Epoch(1))), Call::Register(id, two, None)];
+    let expected = [
+        Call::Register(id, one, None),
+        Call::Open(id, Opened::Known(Epoch(1))),
+        Call::Register(id, two, None),
+    ];
     assert_eq!(server.router.calls(), expected);
 }
 
