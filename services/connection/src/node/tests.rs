@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use pushgrid_types::{ChannelId, SystemRng, UserAgentId};
+use pushgrid_types::{ChannelId, Epoch, SystemRng, UserAgentId};
 
 use super::*;
 use crate::testing::message;
@@ -72,4 +72,21 @@ fn closed_doors_let_nobody_in_and_name_everybody_inside() {
     assert_eq!(node.close_doors().len(), 100);
     assert!(node.enter().is_none());
     assert_eq!(node.sessions(), 100);
+}
+
+#[test]
+fn a_node_names_the_sessions_that_are_open_at_the_router_and_no_others() {
+    let node = Node::new(&SystemRng, QUEUE);
+    let (one, two) = (UserAgentId::from_octets([1; 16]), UserAgentId::from_octets([2; 16]));
+    let (first, second, not_open) = (node.enter().unwrap(), node.enter().unwrap(), node.enter().unwrap());
+    first.outbox.opened(one, Epoch(7));
+    second.outbox.opened(two, Epoch(8));
+    let held = |wanted| node.held(&|user_agent| user_agent == wanted);
+    let claim = Claim { epoch: Epoch(7), session: first.session() };
+    assert_eq!(held(one), [Held { user_agent: one, claim }]);
+    assert_eq!(node.held(&|_| true).len(), 2);
+    second.outbox.end(Ending::Superseded);
+    assert_eq!(held(two), [], "one that is about to end is not held any more");
+    drop((first, not_open));
+    assert_eq!(held(one), []);
 }
