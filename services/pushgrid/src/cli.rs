@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 use pushgrid_runtime::config::Faults;
-use pushgrid_wiring::standalone;
+use pushgrid_wiring::Failure;
 
 use crate::settings::Sources;
 use crate::{bench, config, keys, listen, send};
@@ -19,6 +19,12 @@ pub(crate) enum Command {
     Demo(Sources),
     /// Run all roles in one process, on the embedded store
     Standalone(Sources),
+    /// Run the role of a grid that serves application servers
+    Ingress(Sources),
+    /// Run the role of a grid that owns messages and subscriptions
+    Router(Sources),
+    /// Run the role of a grid that serves user agents
+    Connection(Sources),
     /// Be a user agent: subscribe, and print each message as it comes
     Listen(listen::Args),
     /// Be an application server: encrypt, sign and send one message
@@ -33,6 +39,6 @@ pub(crate) enum Command {
 
 /// Whether a person has to change a setting before the same command can work.
 pub(crate) fn is_bad_configuration(error: &anyhow::Error) -> bool {
-    let failure = error.chain().find_map(|cause| cause.downcast_ref::<standalone::Failure>());
-    error.is::<Faults>() || failure.is_some_and(standalone::Failure::is_bad_configuration)
+    let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
+    error.is::<Faults>() || failure.is_some_and(Failure::is_bad_configuration)
 }

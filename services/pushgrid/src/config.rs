@@ -1,5 +1,6 @@
 use clap::Subcommand;
 use pushgrid_runtime::metrics::Meter;
+use pushgrid_wiring::Role;
 
 use crate::say;
 use crate::settings::{self, Sources};
@@ -13,7 +14,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 enum What {
     /// Check the settings, and report everything that is wrong with them
-    Check(Sources),
+    Check(CheckArgs),
     /// Print every setting with its default and meaning, as a TOML file to start from
     Defaults,
     /// Print every environment variable, as a table
@@ -22,11 +23,26 @@ enum What {
     Metrics,
 }
 
+#[derive(Debug, clap::Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    sources: Sources,
+    /// For which process: some settings are needed by some roles only
+    #[arg(long, value_name = "ROLE", default_value = "standalone", value_parser = role)]
+    role: Role,
+}
+
+fn role(name: &str) -> Result<Role, String> {
+    let roles = [Role::Standalone, Role::Ingress, Role::Router, Role::Connection];
+    let names = roles.map(Role::as_str).join(", ");
+    roles.into_iter().find(|role| role.as_str() == name).ok_or_else(|| format!("write one of {names}"))
+}
+
 /// Looks at settings and starts nothing.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
-        What::Check(sources) => {
-            settings::read(sources)?;
+        What::Check(args) => {
+            settings::read(&args.sources, args.role)?;
             say::line("the settings are good");
         }
         What::Defaults => say::text(&settings::listing()?.to_toml()),

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod keys;
 mod listen;
+mod role;
 mod say;
 mod secret_file;
 mod send;
@@ -16,6 +17,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use cli::{Cli, Command};
+use pushgrid_wiring::Role;
 
 /// Settings or flags that cannot be used.
 const BAD_CONFIGURATION: u8 = 64;
@@ -48,6 +50,9 @@ fn start(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Demo(args) => runtime.block_on(demo::run(args)),
         Command::Standalone(args) => runtime.block_on(standalone::run(args)),
+        Command::Ingress(args) => runtime.block_on(role::run(args, Role::Ingress)),
+        Command::Router(args) => runtime.block_on(role::run(args, Role::Router)),
+        Command::Connection(args) => runtime.block_on(role::run(args, Role::Connection)),
         Command::Listen(args) => runtime.block_on(listen::run(args)),
         Command::Send(args) => runtime.block_on(send::run(args)),
         Command::Keys(args) => keys::run(args),

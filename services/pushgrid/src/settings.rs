@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use pushgrid_runtime::config::{Faults, Layers, Listing, Reader};
 use pushgrid_runtime::logs::Format;
-use pushgrid_wiring::standalone;
+use pushgrid_wiring::{Role, Settings as ServiceSettings};
 
 /// Where settings come from, beside their defaults and the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -20,26 +20,26 @@ pub(crate) struct Sources {
 /// Everything that can be set.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) standalone: standalone::Config,
+    pub(crate) service: ServiceSettings,
     pub(crate) log_format: Format,
     pub(crate) log_filter: String,
 }
 
-/// Reads every setting. Whatever is wrong with any of them is reported, and nothing is used.
-pub(crate) fn read(sources: &Sources) -> Result<(Settings, Listing), Faults> {
+/// Reads every setting, for a process that is to be `role`. Whatever is wrong with any of them is reported, and nothing is used.
+pub(crate) fn read(sources: &Sources, role: Role) -> Result<(Settings, Listing), Faults> {
     let layers = Layers::load(sources.config.as_deref(), std::env::vars(), &sources.overrides)?;
-    from_layers(layers)
+    from_layers(layers, role)
 }
 
 /// The listing of every setting, whatever is set here.
 pub(crate) fn listing() -> Result<Listing, Faults> {
-    from_layers(Layers::none()).map(|(_, listing)| listing)
+    from_layers(Layers::none(), Role::Standalone).map(|(_, listing)| listing)
 }
 
-fn from_layers(layers: Layers) -> Result<(Settings, Listing), Faults> {
+fn from_layers(layers: Layers, role: Role) -> Result<(Settings, Listing), Faults> {
     let mut reader = Reader::new(layers);
     let settings = Settings {
-        standalone: standalone::Config::read(&mut reader),
+        service: ServiceSettings::read(&mut reader, role),
         log_format: reader.choice(
             "log.format",
             Format::OPTIONS,

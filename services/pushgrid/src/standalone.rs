@@ -1,5 +1,6 @@
 use anyhow::Context;
 use pushgrid_runtime::{Shutdown, logs};
+use pushgrid_wiring::Role;
 use pushgrid_wiring::standalone::{Addresses, Standalone};
 
 use crate::say;
@@ -14,10 +15,10 @@ pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
 
 /// Reads the settings and builds the process: it listens, and signals are heard.
 pub(crate) async fn start(sources: &Sources) -> anyhow::Result<(Standalone, Shutdown)> {
-    let (settings, _) = settings::read(sources)?;
+    let (settings, _) = settings::read(sources, Role::Standalone)?;
     logs::install(settings.log_format, &settings.log_filter)?;
-    let stop_timeout = settings.standalone.stop_timeout();
-    let standalone = Box::pin(Standalone::build(settings.standalone)).await.context("could not start")?;
+    let stop_timeout = settings.service.stop_timeout();
+    let standalone = Box::pin(Standalone::build(settings.service)).await.context("could not start")?;
     let shutdown = Shutdown::new();
     tokio::spawn(shutdown.clone().on_signals(stop_timeout));
     Ok((standalone, shutdown))

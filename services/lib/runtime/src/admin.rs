@@ -16,7 +16,7 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4";
 /// The routes of an admin listener. None of them does I/O beyond `/proc`.
 ///
 /// - `/healthz`: 200 `ok`, for as long as the process can answer.
-/// - `/readyz`: 200 `ready`, or 503 with a JSON list of the latches that it waits for, and why.
+/// - `/readyz`: 200 `ready`, with a line for whatever is worth knowing all the same, or 503 with a JSON list of the latches that it waits for, and why.
 /// - `/metrics`: everything in [`crate::metrics`], in the Prometheus text format.
 pub fn routes(readiness: Readiness, meter: Meter) -> Router {
     Router::new()
@@ -28,7 +28,8 @@ pub fn routes(readiness: Readiness, meter: Meter) -> Router {
 async fn ready(State(readiness): State<Readiness>) -> Response {
     let waiting = readiness.waiting_for();
     if waiting.is_empty() {
-        return "ready\n".into_response();
+        let notes = readiness.notes().into_iter().map(|(name, note)| format!("{name}: {note}\n"));
+        return format!("ready\n{}", notes.collect::<String>()).into_response();
     }
     let waiting: Vec<_> =
         waiting.into_iter().map(|(name, why)| serde_json::json!({ "name": name, "why": why })).collect();
@@ -76,6 +77,9 @@ mod tests {
         store.ready();
         let (status, _, body) = ask(&app, "/readyz").await;
         assert_eq!((status, body.as_str()), (StatusCode::OK, "ready\n"));
+        store.note(Some("catching up, 3 of 9".to_owned()));
+        let (status, _, body) = ask(&app, "/readyz").await;
+        assert_eq!((status, body.as_str()), (StatusCode::OK, "ready\nstore: catching up, 3 of 9\n"));
     }
 
     #[tokio::test]

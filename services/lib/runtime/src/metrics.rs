@@ -160,6 +160,18 @@ const ACK_CODE: Label = Label { key: "code", values: &["none", "100", "101", "10
 /// Codes of the autopush `nack`.
 const NACK_CODE: Label = Label { key: "code", values: &["none", "301", "302", "303", "other"] };
 
+/// What a process is.
+const ROLE: Label = Label { key: "role", values: &["standalone", "ingress", "router", "connection"] };
+
+/// What a breaker stands before.
+const DEPENDENCY: Label = Label { key: "dependency", values: &["kafka", "redis", "router"] };
+
+/// The topics of a grid.
+const TOPIC: Label = Label { key: "topic", values: &["accepted", "state"] };
+
+/// How a call of Redis failed: it was not done, or nobody knows, or its answer makes no sense.
+const FAILURE: Label = Label { key: "kind", values: &["unavailable", "unknown", "corrupt"] };
+
 const VERSION: Label = Label { key: "version", values: &[env!("CARGO_PKG_VERSION")] };
 
 /// Half a millisecond to ten seconds: an answer of the ingress, and a delivery to a user agent that is there.
@@ -217,6 +229,12 @@ define! { COUNTERS: Counter {
     CONNECTION_NACKS = "pushgrid_connection_nacks_total",
         "Negative acknowledgements of user agents, by code.", [NACK_CODE];
     ROUTER_TAKEOVERS = "pushgrid_router_takeovers_total", "Partitions that this router was assigned.", [];
+    LOG_OCTETS = "pushgrid_log_octets_total",
+        "Octets of records appended to Kafka: keys, headers and values.", [TOPIC];
+    LOG_SKIPPED = "pushgrid_log_skipped_total", "Records of the log that are not ours, and were passed over.", [];
+    REDIS_CALLS = "pushgrid_redis_calls_total", "Calls of Redis.", [];
+    REDIS_FAILURES = "pushgrid_redis_failures_total", "Calls of Redis that failed.", [FAILURE];
+    REDIS_MICROSECONDS = "pushgrid_redis_microseconds_total", "Time that calls of Redis took, in microseconds.", [];
     STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
 } }
 
@@ -230,6 +248,13 @@ define! { GAUGES: Gauge {
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
     ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];
     CONNECTION_SOCKETS = "pushgrid_connection_sockets", "Sockets of user agents open now.", [];
+    ROLE_INFO = "pushgrid_role", "Is 1 for what the process is.", [ROLE];
+    BREAKER_OPEN = "pushgrid_breaker_open",
+        "Whether calls are refused at once because the ones before failed: 1 or 0.", [DEPENDENCY];
+    LOG_IN_FLIGHT = "pushgrid_log_in_flight", "Records on their way to Kafka.", [TOPIC];
+    REDIS_IN_FLIGHT = "pushgrid_redis_in_flight", "Calls of Redis under way.", [];
+    ROUTER_LAG = "pushgrid_router_lag",
+        "Messages in the log that the router has not read yet, of the partitions that it owns.", [];
     BUILD_INFO = "pushgrid_build_info", "Always 1; its label says which version runs.", [VERSION];
 } }
 

@@ -14,6 +14,8 @@ struct State {
     name: &'static str,
     /// Why it is not ready; `None` when it is.
     waiting: Option<String>,
+    /// What is worth knowing of it although it is ready.
+    note: Option<String>,
 }
 
 /// One thing that has to be there. It is not ready until it says so, and keeps what it said last when it is dropped.
@@ -31,7 +33,7 @@ impl Readiness {
     /// A new latch, which is not ready. `name` is shown to the operator.
     pub fn latch(&self, name: &'static str) -> Latch {
         let mut states = lock(&self.latches);
-        states.push(State { name, waiting: Some("starting".to_owned()) });
+        states.push(State { name, waiting: Some("starting".to_owned()), note: None });
         Latch { latches: Arc::clone(&self.latches), position: states.len() - 1 }
     }
 
@@ -49,6 +51,11 @@ impl Readiness {
         }
         states.iter().filter_map(|state| Some((state.name, state.waiting.clone()?))).collect()
     }
+
+    /// What is worth knowing of latches that are ready, in the order in which they were made.
+    pub fn notes(&self) -> Vec<(&'static str, String)> {
+        lock(&self.latches).iter().filter_map(|state| Some((state.name, state.note.clone()?))).collect()
+    }
 }
 
 impl Latch {
@@ -60,6 +67,11 @@ impl Latch {
     /// Says that it is not ready (any more), and why, in words that anyone may see.
     pub fn not_ready(&self, why: impl Into<String>) {
         self.set(Some(why.into()));
+    }
+
+    /// Says, or says no longer, what an operator should know of it: something is slower than usual, and why.
+    pub fn note(&self, note: Option<String>) {
+        lock(&self.latches)[self.position].note = note;
     }
 
     fn set(&self, waiting: Option<String>) {
@@ -101,6 +113,18 @@ mod tests {
         log.ready();
         assert!(readiness.is_ready());
         assert!(readiness.waiting_for().is_empty());
+    }
+
+    #[test]
+    fn a_note_does_not_take_the_readiness_away() {
+        let readiness = Readiness::new();
+        let store = readiness.latch("store");
+        store.ready();
+        store.note(Some("catching up".to_owned()));
+        assert!(readiness.is_ready());
+        assert_eq!(readiness.notes(), [("store", "catching up".to_owned())]);
+        store.note(None);
+        assert!(readiness.notes().is_empty());
     }
 
     #[test]

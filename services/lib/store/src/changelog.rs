@@ -5,7 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{Message, MessageId, Outcome, Partition, Position, Sequence, SubscriptionRef, Tenure, UserAgentId};
+use pushgrid_types::{
+    Message, MessageId, Outcome, Partition, Position, Sequence, SubscriptionRef, Tenure, UserAgentId,
+};
 
 use crate::{StoreError, Subscription};
 

@@ -1,19 +1,22 @@
 //! The one suite that every adapter and every model runs: each sentence of each contract as a named check.
 //!
 //! A check takes fresh [`Parts`], panics with what was broken, and knows nothing of the adapter. The account of
-//! promise P2 has to add up at the end of every one. [`run`] goes through all that belong to one state, and
-//! [`presence::run`] through those of [`crate::Presence`], which stands alone.
+//! promise P2 has to add up at the end of every one. [`run`] goes through all that belong to one state;
+//! [`presence::run`], [`view::run`] and [`membership::run`] go through those of [`crate::Presence`], [`crate::View`] and
+//! [`crate::Membership`], each of which stands alone.
 //!
 //! What is not here: faults. Only an adapter knows how to make its own fail.
 
 pub mod log;
 pub mod mailbox;
+pub mod membership;
 pub mod page;
 pub mod presence;
 pub mod settle;
 pub mod subscriptions;
 mod support;
 pub mod topics;
+pub mod view;
 
 use std::fmt;
 use std::sync::Arc;

@@ -32,8 +32,8 @@ pub use directory::{Directory, OwnDirectory};
 pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
-    Cancelled, Eviction, Held, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, SessionEvents,
-    Sessions, Settlement,
+    Cancelled, Eviction, Held, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink,
+    SessionEvents, Sessions, Settlement,
 };
 pub use log::{EventLog, LogConsumer};
 pub use mailbox::{Mailbox, PageLimit, Stored, Usage};

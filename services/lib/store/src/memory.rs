@@ -4,23 +4,32 @@
 //! without a disk. Nothing of them outlives the process, but [`Memory::reopened`] plays the next life of one.
 //! [`MemoryPresence`] is more than a model: a presence is lost with its process anyway, so one process uses it.
 //!
+//! [`Memory`] is what one process needs. What a cluster is made of stands apart, each with faults to play:
+//! [`MemoryPartitionLog`], [`MemoryChangelog`] and [`MemoryView`].
+//!
 //! Invariant: one lock guards log, mailbox, subscriptions and account, so every change is seen whole or not at all.
 //! Invariant: at most [`MAX_PENDING`] messages are held.
 
+mod changelog;
 mod log;
 mod mailbox;
+mod partition_log;
 mod presence;
 mod state;
 mod subscriptions;
+mod view;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+pub use changelog::{AppendFault, MemoryChangelog};
 pub use log::{MemoryConsumer, MemoryLog};
 pub use mailbox::MemoryMailbox;
+pub use partition_log::MemoryPartitionLog;
 pub use presence::MemoryPresence;
 pub use subscriptions::MemorySubscriptions;
+pub use view::MemoryView;
 
 use crate::Ledger;
 use state::State;

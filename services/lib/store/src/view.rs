@@ -2,7 +2,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    ChannelId, Message, MessageId, Partition, Position, Sequence, SubscriptionRef, Tenure, Timestamp, Topic, UserAgentId,
+    ChannelId, Message, MessageId, Partition, Position, Sequence, SubscriptionRef, Tenure, Timestamp, Topic,
+    UserAgentId,
 };
 
 use crate::{Change, PageLimit, StoreError, StoredMessage, Subscription, Usage};

@@ -21,6 +21,7 @@ use super::{limits, progress};
 
 const ENDED: &str = "pushgrid_messages_ended_total";
 const COMMITS: &str = "pushgrid_store_commits_total";
+const LOG_OCTETS: &str = "pushgrid_log_octets_total";
 
 /// Without a rate, room for so many messages a second.
 const ROOM: f64 = 50_000.0;
@@ -151,6 +152,25 @@ pub(super) fn spent(run: &mut Run, before: &Scrape, after: &Scrape, count: u64, 
     let label = format!("server CPU for each {what}");
     run.measure(&Name("server_cpu_us_per_message", &label, "us"), cpu);
     run.measure(&Name("server_commits_per_message", "commits of the store for each", ""), each(COMMITS));
+    roles(run, before, after, count);
+    let octets = each(LOG_OCTETS).filter(|octets| *octets > 0.0);
+    run.measure(&Name("kafka_octets_per_message", "records appended to Kafka for each", "octets"), octets);
+}
+
+/// What each role of a grid spent. One process has only one.
+fn roles(run: &mut Run, before: &Scrape, after: &Scrape, count: u64) {
+    if after.cpu_by_role().len() < 2 {
+        return;
+    }
+    for (role, key, label) in [
+        ("ingress", "ingress_cpu_us_per_message", "of it the ingresses"),
+        ("router", "router_cpu_us_per_message", "of it the routers"),
+        ("connection", "connection_cpu_us_per_message", "of it the connection nodes"),
+    ] {
+        let seconds = |scrape: &Scrape| scrape.cpu_by_role().get(role).copied();
+        let each = || Some((seconds(after)? - seconds(before)?) * 1e6 / count_of(count));
+        run.measure(&Name(key, label, "us"), each());
+    }
 }
 
 /// What must be zero, and what at-least-once allows.

@@ -2,7 +2,11 @@ use std::collections::BTreeMap;
 
 /// The samples of one or several `/metrics` pages.
 #[derive(Debug, Default)]
-pub(super) struct Scrape(Vec<Sample>);
+pub(super) struct Scrape {
+    samples: Vec<Sample>,
+    /// Processor seconds of each role, over all its processes.
+    cpu: BTreeMap<String, f64>,
+}
 
 #[derive(Debug)]
 struct Sample {
@@ -14,7 +18,19 @@ struct Sample {
 impl Scrape {
     /// Adds a page in the Prometheus text format. Lines that are none are left out.
     pub(super) fn add(&mut self, page: &str) {
-        self.0.extend(page.lines().filter_map(sample));
+        let page: Vec<_> = page.lines().filter_map(sample).collect();
+        let role = page.iter().find(|sample| sample.name == "pushgrid_role" && sample.value > 0.0);
+        let cpu = page.iter().find(|sample| sample.name == "process_cpu_seconds_total");
+        if let Some((role, cpu)) = role.zip(cpu) {
+            let role = pairs(&role.labels).remove("role").unwrap_or_default();
+            *self.cpu.entry(role).or_default() += cpu.value;
+        }
+        self.samples.extend(page);
+    }
+
+    /// Processor seconds of each role, over all its processes.
+    pub(super) fn cpu_by_role(&self) -> &BTreeMap<String, f64> {
+        &self.cpu
     }
 
     /// The sum over all labels; `None` when there is no such metric.
@@ -24,13 +40,13 @@ impl Scrape {
 
     /// The sum over the samples whose labels have `pair`, such as `outcome="delivered"`.
     pub(super) fn sum_where(&self, name: &str, pair: &str) -> Option<f64> {
-        let found = self.0.iter().filter(|sample| sample.name == name && sample.labels.contains(pair));
+        let found = self.samples.iter().filter(|sample| sample.name == name && sample.labels.contains(pair));
         found.map(|sample| sample.value).reduce(|sum, value| sum + value)
     }
 
     /// The labels of the first sample of this name.
     pub(super) fn labels(&self, name: &str) -> BTreeMap<String, String> {
-        let found = self.0.iter().find(|sample| sample.name == name);
+        let found = self.samples.iter().find(|sample| sample.name == name);
         found.map(|sample| pairs(&sample.labels)).unwrap_or_default()
     }
 }
@@ -104,6 +120,17 @@ mod tests {
         let labels = scrape.labels("pushgrid_build_info");
         assert_eq!((labels["version"].as_str(), labels["commit"].as_str()), ("0.1.0", "a}b\\\"c"));
         assert!(scrape.labels("nothing").is_empty());
+    }
+
+    #[test]
+    fn processors_are_counted_for_each_role() {
+        let mut scrape = Scrape::default();
+        for (role, seconds) in [("router", 2), ("ingress", 1), ("router", 3)] {
+            let roles = "pushgrid_role{role=\"standalone\"} 0\npushgrid_role{role=";
+            scrape.add(&format!("{roles}\"{role}\"}} 1\nprocess_cpu_seconds_total {seconds}\n"));
+        }
+        let cpu = scrape.cpu_by_role();
+        assert_eq!((cpu.len(), cpu["router"], cpu["ingress"]), (2, 5.0, 1.0));
     }
 
     proptest! {

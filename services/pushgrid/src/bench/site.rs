@@ -1,5 +1,6 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,12 +18,24 @@ const SOURCES: usize = 8;
 /// Where the service is.
 #[derive(clap::Args)]
 pub(super) struct Target {
-    /// Where messages are posted: the path comes from the endpoints
-    #[arg(long, global = true, default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    ingress: String,
-    /// Where user agents connect
-    #[arg(long, global = true, default_value = "ws://127.0.0.1:8081", value_name = "URL")]
-    connection: String,
+    /// Where messages are posted: the path comes from the endpoints. Several, separated by commas, take turns
+    #[arg(
+        long,
+        global = true,
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    ingress: Vec<String>,
+    /// Where user agents connect. Several, separated by commas, take turns
+    #[arg(
+        long,
+        global = true,
+        default_value = "ws://127.0.0.1:8081",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    connection: Vec<String>,
     /// Where /metrics is; several, separated by commas, are added up
     #[arg(
         long,
@@ -45,8 +58,10 @@ pub(super) struct Target {
 
 /// The service under load.
 pub(super) struct Site {
-    ingress: Uri,
-    connection: String,
+    ingress: Vec<Uri>,
+    /// How many endpoints were asked for: they are shared out among the ingresses.
+    posted: AtomicUsize,
+    connection: Vec<String>,
     admin: Vec<Uri>,
     http: ApplicationServer,
     tls: Tls,
@@ -57,21 +72,22 @@ pub(super) struct Site {
 impl Site {
     /// Refuses addresses that are not of this machine, unless told otherwise.
     pub(super) fn of(target: &Target) -> Result<Self> {
-        let ingress = url(&target.ingress)?;
-        let connection = url(&target.connection)?;
-        let admin = target.admin.iter().map(|text| url(text)).collect::<Result<Vec<_>>>()?;
-        for uri in [&ingress, &connection].into_iter().chain(&admin) {
+        let urls = |texts: &[String]| texts.iter().map(|text| url(text)).collect::<Result<Vec<_>>>();
+        let (ingress, connection) = (urls(&target.ingress)?, urls(&target.connection)?);
+        let admin = urls(&target.admin)?;
+        for uri in ingress.iter().chain(&connection).chain(&admin) {
             ensure!(
                 target.i_own_this_server || is_loopback(uri),
                 "{uri} is not on this machine: a load test is an attack on a service of somebody else; if it is \
                  yours, say so with --i-own-this-server"
             );
         }
-        let spread = cfg!(target_os = "linux") && is_ipv4_loopback(&connection);
+        let spread = cfg!(target_os = "linux") && connection.iter().all(is_ipv4_loopback);
         let idle_connections = usize::try_from(*limits::PARALLEL.end()).expect("it is small");
         let http = ApplicationServer::with(Setup { idle_connections, ..Setup::default() });
         let connection = target.connection.clone();
-        Ok(Self { ingress, connection, admin, http, tls: Tls::public_roots(), spread, keep: target.keep })
+        let posted = AtomicUsize::new(0);
+        Ok(Self { ingress, posted, connection, admin, http, tls: Tls::public_roots(), spread, keep: target.keep })
     }
 
     /// What posts: unsigned, with a pool for as many connections as may be asked for.
@@ -88,14 +104,15 @@ impl Site {
             connect_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(30),
             tls: Some(self.tls.clone()),
-            ..ConnectOptions::new(self.connection.clone())
+            ..ConnectOptions::new(self.connection[number % self.connection.len()].clone())
         }
     }
 
-    /// Where to post to for an endpoint: its path, at the ingress that was named.
+    /// Where to post to for an endpoint: its path, at one of the ingresses that were named.
     pub(super) fn post_uri(&self, endpoint: &str) -> Result<Uri> {
         let endpoint: Uri = endpoint.parse().context("the service gave an endpoint that is no URL")?;
-        let mut parts = self.ingress.clone().into_parts();
+        let turn = self.posted.fetch_add(1, Ordering::Relaxed) % self.ingress.len();
+        let mut parts = self.ingress[turn].clone().into_parts();
         parts.path_and_query = endpoint.into_parts().path_and_query;
         Uri::from_parts(parts).context("the endpoint has no path")
     }
@@ -166,8 +183,8 @@ mod tests {
 
     fn target(ingress: &str, admin: &str) -> Target {
         Target {
-            ingress: ingress.into(),
-            connection: "ws://localhost:8081".into(),
+            ingress: vec![ingress.into()],
+            connection: vec!["ws://localhost:8081".into()],
             admin: vec![admin.into()],
             json: None,
             i_own_this_server: false,
@@ -199,8 +216,12 @@ mod tests {
 
     #[test]
     fn messages_go_to_the_ingress_that_was_named() {
-        let site = Site::of(&target("http://127.0.0.1:9", "http://localhost:1")).unwrap();
-        let uri = site.post_uri("https://push.example.net/push/abc?x=1").unwrap();
-        assert_eq!(uri, "http://127.0.0.1:9/push/abc?x=1");
+        let mut target = target("http://127.0.0.1:9", "http://localhost:1");
+        target.ingress.push("http://127.0.0.1:10".into());
+        let site = Site::of(&target).unwrap();
+        let uri = || site.post_uri("https://push.example.net/push/abc?x=1").unwrap();
+        assert_eq!(uri(), "http://127.0.0.1:9/push/abc?x=1");
+        assert_eq!(uri(), "http://127.0.0.1:10/push/abc?x=1");
+        assert_eq!(uri(), "http://127.0.0.1:9/push/abc?x=1");
     }
 }

@@ -12,9 +12,10 @@ use super::variable;
 /// What the name of every variable of ours begins with.
 pub(super) const PREFIX: &str = "PUSHGRID_";
 
-/// Variables that begin like ours and are not settings of a process: they belong to the scripts around it. The
-/// variables that Kubernetes makes for a service called `pushgrid` are passed over, too.
-pub const FOREIGN_VARIABLES: [&str; 1] = ["PUSHGRID_LOCAL_DIR"];
+/// How variables begin that begin like ours and are not settings of a process: they belong to the scripts around it.
+/// The variables that Kubernetes makes for a service called `pushgrid` are passed over, too.
+pub const FOREIGN_VARIABLES: [&str; 4] =
+    ["PUSHGRID_LOCAL_", "PUSHGRID_COMPOSE_", "PUSHGRID_TEST_", "PUSHGRID_BINARY"];
 
 /// Largest configuration file, in octets.
 const FILE_LIMIT: u64 = 1024 * 1024;
@@ -169,7 +170,10 @@ impl Layers {
 
     fn read_variable(&mut self, name: String, value: String) {
         let Some(rest) = name.strip_prefix(PREFIX) else { return };
-        if value.is_empty() || FOREIGN_VARIABLES.contains(&name.as_str()) || is_service_link(rest, &value) {
+        if value.is_empty()
+            || FOREIGN_VARIABLES.iter().any(|foreign| name.starts_with(foreign))
+            || is_service_link(rest, &value)
+        {
             return;
         }
         let key = rest.replace("__", ".").to_lowercase();

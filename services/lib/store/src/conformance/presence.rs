@@ -1,6 +1,6 @@
 //! [`crate::Presence`].
 
-use pushgrid_types::{NodeId, SessionId, SessionRef};
+use pushgrid_types::{Epoch, NodeId, SessionId, SessionRef};
 
 use super::support::user_agent;
 use crate::{Claim, Presence};
@@ -11,6 +11,9 @@ pub async fn run<P: Presence>(make: impl AsyncFn() -> P) {
     epochs_rise_over_claims_and_releases(&make().await).await;
     locate_answers_for_each_in_order(&make().await).await;
     a_release_ends_its_own_claim_only(&make().await).await;
+    a_lost_claim_holds_again_when_it_is_resumed(&make().await, &make().await).await;
+    a_resumed_claim_gives_way_to_a_later_one(&make().await).await;
+    claims_are_resumed_in_order(&make().await).await;
 }
 
 fn session(label: u64) -> SessionRef {
@@ -78,4 +81,51 @@ pub async fn a_release_ends_its_own_claim_only(presence: &dyn Presence) {
     let (third, before) = claim(presence, 1, 4).await;
     assert_eq!(before, None, "what was released is not put out");
     assert_eq!(locate(presence, 1).await, Some(third));
+}
+
+/// A keeper that has lost everything learns what was claimed, and counts on from there.
+pub async fn a_lost_claim_holds_again_when_it_is_resumed(lost: &dyn Presence, presence: &dyn Presence) {
+    claim(lost, 1, 9).await;
+    let (held, _) = claim(lost, 1, 10).await;
+    let resumed = presence.resume(&[(user_agent(1), held)]).await.expect("resume answers");
+    assert_eq!(resumed, [held], "nobody has claimed it since");
+    assert_eq!(locate(presence, 1).await, Some(held));
+    let (next, before) = claim(presence, 1, 11).await;
+    assert_eq!(before, Some(held), "a later claim puts it out");
+    assert!(next.epoch > held.epoch, "{:?} was given after {:?}", next.epoch, held.epoch);
+    presence.release(user_agent(1), held.epoch).await.expect("release answers");
+    assert_eq!(locate(presence, 1).await, Some(next), "it has been put out for good");
+}
+
+/// Whoever claims after it, holds; resumed again, a claim that holds goes on holding.
+pub async fn a_resumed_claim_gives_way_to_a_later_one(presence: &dyn Presence) {
+    let (first, _) = claim(presence, 1, 1).await;
+    let (second, _) = claim(presence, 1, 2).await;
+    for resumed in [first, second, first] {
+        let holds = presence.resume(&[(user_agent(1), resumed)]).await.expect("resume answers");
+        assert_eq!(holds, [second]);
+        assert_eq!(locate(presence, 1).await, Some(second));
+    }
+    let later = Claim { epoch: Epoch(second.epoch.0 + 1_000_000), session: session(3) };
+    let holds = presence.resume(&[(user_agent(1), later)]).await.expect("resume answers");
+    assert_eq!(holds, [later], "a later claim that was lost puts an earlier one out");
+    let (next, _) = claim(presence, 1, 4).await;
+    assert!(next.epoch > later.epoch, "{:?} was given after {:?}", next.epoch, later.epoch);
+    presence.release(user_agent(1), next.epoch).await.expect("release answers");
+    let holds = presence.resume(&[(user_agent(1), next)]).await.expect("resume answers");
+    assert_eq!(holds, [next], "what nobody holds can be resumed");
+}
+
+/// One answer for each, in order; none for none.
+pub async fn claims_are_resumed_in_order(presence: &dyn Presence) {
+    let (one, _) = claim(presence, 1, 1).await;
+    let (two, _) = claim(presence, 2, 2).await;
+    let (again, _) = claim(presence, 2, 3).await;
+    let lost = Claim { epoch: Epoch(5), session: session(4) };
+    let asked = [(2, two), (3, lost), (1, one), (2, again)].map(|(of, claim)| (user_agent(of), claim));
+    let holds = presence.resume(&asked).await.expect("resume answers");
+    assert_eq!(holds, [again, lost, one, again]);
+    let found = presence.locate(&[3, 2, 1].map(user_agent)).await.expect("locate answers");
+    assert_eq!(found, [Some(lost), Some(again), Some(one)]);
+    assert_eq!(presence.resume(&[]).await.expect("resume answers"), []);
 }

@@ -6,7 +6,7 @@ use pushgrid_types::{
 
 use super::*;
 use crate::conformance::{self, Life, Parts};
-use crate::{ErrorKind, EventLog, LogConsumer, Mailbox};
+use crate::{ErrorKind, EventLog, LogConsumer, Mailbox, View};
 
 fn parts(memory: Memory) -> Parts {
     Parts {
@@ -88,4 +88,9 @@ fn any_message() -> Message {
         topic: None,
         content: Content::default(),
     }
+}
+
+#[tokio::test]
+async fn the_model_of_a_view_keeps_its_contract() {
+    conformance::view::run(async || Arc::new(MemoryView::new()) as Arc<dyn View>).await;
 }

@@ -13,6 +13,9 @@ const FILE: &str = "endpoint-keys";
 /// Why there are no endpoint keys.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
+    /// There are none.
+    #[error("endpoint.keys is not set; make keys with `pushgrid keys endpoint`")]
+    Missing,
     /// The configured keys are not keys.
     #[error("endpoint.keys cannot be used; make keys with `pushgrid keys endpoint`")]
     Configured(#[source] InvalidEndpointKeys),
@@ -34,14 +37,23 @@ pub enum KeysError {
     },
 }
 
+/// The configured keys, which a grid cannot do without.
+pub(crate) fn needed(keys: Option<&Secret>) -> Result<EndpointKeys, KeysError> {
+    configured(keys.ok_or(KeysError::Missing)?)
+}
+
+fn configured(keys: &Secret) -> Result<EndpointKeys, KeysError> {
+    keys.expose().parse().map_err(KeysError::Configured)
+}
+
 /// The configured keys; else those in the data directory; else new ones, kept there for this user alone.
-pub(super) fn load_or_make(
+pub(crate) fn load_or_make(
     configured: Option<&Secret>,
     data_dir: &Path,
     rng: &dyn Rng,
 ) -> Result<EndpointKeys, KeysError> {
     if let Some(keys) = configured {
-        return keys.expose().parse().map_err(KeysError::Configured);
+        return self::configured(keys);
     }
     let path = data_dir.join(FILE);
     match fs::read_to_string(&path) {

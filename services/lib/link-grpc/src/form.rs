@@ -1,0 +1,54 @@
+//! Identifiers on the wire.
+
+use bytes::Bytes;
+use pushgrid_proto::wire::router::v1 as wire;
+use pushgrid_types::{
+    ChannelId, Incarnation, MessageId, NodeId, SessionId, SessionRef, SubscriptionRef, UserAgentId,
+};
+use tonic::Status;
+
+/// A request that no client of ours makes.
+pub(crate) fn invalid(field: &'static str) -> Status {
+    Status::invalid_argument(format!("the field {field} is missing or not valid"))
+}
+
+pub(crate) fn user_agent(octets: &[u8]) -> Result<UserAgentId, Status> {
+    UserAgentId::from_slice(octets).ok_or_else(|| invalid("user_agent"))
+}
+
+pub(crate) fn channel(octets: &[u8]) -> Result<ChannelId, Status> {
+    ChannelId::from_slice(octets).ok_or_else(|| invalid("channel"))
+}
+
+pub(crate) fn incarnation(octets: &[u8]) -> Result<Incarnation, Status> {
+    Incarnation::from_slice(octets).ok_or_else(|| invalid("incarnation"))
+}
+
+pub(crate) fn message_id(octets: &[u8]) -> Result<MessageId, Status> {
+    MessageId::from_slice(octets).ok_or_else(|| invalid("id"))
+}
+
+pub(crate) fn session(session: Option<&wire::Session>) -> Result<SessionRef, Status> {
+    let session = session.ok_or_else(|| invalid("session"))?;
+    Ok(SessionRef { node: NodeId(session.node), session: SessionId(session.session) })
+}
+
+pub(crate) fn of_session(session: SessionRef) -> wire::Session {
+    wire::Session { node: session.node.0, session: session.session.0 }
+}
+
+pub(crate) fn of_user_agent(id: UserAgentId) -> Bytes {
+    Bytes::copy_from_slice(id.as_octets())
+}
+
+pub(crate) fn of_channel(id: ChannelId) -> Bytes {
+    Bytes::copy_from_slice(id.as_octets())
+}
+
+pub(crate) fn of_alive(id: SubscriptionRef) -> wire::AliveRequest {
+    wire::AliveRequest {
+        user_agent: of_user_agent(id.user_agent),
+        channel: of_channel(id.channel),
+        incarnation: Bytes::copy_from_slice(id.incarnation.as_octets()),
+    }
+}

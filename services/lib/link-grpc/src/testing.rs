@@ -1,0 +1,402 @@
+//! Models of both sides, for the tests of this crate.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pushgrid_proto::wire::node::v1 as wire;
+use pushgrid_proto::wire::node::v1::node_server::{Node, NodeServer};
+use pushgrid_runtime::Shutdown;
+use pushgrid_store::{
+    Cancelled, Claim, ErrorKind, Eviction, Held, LinkError, Member, NodeLink, NotDelivered, Opened,
+    Registered, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError, Subscription,
+};
+use pushgrid_types::{
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, NodeId, Partition, Sequence, SessionId,
+    SessionRef, SubscriptionRef, Tenure, Timestamp, Ttl, Urgency, UserAgentId, VapidKeyHash,
+};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{serve_node, serve_router, transport};
+
+/// Longer than anything takes on a machine that is busy; tests that fail wait for it.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(SOON, future).await.expect("it takes too long")
+}
+
+pub(crate) fn user_agent(label: u8) -> UserAgentId {
+    UserAgentId::from_octets([label; 16])
+}
+
+pub(crate) fn session(node: u64, session: u64) -> SessionRef {
+    SessionRef { node: NodeId(node), session: SessionId(session) }
+}
+
+pub(crate) fn message(user_agent: UserAgentId, label: u32, body: usize) -> Arc<Message> {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&label.to_be_bytes());
+    Arc::new(Message {
+        id: MessageId::from_octets(id),
+        to: SubscriptionRef {
+            user_agent,
+            channel: ChannelId::from_octets([2; 16]),
+            incarnation: Incarnation::from_octets([3; 12]),
+        },
+        sequence: Sequence(u64::from(label)),
+        accepted_at: Timestamp::from_secs(1),
+        ttl: Ttl::from_secs(60),
+        expires_at: Timestamp::from_secs(61),
+        urgency: Urgency::Normal,
+        topic: None,
+        content: Content {
+            body: Bytes::from(vec![7; body]),
+            encoding: Some("aes128gcm".into()),
+            ..Content::default()
+        },
+    })
+}
+
+pub(crate) fn router_member(id: u64, address: SocketAddr, owns: &[(u16, u64)], of: u16) -> Member {
+    let owns = owns.iter().map(|(partition, tenure)| (Partition(*partition), Tenure(*tenure))).collect();
+    Member { id: NodeId(id), role: Role::Router { owns, of }, address: address.to_string(), draining: false }
+}
+
+pub(crate) fn node_member(id: u64, address: SocketAddr) -> Member {
+    Member { id: NodeId(id), role: Role::Connection, address: address.to_string(), draining: false }
+}
+
+pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A call that [`ModelRouter`] was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Call {
+    Open(UserAgentId, SessionRef),
+    Register(UserAgentId, ChannelId, Option<VapidKeyHash>),
+    Unregister(UserAgentId, ChannelId),
+    Settle(UserAgentId, SessionRef, Vec<Settlement>),
+    Close(UserAgentId, SessionRef),
+    Cancel(UserAgentId, ChannelId, MessageId),
+    Alive(SubscriptionRef),
+}
+
+/// A router that records its calls and answers what it is told to.
+#[derive(Debug)]
+pub(crate) struct ModelRouter {
+    pub(crate) calls: Mutex<Vec<Call>>,
+    /// Made for each call; `None` is success.
+    pub(crate) fails: Mutex<fn(&Call) -> Option<LinkError>>,
+    /// A settlement needs a permit, and gives it back.
+    pub(crate) gate: Semaphore,
+}
+
+impl ModelRouter {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            calls: Mutex::default(),
+            fails: Mutex::new(|_| None),
+            gate: Semaphore::new(Semaphore::MAX_PERMITS),
+        })
+    }
+
+    pub(crate) fn fails(&self, fails: fn(&Call) -> Option<LinkError>) {
+        *self.fails.lock().unwrap() = fails;
+    }
+
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.lock().unwrap().clone()
+    }
+
+    /// Serves until the answer is dropped or told to.
+    pub(crate) async fn serve(self: &Arc<Self>) -> (SocketAddr, Serving) {
+        let (listener, address) = listener().await;
+        (address, self.serve_at(listener))
+    }
+
+    pub(crate) fn serve_at(self: &Arc<Self>, listener: TcpListener) -> Serving {
+        let shutdown = Shutdown::new();
+        let (router, stopping) = (Arc::clone(self) as Arc<dyn RouterLink>, shutdown.clone());
+        let task = tokio::spawn(async move { serve_router(listener, router, stopping).await.unwrap() });
+        Serving { shutdown, task }
+    }
+
+    fn note(&self, call: Call) -> Result<(), LinkError> {
+        let fails = *self.fails.lock().unwrap();
+        let failure = fails(&call);
+        self.calls.lock().unwrap().push(call);
+        failure.map_or(Ok(()), Err)
+    }
+}
+
+/// A server that ends with the test.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    shutdown: Shutdown,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Serving {
+    /// Ends it in order.
+    pub(crate) async fn drain(mut self) {
+        self.shutdown.drain();
+        soon(&mut self.task).await.unwrap();
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.shutdown.stop();
+    }
+}
+
+#[async_trait]
+impl RouterLink for ModelRouter {
+    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+        self.note(Call::Open(user_agent, session))?;
+        let known = user_agent != self::user_agent(0);
+        Ok(if known { Opened::Known(Epoch(session.session.0 + 100)) } else { Opened::Unknown })
+    }
+
+    async fn register(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        vapid: Option<VapidKeyHash>,
+    ) -> Result<Registered, LinkError> {
+        self.note(Call::Register(user_agent, channel, vapid))?;
+        Ok(registered(user_agent, channel, vapid))
+    }
+
+    async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
+        self.note(Call::Unregister(user_agent, channel))
+    }
+
+    async fn settle(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        ended: Vec<Settlement>,
+    ) -> Result<(), LinkError> {
+        let _permit = self.gate.acquire().await.unwrap();
+        self.note(Call::Settle(user_agent, session, ended))
+    }
+
+    async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
+        self.note(Call::Close(user_agent, session))
+    }
+
+    async fn cancel(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        id: MessageId,
+    ) -> Result<Cancelled, LinkError> {
+        self.note(Call::Cancel(user_agent, channel, id))?;
+        Ok(if id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
+        self.note(Call::Alive(id))?;
+        Ok(id.user_agent != self::user_agent(0))
+    }
+}
+
+pub(crate) fn registered(
+    user_agent: UserAgentId,
+    channel: ChannelId,
+    vapid: Option<VapidKeyHash>,
+) -> Registered {
+    let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([9; 12]) };
+    let subscription = Subscription { id, vapid, created_at: Timestamp::from_millis(1234) };
+    Registered { subscription, endpoint: "https://push.example/push/t".to_owned() }
+}
+
+/// What a [`ModelNode`] was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Told {
+    Message(SessionRef, Arc<Message>),
+    Evict(SessionRef, Eviction),
+}
+
+/// A node that hands on what it is told, and has the sessions and refusals that it is given.
+#[derive(Debug)]
+pub(crate) struct ModelNode {
+    id: NodeId,
+    told: mpsc::Sender<Told>,
+    pub(crate) refuses: Mutex<HashMap<SessionId, NotDelivered>>,
+    pub(crate) held: Mutex<Vec<Held>>,
+}
+
+impl ModelNode {
+    pub(crate) fn new(id: u64) -> (Arc<Self>, mpsc::Receiver<Told>) {
+        let (told, hears) = mpsc::channel(1 << 16);
+        let (refuses, held) = (Mutex::default(), Mutex::default());
+        (Arc::new(Self { id: NodeId(id), told, refuses, held }), hears)
+    }
+
+    pub(crate) async fn serve(self: &Arc<Self>) -> (SocketAddr, Serving) {
+        let (listener, address) = listener().await;
+        (address, self.serve_at(listener))
+    }
+
+    pub(crate) fn serve_at(self: &Arc<Self>, listener: TcpListener) -> Serving {
+        let shutdown = Shutdown::new();
+        let (node, stopping) = (Arc::clone(self), shutdown.clone());
+        let task =
+            tokio::spawn(async move { serve_node(listener, node.clone(), node, stopping).await.unwrap() });
+        Serving { shutdown, task }
+    }
+
+    pub(crate) fn holds(&self, user_agent: UserAgentId, session: u64, epoch: u64) -> Held {
+        let session = SessionRef { node: self.id, session: SessionId(session) };
+        let held = Held { user_agent, claim: Claim { epoch: Epoch(epoch), session } };
+        self.held.lock().unwrap().push(held);
+        held
+    }
+}
+
+impl NodeLink for ModelNode {
+    fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered> {
+        if let Some(refusal) = self.refuses.lock().unwrap().get(&to.session) {
+            return Err(*refusal);
+        }
+        self.told.try_send(Told::Message(to, Arc::clone(message))).unwrap();
+        Ok(())
+    }
+
+    fn evict(&self, session: SessionRef, why: Eviction) {
+        self.told.try_send(Told::Evict(session, why)).unwrap();
+    }
+}
+
+impl Sessions for ModelNode {
+    fn id(&self) -> NodeId {
+        self.id
+    }
+
+    fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held> {
+        self.held.lock().unwrap().iter().filter(|held| chosen(held.user_agent)).copied().collect()
+    }
+}
+
+/// What a router was told of its nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    Refused(UserAgentId, SessionRef),
+    Announced(Vec<Held>),
+    Gone(NodeId),
+}
+
+/// Hands on what it is told.
+#[derive(Debug)]
+pub(crate) struct ModelEvents(mpsc::Sender<Event>);
+
+impl ModelEvents {
+    /// One that takes `room` events before it waits.
+    pub(crate) fn new(room: usize) -> (Arc<Self>, mpsc::Receiver<Event>) {
+        let (events, heard) = mpsc::channel(room);
+        (Arc::new(Self(events)), heard)
+    }
+
+    async fn tell(&self, event: Event) {
+        self.0.send(event).await.unwrap();
+    }
+}
+
+#[async_trait]
+impl SessionEvents for ModelEvents {
+    async fn refused(&self, user_agent: UserAgentId, session: SessionRef) {
+        self.tell(Event::Refused(user_agent, session)).await;
+    }
+
+    async fn announced(&self, held: Vec<Held>) {
+        self.tell(Event::Announced(held)).await;
+    }
+
+    async fn gone(&self, node: NodeId) {
+        self.tell(Event::Gone(node)).await;
+    }
+}
+
+/// A node whose conversations are led by the test.
+#[derive(Debug)]
+pub(crate) struct Scripted(mpsc::Sender<Talk>);
+
+/// One conversation: what the router says, and how it is answered. Dropping it breaks the stream.
+pub(crate) struct Talk {
+    pub(crate) incoming: Streaming<wire::RouterFrame>,
+    pub(crate) answers: mpsc::Sender<Result<wire::NodeFrame, Status>>,
+}
+
+impl Talk {
+    /// The next frame.
+    pub(crate) async fn hear(&mut self) -> wire::router_frame::Frame {
+        soon(self.incoming.message()).await.unwrap().expect("the stream ended").frame.unwrap()
+    }
+
+    /// The next frame, which is a batch.
+    pub(crate) async fn batch(&mut self) -> wire::Batch {
+        match self.hear().await {
+            wire::router_frame::Frame::Batch(batch) => batch,
+            wire::router_frame::Frame::Hello(_) | wire::router_frame::Frame::Announce(_) => {
+                panic!("no batch")
+            }
+        }
+    }
+
+    /// Answers the frame `number`.
+    pub(crate) async fn take(&self, number: u64) {
+        let frame = wire::NodeFrame { taken: number, ..wire::NodeFrame::default() };
+        self.answers.send(Ok(frame)).await.unwrap();
+    }
+}
+
+impl Scripted {
+    /// Serves until the token is cancelled or dropped.
+    pub(crate) async fn serve() -> (SocketAddr, mpsc::Receiver<Talk>, tokio_util::sync::DropGuard) {
+        let (listener, address) = listener().await;
+        let (talks, come) = mpsc::channel(16);
+        let end = CancellationToken::new();
+        let serving = transport::server()
+            .serve_with_incoming(NodeServer::new(Self(talks)), transport::incoming(listener));
+        let ended = end.clone();
+        tokio::spawn(async move { ended.run_until_cancelled(serving).await });
+        (address, come, end.drop_guard())
+    }
+}
+
+#[tonic::async_trait]
+impl Node for Scripted {
+    type DeliverStream =
+        std::pin::Pin<Box<dyn futures_util::Stream<Item = Result<wire::NodeFrame, Status>> + Send>>;
+
+    async fn deliver(
+        &self,
+        request: Request<Streaming<wire::RouterFrame>>,
+    ) -> Result<Response<Self::DeliverStream>, Status> {
+        let (answers, queue) = mpsc::channel(64);
+        let talk = Talk { incoming: request.into_inner(), answers };
+        self.0.send(talk).await.map_err(|_| Status::unavailable("the test has ended"))?;
+        let answers = futures_util::stream::unfold(queue, |mut queue| async {
+            let answer = queue.recv().await?;
+            Some((answer, queue))
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+/// A store that cannot be asked.
+pub(crate) fn unavailable() -> StoreError {
+    StoreError::plain(ErrorKind::Unavailable)
+}

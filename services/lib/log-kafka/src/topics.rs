@@ -1,0 +1,159 @@
+//! The two topics: made when they are not there, and refused when they are not as they have to be.
+//!
+//! Invariant: a topic that exists is never changed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::metadata::Metadata;
+use tokio::time::Instant;
+
+use crate::client::Lines;
+use crate::{Config, Failure};
+
+mod check;
+
+use check::{Found, Wanted};
+
+/// How long the brokers may take to answer one question.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a new topic may take to be known to the broker that is asked, and how often it is asked.
+const SPREAD: Duration = Duration::from_secs(10);
+const AGAIN: Duration = Duration::from_millis(100);
+/// Tombstones say how messages ended, for the account: whoever reads from the start has to see them for so long.
+const TOMBSTONES: Duration = Duration::from_secs(7 * 86_400);
+/// Compaction leaves the newest segment alone, so it is kept small and young.
+const SEGMENT: &str = "67108864";
+const SEGMENT_AGE: &str = "3600000";
+/// The share of a partition that may be out of date before it is compacted.
+const DIRTY: &str = "0.2";
+
+/// The topics, found right.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    /// How many partitions each has.
+    pub partitions: u16,
+    pub(crate) accepted: String,
+    pub(crate) state: String,
+}
+
+/// Makes the topics that are not there, and checks those that are. Several processes may do so at once.
+///
+/// A topic that is not as it has to be is an error that names what is wrong, and the command or the setting that mends
+/// it. With fewer than three brokers it says once, in the log, what that means.
+pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
+    let client = |error| Failure::client(&error);
+    let admin: AdminClient<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
+    // A consumer: what a producer asks for may be made by the brokers, in their way.
+    let asker: BaseConsumer<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
+    let cluster = Cluster { config, admin, asker: Arc::new(asker) };
+    let brokers = cluster.brokers().await?;
+    if brokers < 3 {
+        tracing::warn!(
+            brokers,
+            "with fewer than three brokers, the loss of one may lose messages that were accepted, and one that loses \
+             power certainly does: brokers do not write to disk before they answer"
+        );
+    }
+    for wanted in Wanted::both(config, brokers) {
+        let found = match cluster.find(&wanted.topic).await? {
+            Some(found) => found,
+            None => cluster.make(&wanted).await?,
+        };
+        check::check(config, &wanted, &found)?;
+    }
+    Ok(Topics { partitions: config.partitions, accepted: config.accepted(), state: config.state() })
+}
+
+struct Cluster<'a> {
+    config: &'a Config,
+    admin: AdminClient<Lines>,
+    asker: Arc<BaseConsumer<Lines>>,
+}
+
+impl Cluster<'_> {
+    async fn brokers(&self) -> Result<usize, Failure> {
+        self.metadata(&self.config.accepted(), |metadata| metadata.brokers().len()).await
+    }
+
+    /// The topic as it is; `None` when there is none.
+    async fn find(&self, topic: &str) -> Result<Option<Found>, Failure> {
+        let found = self.metadata(topic, |metadata| Found::of(metadata)).await?;
+        let found = found.map_err(|what| Failure::Wrong {
+            topic: topic.to_owned(),
+            what,
+            mend: "let the user of this service describe it".to_owned(),
+        })?;
+        let Some(mut found) = found else { return Ok(None) };
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let answer = self.admin.describe_configs([&ResourceSpecifier::Topic(topic)], &options).await;
+        let answers = answer.map_err(|error| self.unreachable(&error.to_string()))?;
+        for answer in answers {
+            match answer {
+                Ok(resource) => found.take(resource),
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => return Ok(None),
+                Err(code) => {
+                    return Err(Failure::Wrong {
+                        topic: topic.to_owned(),
+                        what: format!("its settings cannot be read: {code}"),
+                        mend: "let the user of this service describe its settings".to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(Some(found))
+    }
+
+    async fn make(&self, wanted: &Wanted) -> Result<Found, Failure> {
+        let replication = TopicReplication::Fixed(i32::from(wanted.replication));
+        let mut new = NewTopic::new(&wanted.topic, i32::from(wanted.partitions), replication);
+        for (name, value) in &wanted.settings {
+            new = new.set(name, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
+        let answer = self.admin.create_topics([&new], &options).await;
+        for answer in answer.map_err(|error| self.unreachable(&error.to_string()))? {
+            match answer {
+                Ok(topic) => tracing::info!(topic, partitions = wanted.partitions, "topic made"),
+                // Another process was faster.
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((topic, code)) => {
+                    return Err(Failure::NotMade {
+                        topic,
+                        what: code.to_string(),
+                        mend: wanted.how_to_make(self.config),
+                    });
+                }
+            }
+        }
+        let deadline = Instant::now() + SPREAD;
+        loop {
+            match self.find(&wanted.topic).await? {
+                Some(found) if found.is_complete() => return Ok(found),
+                found if Instant::now() >= deadline => {
+                    return found.ok_or_else(|| self.unreachable("a topic was made and is not there"));
+                }
+                Some(_) | None => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    async fn metadata<T: Send + 'static>(
+        &self,
+        topic: &str,
+        of: impl Fn(&Metadata) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let (asker, topic) = (Arc::clone(&self.asker), topic.to_owned());
+        let ask = move || asker.fetch_metadata(Some(&topic), PATIENCE).map(|metadata| of(&metadata));
+        let answer = tokio::task::spawn_blocking(ask).await;
+        let answer = answer.map_err(|error| self.unreachable(&error.to_string()))?;
+        answer.map_err(|error| self.unreachable(&error.to_string()))
+    }
+
+    fn unreachable(&self, what: &str) -> Failure {
+        Failure::Unreachable { brokers: self.config.brokers.clone(), what: what.to_owned() }
+    }
+}

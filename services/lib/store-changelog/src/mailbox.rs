@@ -1,0 +1,53 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pushgrid_store::{Mailbox, PageLimit, StoreError, Stored, Usage};
+use pushgrid_types::{ChannelId, Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+
+use crate::PartitionStore;
+use crate::operation::Operation;
+
+#[async_trait]
+impl Mailbox for PartitionStore {
+    async fn store(&self, messages: Vec<Arc<Message>>) -> Result<Vec<Stored>, StoreError> {
+        if messages.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|reply| Operation::Store { messages, reply }).await
+    }
+
+    async fn page(
+        &self,
+        user_agent: UserAgentId,
+        after: Sequence,
+        now: Timestamp,
+        limit: PageLimit,
+    ) -> Result<Vec<Message>, StoreError> {
+        let footing = self.footing()?;
+        self.answer(self.view().page(footing, user_agent, after, now, limit).await)
+    }
+
+    async fn settle(
+        &self,
+        user_agent: UserAgentId,
+        ended: Vec<(MessageId, Outcome)>,
+    ) -> Result<Vec<bool>, StoreError> {
+        if ended.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(|reply| Operation::Settle { user_agent, ended, reply }).await
+    }
+
+    async fn purge(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), StoreError> {
+        self.ask(|reply| Operation::Purge { user_agent, channel, reply }).await
+    }
+
+    async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.ask(|reply| Operation::Expire { now, limit, reply }).await
+    }
+
+    async fn usage(&self, user_agent: UserAgentId) -> Result<Usage, StoreError> {
+        let footing = self.footing()?;
+        self.answer(self.view().usage(footing, user_agent).await)
+    }
+}

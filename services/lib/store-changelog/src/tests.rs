@@ -1,0 +1,6 @@
+mod chance;
+mod conformance;
+mod crash;
+mod slow;
+mod truth;
+mod world;

@@ -1,0 +1,154 @@
+//! Random histories with random faults: whatever happens, nothing that was accepted is lost, nothing that has ended
+//! comes back, topics have their newest, and the account adds up.
+
+use std::time::Duration;
+
+use pushgrid_store::memory::AppendFault;
+use pushgrid_store::{Change, Changelog, Footing, StoredMessage, View, ViewError};
+use pushgrid_types::{Outcome, Tenure};
+use tokio::time::sleep;
+
+use super::truth::Truth;
+use super::world::{PARTITION, World};
+
+const HISTORIES: u64 = 250;
+const STEPS: usize = 150;
+
+impl World {
+    async fn step(&mut self) {
+        match self.chance.below(32) {
+            0..=8 => self.accept().await,
+            9..=12 => _ = self.consume(1 + self.chance.index(4)).await,
+            13..=14 => self.settle_logged(),
+            15..=17 => self.store_some(),
+            18..=20 => self.settle(),
+            21 => self.purge(),
+            22 => self.expire(),
+            23..=24 => self.subscribe().await,
+            25 => self.subscribe_late(),
+            26..=27 => self.page(),
+            28 => self.flush(),
+            29 => self.compact(),
+            _ => self.fault().await,
+        }
+        self.chance.wait().await;
+        if self.chance.one_in(4) {
+            sleep(Duration::from_millis(self.chance.below(200))).await;
+        }
+    }
+
+    async fn fault(&mut self) {
+        match self.chance.below(13) {
+            0 => self.view.lose_everything(),
+            1 | 2 => self.view.lose_last(PARTITION, 1 + self.chance.index(20)),
+            3 => self.view.lose_answers(1 + self.chance.index(2)),
+            4 => self.changelog.fail_next(AppendFault::Unavailable),
+            5 | 6 => {
+                let written = self.chance.index(4);
+                self.changelog.fail_next(AppendFault::Unknown { written });
+            }
+            7 => self.down(),
+            8 => self.take_over(true).await,
+            9 => self.restart().await,
+            10 => self.close().await,
+            11 => self.write_late().await,
+            _ => self.fence_late().await,
+        }
+    }
+
+    /// Something fails for a while.
+    fn down(&mut self) {
+        let for_a_while = Duration::from_millis(self.chance.below(3000));
+        let (view, changelog, log) = (self.view.clone(), self.changelog.clone(), self.log.clone());
+        let what = self.chance.below(3);
+        let set = move |down| match what {
+            0 => view.set_down(down),
+            1 => changelog.set_down(down),
+            _ => log.set_down(down),
+        };
+        set(true);
+        self.calls.spawn(async move {
+            sleep(for_a_while).await;
+            set(false);
+        });
+    }
+
+    /// A record of an earlier tenure comes late, and must not count, whatever it says.
+    async fn write_late(&mut self) {
+        let truth = Truth::of(&self.changelog.history(PARTITION));
+        let earlier = Tenure(self.owner.estate.tenure.0 - 1);
+        let waiting: Vec<_> = truth.waiting.values().collect();
+        let change = match self.chance.below(3) {
+            0 if !waiting.is_empty() => {
+                let message = waiting[self.chance.index(waiting.len())];
+                let since = self.since(message.sequence);
+                let stored = StoredMessage { id: message.id, sequence: message.sequence, since };
+                let (user_agent, outcome) = (message.to.user_agent, Outcome::Cancelled);
+                Change::Ended { user_agent, stored, outcome }
+            }
+            1 if !waiting.is_empty() => {
+                let message = waiting[self.chance.index(waiting.len())].clone();
+                let since = self.since(message.sequence);
+                Change::Stored { message, since }
+            }
+            _ => match truth.subscriptions.values().next() {
+                Some(there) => Change::Unsubscribed(there.id),
+                None => return,
+            },
+        };
+        let _ = self.changelog.append(PARTITION, earlier, vec![change]).await;
+    }
+
+    /// By whose right a waiting message was stored last.
+    fn since(&self, sequence: pushgrid_types::Sequence) -> Tenure {
+        let history = self.changelog.history(PARTITION);
+        let stores = history.iter().rev().filter_map(|entry| match &entry.change {
+            Change::Stored { message, since } if message.sequence == sequence => Some(*since),
+            _ => None,
+        });
+        stores.take(1).next().expect("it waits")
+    }
+
+    /// An earlier tenure tells the view something, and is refused.
+    async fn fence_late(&mut self) {
+        let tenure = self.owner.estate.tenure;
+        let Ok(position) = self.view.begin(PARTITION, tenure).await else { return };
+        let footing = Footing { partition: PARTITION, tenure: Tenure(tenure.0 - 1), position };
+        let to = pushgrid_types::Position(position.0 + 1);
+        match self.view.apply(footing, &[], to).await {
+            Err(ViewError::Fenced | ViewError::Store(_)) => {}
+            answer => panic!("a fenced owner got {answer:?}"),
+        }
+    }
+}
+
+async fn history(seed: u64) {
+    let mut world = World::new(seed).await;
+    for _ in 0..STEPS {
+        world.step().await;
+    }
+    world.check().await;
+}
+
+/// A panic says which history it was.
+struct Says(u64);
+
+impl Drop for Says {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("this was the history of seed {}", self.0);
+        }
+    }
+}
+
+fn play(seed: u64) {
+    let _says = Says(seed);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(history(seed));
+}
+
+#[test]
+fn whatever_happens_the_promises_are_kept() {
+    (1..=12 * HISTORIES).for_each(play);
+}

@@ -1,0 +1,454 @@
+//! A partition that is driven at random: by one owner after the other, with those that were overtaken running on, and
+//! with everything failing that can.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use pushgrid_store::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
+use pushgrid_store::{
+    EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions,
+};
+use pushgrid_types::{
+    ChannelId, Content, Incarnation, Message, MessageId, Partition, Sequence, SubscriptionRef, Timestamp,
+    Ttl, Urgency, UserAgentId,
+};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::chance::Chance;
+use super::slow::{Slow, deaf};
+use super::truth::{Asked, Truth, outcome_of};
+use crate::note::Note;
+use crate::{Deps, Estate, Health, PartitionStore, Tuning, take_over};
+
+pub(super) const PARTITION: Partition = Partition(5);
+const ALL: PageLimit = PageLimit { messages: 1000, octets: 1 << 20 };
+const START: Timestamp = Timestamp::from_secs(1_700_000_000);
+const USER_AGENTS: u64 = 3;
+const CHANNELS: u64 = 2;
+const MOMENT: Duration = Duration::from_millis(2);
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) chance: Arc<Chance>,
+    pub(super) log: MemoryPartitionLog,
+    pub(super) changelog: MemoryChangelog,
+    pub(super) view: MemoryView,
+    pub(super) owner: Life,
+    /// Those that were overtaken, and do not know it yet.
+    pub(super) zombies: Vec<Life>,
+    pub(super) now: Timestamp,
+    pub(super) calls: JoinSet<()>,
+    asked: Arc<Mutex<Asked>>,
+    /// What each channel has, where that is certain.
+    subscriptions: HashMap<(UserAgentId, ChannelId), Option<Subscription>>,
+    lives: Vec<SubscriptionRef>,
+    labels: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) estate: Estate,
+    /// Handed out, and neither ended nor stored.
+    hand: Vec<Arc<Message>>,
+    /// Ended in the log by this life.
+    settled: Vec<Sequence>,
+}
+
+/// Small bounds, so that whatever goes in pieces does.
+pub(super) fn tuning() -> Tuning {
+    Tuning { batch: 5, cycle: 9, prefetch: 6, window: 40, ..Tuning::default() }
+}
+
+async fn own(
+    chance: &Arc<Chance>,
+    log: &MemoryPartitionLog,
+    changelog: &MemoryChangelog,
+    view: &MemoryView,
+) -> Life {
+    let deps = Deps {
+        share: deaf(log.share()),
+        changelog: Arc::new(Slow { inner: changelog.clone(), chance: chance.clone() }),
+        view: Arc::new(Slow { inner: view.clone(), chance: chance.clone() }),
+        health: watch::channel(Health::default()).0,
+        tuning: tuning(),
+    };
+    let estate = take_over(deps).await.expect("nobody else takes over");
+    Life { estate, hand: Vec::new(), settled: Vec::new() }
+}
+
+fn octets<const N: usize>(label: u64) -> [u8; N] {
+    let mut octets = [0; N];
+    octets[..8].copy_from_slice(&label.to_be_bytes());
+    octets
+}
+
+impl World {
+    pub(super) async fn new(seed: u64) -> Self {
+        let chance = Arc::new(Chance::new(seed));
+        let (log, changelog, view) =
+            (MemoryPartitionLog::new(PARTITION), MemoryChangelog::new(), MemoryView::new());
+        let owner = own(&chance, &log, &changelog, &view).await;
+        Self {
+            chance,
+            log,
+            changelog,
+            view,
+            owner,
+            zombies: Vec::new(),
+            now: START,
+            calls: JoinSet::new(),
+            asked: Arc::default(),
+            subscriptions: HashMap::new(),
+            lives: Vec::new(),
+            labels: 0,
+        }
+    }
+
+    pub(super) fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap()
+    }
+
+    fn label(&mut self) -> u64 {
+        self.labels += 1;
+        self.labels
+    }
+
+    fn any_channel(&self) -> (UserAgentId, ChannelId) {
+        let (of, on) = (self.chance.below(USER_AGENTS), self.chance.below(CHANNELS));
+        (UserAgentId::from_octets(octets(of)), ChannelId::from_octets(octets(on)))
+    }
+
+    fn any_id(&self) -> Option<(UserAgentId, MessageId)> {
+        let asked = self.asked();
+        if asked.accepted.is_empty() {
+            return None;
+        }
+        let recent = asked.accepted.len().min(12);
+        let message = asked.accepted.values().rev().nth(self.chance.index(recent))?;
+        Some((message.to.user_agent, message.id))
+    }
+
+    /// Another owner. The one before ends as a process does that is killed, or runs on.
+    pub(super) async fn take_over(&mut self, runs_on: bool) {
+        let next = own(&self.chance, &self.log, &self.changelog, &self.view).await;
+        let last = std::mem::replace(&mut self.owner, next);
+        if runs_on {
+            self.zombies.push(last);
+        } else {
+            drop(last);
+        }
+    }
+
+    pub(super) async fn restart(&mut self) {
+        self.owner.estate.store.abandon().await;
+        self.take_over(false).await;
+    }
+
+    pub(super) async fn close(&mut self) {
+        let left: Vec<_> = self.owner.settled.clone();
+        if self.owner.estate.store.close().await.is_ok() {
+            let mut asked = self.asked();
+            asked.left.extend(left.iter().copied());
+            asked.gone.extend(left);
+        }
+        self.take_over(false).await;
+    }
+
+    pub(super) async fn accept(&mut self) {
+        if self.chance.one_in(20) {
+            self.log.skip(self.chance.below(5));
+        }
+        let (user_agent, channel) = self.any_channel();
+        let of_channel: Vec<_> =
+            self.lives.iter().filter(|it| (it.user_agent, it.channel) == (user_agent, channel)).collect();
+        let incarnation = match of_channel.len() {
+            0 => Incarnation::from_octets(octets(u64::MAX)),
+            _ if self.chance.one_in(5) => of_channel[self.chance.index(of_channel.len())].incarnation,
+            last => of_channel[last - 1].incarnation,
+        };
+        let ttl = Ttl::from_secs(5 + u32::try_from(self.chance.below(60)).unwrap());
+        let topic = match self.chance.below(3) {
+            0 => None,
+            1 => Some("a".parse().unwrap()),
+            _ => Some("b".parse().unwrap()),
+        };
+        let message = Message {
+            id: MessageId::from_octets(octets(self.label())),
+            to: SubscriptionRef { user_agent, channel, incarnation },
+            sequence: Sequence(0),
+            accepted_at: self.now,
+            ttl,
+            expires_at: Message::expiry(self.now, ttl),
+            urgency: Urgency::Normal,
+            topic,
+            content: Content::default(),
+        };
+        if let Ok(sequence) = self.log.append(message.clone()).await {
+            self.asked().accepted.insert(sequence, Arc::new(Message { sequence, ..message }));
+        }
+    }
+
+    /// Takes what the log hands out within a moment. Says whether there was something.
+    pub(super) async fn consume(&mut self, limit: usize) -> bool {
+        let left = self.asked().left.clone();
+        let Ok(batch) = timeout(MOMENT, self.owner.estate.consumer.next(limit)).await else { return false };
+        let batch = batch.expect("the log can be read");
+        for message in &batch {
+            assert!(!left.contains(&message.sequence), "{:?} had left the log", message.sequence);
+        }
+        let some = !batch.is_empty();
+        self.owner.hand.extend(batch);
+        some
+    }
+
+    pub(super) fn settle_logged(&mut self) {
+        while !self.owner.hand.is_empty() && !self.chance.one_in(3) {
+            let message = self.owner.hand.swap_remove(self.chance.index(self.owner.hand.len()));
+            self.asked().settled.insert(message.sequence);
+            self.owner.settled.push(message.sequence);
+            self.owner.estate.consumer.settle(vec![(message.sequence, outcome_of(message.sequence))]);
+        }
+    }
+
+    pub(super) fn store_some(&mut self) {
+        let mut batch = Vec::new();
+        while !self.owner.hand.is_empty() && !self.chance.one_in(4) {
+            batch.push(self.owner.hand.swap_remove(self.chance.index(self.owner.hand.len())));
+        }
+        self.store(batch);
+    }
+
+    pub(super) fn store_all(&mut self) {
+        let batch = std::mem::take(&mut self.owner.hand);
+        self.store(batch);
+    }
+
+    fn store(&mut self, batch: Vec<Arc<Message>>) {
+        let (store, asked) = (self.owner.estate.store.clone(), self.asked.clone());
+        self.calls.spawn(async move {
+            // As the router does: again, for as long as that may help.
+            while let Err(error) = store.store(batch.clone()).await.map(|answers| {
+                asked.lock().unwrap().stored(&batch, &answers);
+            }) {
+                if !error.is_retryable() {
+                    return;
+                }
+                tokio::time::sleep(MOMENT).await;
+            }
+        });
+    }
+
+    /// Anybody's, also of one that was overtaken.
+    fn any_store(&self) -> Arc<PartitionStore> {
+        let among = self.zombies.len() + 3;
+        let life = self.zombies.get(self.chance.index(among)).unwrap_or(&self.owner);
+        life.estate.store.clone()
+    }
+
+    pub(super) fn settle(&mut self) {
+        let Some((of, id)) = self.any_id() else { return };
+        let asked = self.asked.clone();
+        let store = self.any_store();
+        let sequence = self.asked().accepted.values().find(|it| it.id == id).unwrap().sequence;
+        self.asked().ended.insert(id);
+        self.calls.spawn(async move {
+            if let Ok(answers) = store.settle(of, vec![(id, outcome_of(sequence))]).await
+                && answers == [true]
+            {
+                asked.lock().unwrap().was_there(id);
+            }
+        });
+    }
+
+    pub(super) fn purge(&mut self) {
+        let (of, on) = self.any_channel();
+        self.asked().purged.insert((of, on));
+        let store = self.any_store();
+        self.calls.spawn(async move {
+            let _ = store.purge(of, on).await;
+        });
+    }
+
+    pub(super) fn expire(&mut self) {
+        self.now = self.now.plus(Duration::from_secs(self.chance.below(4)));
+        let now = self.now;
+        self.asked().expired_at = now;
+        let (store, limit) = (self.any_store(), 1 + self.chance.index(5));
+        self.calls.spawn(async move {
+            let _ = store.expire(now, limit).await;
+        });
+    }
+
+    /// Asks until there is an answer, which may take as long as what has failed.
+    async fn find(&self, of: UserAgentId, on: ChannelId) -> Option<Subscription> {
+        loop {
+            match self.owner.estate.store.find(of, on).await {
+                Ok(found) => return found,
+                Err(error) => assert!(error.is_retryable(), "{error}"),
+            }
+            tokio::time::sleep(MOMENT).await;
+        }
+    }
+
+    /// Changes a subscription, and looks whether it was as it had to be.
+    pub(super) async fn subscribe(&mut self) {
+        let (of, on) = self.any_channel();
+        let found = self.find(of, on).await;
+        if let Some(known) = self.subscriptions.get(&(of, on)) {
+            assert_eq!(found, *known, "what was answered holds");
+        }
+        let answer: Result<(), StoreError> = if self.chance.one_in(4) {
+            let removed = self.owner.estate.store.remove(of, on).await;
+            removed.map(|was_there| {
+                assert_eq!(was_there, found.is_some());
+                self.subscriptions.insert((of, on), None);
+            })
+        } else {
+            let new = self.new_subscription(of, on);
+            let put = self.owner.estate.store.put(found.map(|it| it.id), new).await;
+            put.map(|there| {
+                assert_eq!(there, Some(new));
+                self.asked().subscribed(new);
+                self.subscriptions.insert((of, on), there);
+            })
+        };
+        if answer.is_err() {
+            self.subscriptions.remove(&(of, on));
+        }
+    }
+
+    fn new_subscription(&mut self, user_agent: UserAgentId, channel: ChannelId) -> Subscription {
+        let incarnation = Incarnation::from_octets(octets(self.label()));
+        let id = SubscriptionRef { user_agent, channel, incarnation };
+        self.lives.push(id);
+        Subscription { id, vapid: None, created_at: self.now }
+    }
+
+    /// One that was overtaken changes a subscription too, and must not be told that it has.
+    pub(super) fn subscribe_late(&mut self) {
+        let Some(zombie) = self.zombies.last() else { return };
+        let store = zombie.estate.store.clone();
+        let (of, on) = self.any_channel();
+        let known = self.subscriptions.get(&(of, on)).copied().flatten();
+        let new = self.new_subscription(of, on);
+        let asked = self.asked.clone();
+        let removes = self.chance.one_in(2);
+        self.calls.spawn(async move {
+            if removes {
+                assert!(!matches!(store.remove(of, on).await, Ok(true)), "a fenced owner removed something");
+            } else if let Ok(there) = store.put(known.map(|it| it.id), new).await
+                && there == Some(new)
+            {
+                asked.lock().unwrap().subscribed(new);
+            }
+        });
+    }
+
+    pub(super) fn page(&mut self) {
+        let (of, _) = self.any_channel();
+        let (store, asked, now) = (self.owner.estate.store.clone(), self.asked.clone(), self.now);
+        self.calls.spawn(async move {
+            let gone = asked.lock().unwrap().gone.clone();
+            if let Ok(page) = store.page(of, Sequence(0), now, ALL).await {
+                let back: Vec<_> = page.iter().filter(|it| gone.contains(&it.sequence)).collect();
+                assert!(back.is_empty(), "{back:?} had ended");
+            }
+        });
+    }
+
+    pub(super) fn flush(&mut self) {
+        let (store, asked) = (self.owner.estate.store.clone(), self.asked.clone());
+        let settled = self.owner.settled.clone();
+        self.calls.spawn(async move {
+            if store.flush().await.is_ok() {
+                let mut asked = asked.lock().unwrap();
+                asked.left.extend(settled.iter().copied());
+                asked.gone.extend(settled);
+            }
+        });
+    }
+
+    /// Compaction reaches what the last commit does not need any more. Ends are kept for as long as the view may go
+    /// back behind them.
+    pub(super) fn compact(&self) {
+        if let Some(commit) = self.log.committed() {
+            let note = Note::decode(&commit.note, commit.next).unwrap();
+            let ends = note.collect_from.min(self.view.save(PARTITION));
+            self.changelog.compact(PARTITION, note.collect_from, ends);
+        }
+    }
+
+    /// All faults end, all calls too; then the next owner finds what there is, and it must be right.
+    pub(super) async fn check(&mut self) {
+        self.changelog.set_down(false);
+        self.view.set_down(false);
+        self.log.set_down(false);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        while let Some(call) = self.calls.join_next().await {
+            call.expect("no call panics");
+        }
+        self.zombies.clear();
+        match self.chance.below(3) {
+            0 => self.close().await,
+            1 => self.restart().await,
+            _ => {}
+        }
+        self.drain().await;
+        self.assert_true().await;
+        self.compact();
+        self.view.lose_everything();
+        self.restart().await;
+        self.assert_true().await;
+    }
+
+    /// Stores all that is in the log.
+    async fn drain(&mut self) {
+        while self.consume(50).await || !self.owner.hand.is_empty() {
+            self.store_all();
+            while let Some(call) = self.calls.join_next().await {
+                call.expect("no call panics");
+            }
+        }
+        let (store, log) = (&self.owner.estate.store, &self.log);
+        assert!(
+            store.read_to().0 > self.asked().accepted.last_key_value().map_or(0, |(last, _)| last.0),
+            "all of the log was read, to {:?}",
+            log.last()
+        );
+        store.flush().await.unwrap();
+        let settled = self.owner.settled.clone();
+        self.asked().gone.extend(settled);
+    }
+
+    async fn assert_true(&self) {
+        let truth = Truth::of(&self.changelog.history(PARTITION));
+        let account = truth.check(&self.asked());
+        let ledger = self.owner.estate.ledger.snapshot();
+        assert!(ledger.adds_up(), "the account adds up: {ledger:?}");
+        assert_eq!(ledger, account, "every outcome is counted once");
+        let store = &self.owner.estate.store;
+        assert_eq!(store.figures().waiting, account.pending);
+        for of in 0..USER_AGENTS {
+            let of = UserAgentId::from_octets(octets(of));
+            let page = store.page(of, Sequence(0), Timestamp::default(), ALL).await.unwrap();
+            let page: Vec<_> = page.into_iter().map(Arc::new).collect();
+            let expected: Vec<_> =
+                truth.waiting.values().filter(|it| it.to.user_agent == of).cloned().collect();
+            assert_eq!(page, expected, "what waits is what the changelog says");
+            let back = page.iter().any(|it| self.asked().gone.contains(&it.sequence));
+            assert!(!back, "what has ended does not wait");
+            for on in 0..CHANNELS {
+                let on = ChannelId::from_octets(octets(on));
+                let found = store.find(of, on).await.unwrap();
+                assert_eq!(found, truth.subscriptions.get(&(of, on)).copied());
+                if let Some(known) = self.subscriptions.get(&(of, on)) {
+                    assert_eq!(found, *known, "what was answered holds");
+                }
+            }
+        }
+        assert!(self.view.is_complete(PARTITION));
+    }
+}

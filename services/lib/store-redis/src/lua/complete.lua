@@ -1,0 +1,3 @@
+admit()
+redis.call('HSET', meta, 'c', life())
+return {0}

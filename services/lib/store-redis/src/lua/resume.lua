@@ -1,0 +1,15 @@
+-- ARGV: tenure, then user agent and claim of each.
+local tenure = redis.call('HGET', meta, 't')
+if tenure and tonumber(tenure) > tonumber(ARGV[1]) then return {1} end
+local holds = {0}
+admit()
+for i = 2, #ARGV do
+  local key, claim = base .. 'at' .. string.sub(ARGV[i], 1, 16), string.sub(ARGV[i], 17)
+  local there = redis.call('GET', key)
+  if there and struct.unpack('>I8', there) >= struct.unpack('>I8', claim) then
+    claim = there
+  end
+  redis.call('SET', key, claim, 'EX', CLAIM_LIFE)
+  holds[i] = claim
+end
+return holds

@@ -1,0 +1,1 @@
+return {0, redis.call('ZCARD', base .. 'due')}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use pushgrid_router::{Estate, Keeper, Life};
+use pushgrid_runtime::Latch;
+use pushgrid_store::{Changelog, Share, StoreError, View};
+use pushgrid_store_changelog::{Deps, Health, PartitionStore, Stop, Tuning, take_over};
+use pushgrid_store_redis::{Redis, RedisPresence, RedisView};
+use pushgrid_types::{Partition, Tenure};
+use tokio::sync::watch;
+
+/// Keeps partitions in the changelog and in Redis.
+#[derive(Debug)]
+pub(crate) struct GridKeeper {
+    changelog: Arc<dyn Changelog>,
+    view: Arc<dyn View>,
+    redis: Redis,
+    partitions: Partitions,
+}
+
+/// How the partitions of a router are doing, for its operator. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Partitions(Arc<Mutex<BTreeMap<Partition, watch::Receiver<Health>>>>);
+
+impl GridKeeper {
+    pub(crate) fn new(changelog: Arc<dyn Changelog>, redis: Redis, partitions: Partitions) -> Self {
+        Self { changelog, view: Arc::new(RedisView::new(redis.clone())), redis, partitions }
+    }
+}
+
+impl Partitions {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, watch::Receiver<Health>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that are not serving yet, or not at the moment, and why.
+    pub(crate) fn busy(&self) -> Vec<(Partition, Health)> {
+        let mut all = self.lock();
+        all.retain(|_, health| !matches!(*health.borrow(), Health::Stopped(_)));
+        let now = all.iter().map(|(partition, health)| (*partition, *health.borrow()));
+        now.filter(|(_, health)| *health != Health::Serving).collect()
+    }
+
+    /// Shows at a latch that is ready what some of the partitions are busy with.
+    pub(crate) fn show(&self, latch: &Latch) {
+        let busy = self.busy();
+        let texts = busy.iter().map(|(partition, health)| format!("partition {}: {health}", partition.0));
+        let text = texts.collect::<Vec<_>>().join("; ");
+        latch.note((!text.is_empty()).then_some(text));
+    }
+}
+
+#[async_trait]
+impl Keeper for GridKeeper {
+    async fn take_over(&self, share: Share) -> Result<Estate, StoreError> {
+        let partition = share.partition;
+        let health = watch::Sender::new(Health::TakingOver);
+        self.partitions.lock().insert(partition, health.subscribe());
+        let taken = take_over(Deps {
+            share,
+            changelog: self.changelog.clone(),
+            view: self.view.clone(),
+            health,
+            tuning: Tuning::default(),
+        })
+        .await?;
+        let tenure: Tenure = taken.tenure;
+        let presence = RedisPresence::new(self.redis.clone(), partition, tenure);
+        Ok(Estate {
+            tenure,
+            consumer: taken.consumer,
+            mailbox: taken.store.clone(),
+            subscriptions: taken.store.clone(),
+            presence: Arc::new(presence),
+            ledger: taken.ledger,
+            life: Arc::new(OfStore(taken.store)),
+        })
+    }
+}
+
+#[derive(Debug)]
+struct OfStore(Arc<PartitionStore>);
+
+#[async_trait]
+impl Life for OfStore {
+    async fn close(&self) {
+        if let Err(error) = self.0.close().await {
+            tracing::info!(partition = self.0.partition().0, %error, "the next owner does what is left");
+        }
+    }
+
+    async fn ended(&self) {
+        if self.0.stopped().await == Stop::Corrupt {
+            let partition = self.0.partition().0;
+            tracing::error!(partition, "a partition has stopped: what keeps it cannot be read");
+        }
+    }
+}
