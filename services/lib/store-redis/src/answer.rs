@@ -181,3 +181,63 @@ pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], StoreErr
 pub(crate) fn end<T>(rest: &[u8], value: T) -> Result<T, StoreError> {
     if rest.is_empty() { Ok(value) } else { Err(corrupt(WRONG_OCTETS)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use pushgrid_types::{Content, Ttl, Urgency};
+
+    use super::*;
+    use crate::batch::{of_message, of_subscription};
+
+    fn id(octets: [u8; 16]) -> SubscriptionRef {
+        let incarnation = Incarnation::from_slice(&octets[..12]).expect("they are 12");
+        SubscriptionRef {
+            user_agent: UserAgentId::from_octets(octets),
+            channel: ChannelId::from_octets(octets),
+            incarnation,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_subscription_comes_back_from_its_octets(octets: [u8; 16], at: u64, key: Option<[u8; 32]>) {
+            let id = id(octets);
+            let made =
+                Subscription { id, vapid: key.map(VapidKeyHash), created_at: Timestamp::from_millis(at) };
+            let read = subscription(id.user_agent, id.channel, &of_subscription(&made)).unwrap();
+            prop_assert_eq!(read, made);
+        }
+
+        #[test]
+        fn a_message_comes_back_from_its_octets(
+            octets: [u8; 16],
+            sequence in 0..1_u64 << 53,
+            body: Vec<u8>,
+            topic in proptest::option::of("[A-Za-z0-9_-]{1,32}"),
+        ) {
+            let sent = Message {
+                id: MessageId::from_octets(octets),
+                to: id(octets),
+                sequence: Sequence(sequence),
+                accepted_at: Timestamp::from_millis(1),
+                ttl: Ttl::from_secs(60),
+                expires_at: Timestamp::from_millis(60_001),
+                urgency: Urgency::Low,
+                topic: topic.map(|text| text.parse().unwrap()),
+                content: Content { body: body.into(), ..Content::default() },
+            };
+            let kept = of_message(&sent, Tenure(7)).unwrap();
+            prop_assert_eq!(&kept[..8], &7_u64.to_be_bytes());
+            prop_assert_eq!(&kept[8..16], &sequence.to_be_bytes());
+            prop_assert_eq!(message(kept).unwrap(), sent);
+        }
+
+        #[test]
+        fn no_octets_make_a_reader_panic(octets: Vec<u8>) {
+            let one = id([0; 16]);
+            let _ = subscription(one.user_agent, one.channel, &octets);
+            let _ = (stored(&octets), due(&octets), claim(&octets), message(octets));
+        }
+    }
+}

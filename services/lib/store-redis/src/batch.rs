@@ -82,14 +82,14 @@ pub(crate) fn topic_of(channel: ChannelId, topic: Option<&Topic>) -> Vec<u8> {
     [channel.as_octets(), topic.map_or("", Topic::as_str).as_bytes()].concat()
 }
 
-fn of_subscription(subscription: &Subscription) -> Vec<u8> {
+pub(crate) fn of_subscription(subscription: &Subscription) -> Vec<u8> {
     let created_at = subscription.created_at.as_millis().to_be_bytes();
     let vapid = subscription.vapid.as_ref().map_or(&[][..], |hash| &hash.0);
     [subscription.id.incarnation.as_octets(), &created_at[..], vapid].concat()
 }
 
 /// See [`HEAD`].
-fn of_message(message: &Message, since: Tenure) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn of_message(message: &Message, since: Tenure) -> Result<Vec<u8>, StoreError> {
     let encoded = encode_message(message);
     let octets =
         u32::try_from(message.content.body.len()).map_err(|_| corrupt("a body is larger than 4 GiB"))?;

@@ -47,7 +47,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     );
     let membership = Arc::new(RedisMembership::new(redis));
     let (keeping, lease, ending) = (roster.clone(), settings.grid.lease, core.clone());
-    core.spawn_essential("roster", async move { keeping.keep(membership, me, lease, ending).await });
+    core.spawn("roster", async move { keeping.keep(membership, me, lease, ending).await });
     let deps = Deps {
         listener,
         router: Arc::new(routers),

@@ -41,7 +41,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     figures::of_redis(&process.meter, redis.clone());
     figures::of_log(&process.meter, log.clone());
     let (keeping, lease, core) = (roster.clone(), settings.grid.lease, process.core.clone());
-    process.core.spawn_essential("roster", async move { keeping.keep(membership, || None, lease, core).await });
+    process.core.spawn("roster", async move { keeping.keep(membership, || None, lease, core).await });
 
     let ingress = Ingress::new(
         settings.ingress.clone(),

@@ -75,7 +75,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     };
     let membership = Arc::new(RedisMembership::new(redis));
     let (keeping, lease, ending) = (roster.clone(), settings.grid.lease, core.clone());
-    core.spawn_essential("roster", async move { keeping.keep(membership, me, lease, ending).await });
+    core.spawn("roster", async move { keeping.keep(membership, me, lease, ending).await });
     let (events, ending) = (Arc::new(table.clone()), core.clone());
     core.spawn_essential("nodes", async move { nodes.run(events, ending).await });
     core.spawn_essential("grpc", serve_router(listener, Arc::new(table), core.clone()));

@@ -9,6 +9,7 @@ fn read(set: &[&str]) -> Result<Config, String> {
     let set: Vec<_> = set.iter().map(|it| (*it).to_owned()).collect();
     let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &set).unwrap());
     let config = Config::read(&mut reader);
+    config.require(&mut reader);
     reader.finish().map(|_| config).map_err(|faults| faults.to_string())
 }
 

@@ -9,6 +9,7 @@ if position ~= ARGV[2] then
   return {2, position}
 end
 
+if ARGV[4] == '0' then admit() end
 redis.call('HSET', meta, 't', ARGV[1])
 if not at[1] then redis.call('EXPIRE', meta, META_LIFE) end
 

@@ -50,6 +50,34 @@ async fn after_kill_and_restart_it_answers_again_and_calls_in_between_fail_fast(
 }
 
 #[tokio::test]
+async fn a_lost_connection_costs_one_call() {
+    let server = Server::start(&[]);
+    let redis = connect(&server).await;
+    let view = RedisView::new(redis.clone());
+    tell(&view, 1, 0, &[subscribed(subscription(1, 1))]).await;
+    server.say::<()>(&["CLIENT", "KILL", "TYPE", "normal"]);
+    let answers = [timed(&view).await.0, timed(&view).await.0];
+    assert!(answers[1].is_ok(), "{answers:?}");
+    assert_eq!(redis.figures().connections, 2);
+}
+
+#[tokio::test]
+async fn a_server_that_has_become_a_replica_is_not_held_on_to() {
+    let server = Server::start(&[]);
+    let redis = connect(&server).await;
+    let view = RedisView::new(redis.clone());
+    server.say::<()>(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
+    let error = match view.begin(Partition(0), Tenure(1)).await {
+        Err(ViewError::Store(error)) => error,
+        other => panic!("a replica takes no writes: {other:?}"),
+    };
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
+    server.say::<()>(&["REPLICAOF", "NO", "ONE"]);
+    view.begin(Partition(0), Tenure(1)).await.unwrap();
+    assert_eq!(redis.figures().connections, 2, "another was made, which may lead to another server");
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_given_up_in_time() {
     let server = Server::start(&[]);
     let redis = connect(&server).await;

@@ -9,7 +9,7 @@ use pushgrid_store_redis::{ConnectError, MAX_CHANGES, RedisMembership, RedisPres
 use pushgrid_types::{NodeId, Outcome, Partition, Position, Sequence, SessionId, SessionRef, Tenure};
 
 use crate::servers::Server;
-use crate::support::{connect, footing, message, subscribed, subscription, tell, try_connect};
+use crate::support::{Fresh, connect, footing, message, subscribed, subscription, tell, try_connect};
 
 fn store_error<T: std::fmt::Debug>(answer: Result<T, ViewError>) -> StoreError {
     match answer {
@@ -63,7 +63,9 @@ async fn without_memory_nothing_is_stored_and_everything_can_end() {
 #[tokio::test]
 async fn a_batch_that_is_too_large_is_refused_before_it_is_sent() {
     let server = Server::start(&[]);
-    let redis = connect(&server).await;
+    // The largest that is taken may take long on a busy machine.
+    let fresh = Fresh::at(&format!("redis://127.0.0.1:{}", server.port)).with("redis.timeout=60s".to_owned());
+    let redis = fresh.make().await;
     let view = RedisView::new(redis.clone());
     let calls = redis.figures().calls;
     let many = vec![Change::Claimed; MAX_CHANGES + 1];
