@@ -13,8 +13,8 @@ use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
 use pushgrid_store::{Cancelled, LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, MessageId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp,
-    UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Incarnation, MessageRef, SessionRef, SubscriptionRef, SystemClock, SystemRng,
+    Timestamp, UserAgentId, VapidKeyHash,
 };
 
 /// Connections, within the 1,024 files that a process may open by default: each is two of them.
@@ -66,7 +66,7 @@ impl RouterLink for Agreeable {
         Ok(true)
     }
 
-    async fn cancel(&self, _: UserAgentId, _: ChannelId, _: MessageId) -> Result<Cancelled, LinkError> {
+    async fn cancel(&self, _: MessageRef) -> Result<Cancelled, LinkError> {
         Ok(Cancelled::Gone)
     }
 }

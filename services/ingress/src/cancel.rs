@@ -8,7 +8,7 @@ use crate::shared::Shared;
 /// The message ends as cancelled; once it has ended, by this or otherwise, the answer is 404.
 pub(crate) async fn cancel(ingress: &Shared, address: &str) -> Result<StatusCode, Refusal> {
     let message = ingress.deps.addresses.open(address).ok_or(Refusal::NoMessage)?;
-    match ingress.deps.router.cancel(message.user_agent, message.channel, message.id).await {
+    match ingress.deps.router.cancel(message).await {
         Ok(Cancelled::Ended) => Ok(StatusCode::NO_CONTENT),
         Ok(Cancelled::Gone) => Err(Refusal::NoMessage),
         Err(error) => {

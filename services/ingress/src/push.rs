@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pushgrid_store::{StoreError, Usage};
-use pushgrid_types::{Message, MessageId, Sequence, SubscriptionRef, Ttl};
+use pushgrid_types::{Message, MessageId, MessageRef, Sequence, SubscriptionRef, Ttl};
 
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -48,8 +48,9 @@ pub(crate) async fn push(ingress: &Shared, token: &str, request: Request) -> Res
         topic: asked.topic,
         content,
     };
-    let address = ingress.deps.addresses.seal(message.to.user_agent, message.to.channel, message.id);
-    append(ingress, message).await?;
+    let (id, SubscriptionRef { user_agent, channel, .. }) = (message.id, message.to);
+    let sequence = append(ingress, message).await?;
+    let address = ingress.deps.addresses.seal(&MessageRef { user_agent, channel, id, sequence });
     Ok(Accepted { location: format!("{}/m/{address}", ingress.deps.public_url), ttl })
 }
 

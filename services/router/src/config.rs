@@ -80,7 +80,7 @@ impl Config {
             window: self.window,
             ack_timeout: self.ack_timeout,
             page: PageLimit { messages: self.window, octets: self.page_octets },
-            cancel_grace: Duration::from_millis(250),
+            cancel_grace: Duration::from_secs(1),
             early_cancels: 10_000,
             early_ends_for: Duration::from_secs(30),
             early_ends: 10_000,

@@ -10,7 +10,7 @@ use pushgrid_store::{
     Settlement, Subscription, Subscriptions,
 };
 use pushgrid_types::{
-    ChannelId, Clock, Incarnation, MessageId, NodeId, Rng, SessionRef, SubscriptionRef, UserAgentId,
+    ChannelId, Clock, Incarnation, MessageRef, NodeId, Rng, SessionRef, SubscriptionRef, UserAgentId,
     VapidKeyHash,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -27,7 +27,7 @@ pub(crate) enum Event {
     Gone { node: NodeId },
     Settle { user_agent: UserAgentId, ended: Vec<Settlement> },
     Close { user_agent: UserAgentId, session: SessionRef, done: oneshot::Sender<()> },
-    Cancel { user_agent: UserAgentId, id: MessageId, reply: oneshot::Sender<Cancelled> },
+    Cancel { message: MessageRef, reply: oneshot::Sender<Cancelled> },
     Unsubscribe { user_agent: UserAgentId, channel: ChannelId, done: oneshot::Sender<()> },
 }
 
@@ -178,14 +178,9 @@ impl RouterLink for Handle {
         closed.await.map_err(|_| LinkError::Unavailable)
     }
 
-    async fn cancel(
-        &self,
-        user_agent: UserAgentId,
-        _channel: ChannelId,
-        id: MessageId,
-    ) -> Result<Cancelled, LinkError> {
+    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let (reply, cancelled) = oneshot::channel();
-        self.tell(Event::Cancel { user_agent, id, reply }).await?;
+        self.tell(Event::Cancel { message, reply }).await?;
         cancelled.await.map_err(|_| LinkError::Unavailable)
     }
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {

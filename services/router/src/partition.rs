@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use pushgrid_store::{Cancelled, NodeLink, PageLimit};
 use pushgrid_types::{
-    ChannelId, Epoch, Message, MessageId, Outcome, Sequence, SessionRef, Timestamp, Topic, UserAgentId,
+    ChannelId, Epoch, Message, MessageId, MessageRef, Outcome, Sequence, SessionRef, Timestamp, Topic,
+    UserAgentId,
 };
 use tokio::sync::oneshot;
 
@@ -41,7 +42,7 @@ pub(crate) struct Limits {
     pub(crate) ack_timeout: Duration,
     /// How much is read from the mailbox at a time.
     pub(crate) page: PageLimit,
-    /// How long a cancellation waits for a message that has not come out of the log yet.
+    /// How long a cancellation waits for a message that has not come out of the log, when nothing comes.
     pub(crate) cancel_grace: Duration,
     /// How many cancellations wait like that.
     pub(crate) early_cancels: usize,
@@ -59,6 +60,8 @@ pub(crate) struct Partition {
     sessions: usize,
     /// User agents with something in flight, by the time at which to look after them; each at most once.
     watched: VecDeque<(Timestamp, UserAgentId)>,
+    /// Everything up to here has come out of the log.
+    routed: Sequence,
     /// Cancellations of messages that nobody has seen yet.
     early: HashMap<MessageId, EarlyCancel>,
     /// What ended on a socket before this owner of the partition had read it from the log: an earlier owner had sent
@@ -152,9 +155,22 @@ struct Storing {
     ended: Option<Outcome>,
 }
 
+/// A cancellation that looks into the mailbox.
+#[derive(Debug)]
+pub(crate) struct Cancelling {
+    message: MessageRef,
+    /// Whether the message had come out of the log when the look began.
+    routed: bool,
+    reply: oneshot::Sender<Cancelled>,
+}
+
+/// A cancellation of a message that has not come out of the log.
 #[derive(Debug)]
 struct EarlyCancel {
     until: Timestamp,
+    sequence: Sequence,
+    /// What had come out when it was last looked at: while more comes, the message may come too.
+    routed: Sequence,
     reply: oneshot::Sender<Cancelled>,
 }
 
@@ -181,7 +197,7 @@ pub(crate) struct SettleStored {
     pub(crate) user_agent: UserAgentId,
     pub(crate) ended: Vec<(MessageId, Outcome)>,
     /// A cancellation that wants to know whether the message was there; goes to [`Partition::cancel_met`].
-    pub(crate) cancel: Option<(MessageId, oneshot::Sender<Cancelled>)>,
+    pub(crate) cancel: Option<Cancelling>,
 }
 
 /// A page to read from the mailbox.
@@ -219,6 +235,7 @@ impl Partition {
             agents: HashMap::new(),
             sessions: 0,
             watched: VecDeque::new(),
+            routed: Sequence::default(),
             early: HashMap::new(),
             early_ends: HashMap::new(),
             early_ends_until: None,

@@ -182,7 +182,7 @@ impl Router {
             Event::Close { user_agent, session, done } => {
                 self.partition.close(turn, user_agent, session, done);
             }
-            Event::Cancel { user_agent, id, reply } => self.partition.cancel(user_agent, id, reply),
+            Event::Cancel { message, reply } => self.partition.cancel(message, reply),
             Event::Unsubscribe { user_agent, channel, done } => {
                 self.partition.unsubscribe(user_agent, channel);
                 answer(done);

@@ -9,8 +9,8 @@ use pushgrid_store::{
     StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Sequence, SessionRef, SubscriptionRef,
-    SystemRng, Ttl, Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Sequence, SessionRef,
+    SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId, VapidKeyHash,
 };
 use tokio::sync::watch;
 
@@ -204,7 +204,7 @@ impl RouterLink for Router {
         Ok(())
     }
 
-    async fn cancel(&self, _: UserAgentId, _: ChannelId, _: MessageId) -> Result<Cancelled, LinkError> {
+    async fn cancel(&self, _: MessageRef) -> Result<Cancelled, LinkError> {
         Ok(Cancelled::Gone)
     }
 

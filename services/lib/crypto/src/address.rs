@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use pushgrid_types::{ChannelId, MessageId, UserAgentId};
+use pushgrid_types::{ChannelId, MessageId, MessageRef, Sequence, UserAgentId};
 
 use crate::keys::EndpointKeys;
 use crate::sealer::{NONCE_SIZE, Purpose, Sealer};
@@ -8,13 +8,16 @@ use crate::sealer::{NONCE_SIZE, Purpose, Sealer};
 /// How much of a message id does not fit the nonce, in octets.
 const ID_TAIL: usize = MessageId::SIZE - NONCE_SIZE;
 
-/// User agent, channel, and the end of the message id.
-const PLAINTEXT_SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + ID_TAIL;
+/// The sequence, in octets.
+const SEQUENCE_SIZE: usize = size_of::<u64>();
+
+/// User agent, channel, the end of the message id, and the sequence.
+const PLAINTEXT_SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + ID_TAIL + SEQUENCE_SIZE;
 
 /// Seals messages into the addresses of push message resources (RFC 8030 section 5: `Location`), and opens
 /// them. A clone is cheap and works under the same keys.
 ///
-/// An address is 87 characters of base64url: AES-256-GCM with the first 12 octets of the message id as the
+/// An address is 98 characters of base64url: AES-256-GCM with the first 12 octets of the message id as the
 /// nonce. Its keys are not those of endpoints, so neither is ever taken for the other.
 ///
 /// Those 96 bits are random: among the addresses sealed under one key, N² / 2^97 is the chance that two share
@@ -23,47 +26,41 @@ const PLAINTEXT_SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + ID_TAIL;
 #[derive(Debug, Clone)]
 pub struct MessageAddresses(Arc<Sealer>);
 
-/// What the address of a message stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MessageAddress {
-    /// Whose message it is.
-    pub user_agent: UserAgentId,
-    /// The channel it was posted to.
-    pub channel: ChannelId,
-    /// The message.
-    pub id: MessageId,
-}
-
 impl MessageAddresses {
     /// Seals under the first of the keys, opens under all.
     pub fn new(keys: &EndpointKeys) -> Self {
         Self(Arc::new(Sealer::new(keys, Purpose::MessageAddress)))
     }
 
-    /// The address of a message: 87 characters of base64url without padding, always the same until the keys
+    /// The address of a message: 98 characters of base64url without padding, always the same until the keys
     /// change.
     ///
     /// The caller owes: a message id is random and belongs to one message.
-    pub fn seal(&self, user_agent: UserAgentId, channel: ChannelId, id: MessageId) -> String {
-        let (nonce, tail) = id.as_octets().split_first_chunk().expect("a message id is longer than a nonce");
-        let mut plaintext = [0; PLAINTEXT_SIZE];
-        let (user_agent_part, rest) = plaintext.split_at_mut(UserAgentId::SIZE);
-        let (channel_part, id_part) = rest.split_at_mut(ChannelId::SIZE);
-        user_agent_part.copy_from_slice(user_agent.as_octets());
-        channel_part.copy_from_slice(channel.as_octets());
-        id_part.copy_from_slice(tail);
+    pub fn seal(&self, message: &MessageRef) -> String {
+        let (nonce, tail) =
+            message.id.as_octets().split_first_chunk().expect("a message id is longer than a nonce");
+        let parts: [&[u8]; 4] = [
+            message.user_agent.as_octets(),
+            message.channel.as_octets(),
+            tail,
+            &message.sequence.0.to_be_bytes(),
+        ];
+        let plaintext: [u8; PLAINTEXT_SIZE] =
+            parts.concat().try_into().expect("the parts have the sizes that make it up");
         self.0.seal(*nonce, plaintext)
     }
 
     /// What an address stands for; `None` when no key of ours sealed this very text.
-    pub fn open(&self, text: &str) -> Option<MessageAddress> {
+    pub fn open(&self, text: &str) -> Option<MessageRef> {
         let (nonce, plaintext) = self.0.open::<PLAINTEXT_SIZE>(text)?;
         let (user_agent, rest) = plaintext.split_first_chunk()?;
-        let (channel, tail) = rest.split_first_chunk()?;
-        Some(MessageAddress {
+        let (channel, rest) = rest.split_first_chunk()?;
+        let (tail, sequence) = rest.split_first_chunk::<ID_TAIL>()?;
+        Some(MessageRef {
             user_agent: UserAgentId::from_octets(*user_agent),
             channel: ChannelId::from_octets(*channel),
-            id: MessageId::from_slice(&[&nonce, tail].concat())?,
+            id: MessageId::from_slice(&[&nonce[..], tail].concat())?,
+            sequence: Sequence(u64::from_be_bytes(sequence.try_into().ok()?)),
         })
     }
 }
@@ -81,17 +78,18 @@ mod tests {
         EndpointKeys::generate(&SeededRng::new(1))
     }
 
-    fn message(seed: u64) -> MessageAddress {
+    fn message(seed: u64) -> MessageRef {
         let rng = SeededRng::new(seed);
-        MessageAddress {
+        MessageRef {
             user_agent: UserAgentId::random(&rng),
             channel: ChannelId::random(&rng),
             id: MessageId::random(&rng),
+            sequence: Sequence(seed),
         }
     }
 
-    fn sealed(addresses: &MessageAddresses, of: MessageAddress) -> String {
-        addresses.seal(of.user_agent, of.channel, of.id)
+    fn sealed(addresses: &MessageAddresses, of: MessageRef) -> String {
+        addresses.seal(&of)
     }
 
     proptest! {
@@ -99,13 +97,13 @@ mod tests {
         fn an_address_opens_to_its_message_and_is_always_the_same(seed: u64) {
             let addresses = MessageAddresses::new(&keys());
             let text = sealed(&addresses, message(seed));
-            prop_assert_eq!(text.len(), 87);
+            prop_assert_eq!(text.len(), 98);
             prop_assert_eq!(&text, &sealed(&addresses.clone(), message(seed)));
             prop_assert_eq!(addresses.open(&text), Some(message(seed)));
         }
 
         #[test]
-        fn an_address_with_any_character_changed_is_refused(seed: u64, at in 0..87_usize, other: char) {
+        fn an_address_with_any_character_changed_is_refused(seed: u64, at in 0..98_usize, other: char) {
             let addresses = MessageAddresses::new(&keys());
             let text = sealed(&addresses, message(seed));
             let changed = with_letter(&text, at, other);
@@ -113,7 +111,7 @@ mod tests {
         }
 
         #[test]
-        fn any_other_text_is_refused_without_panic(text: String, shaped in "[A-Za-z0-9_-]{87}") {
+        fn any_other_text_is_refused_without_panic(text: String, shaped in "[A-Za-z0-9_-]{98}") {
             let addresses = MessageAddresses::new(&keys());
             prop_assert_eq!(addresses.open(&text), None);
             prop_assert_eq!(addresses.open(&shaped), None);

@@ -32,6 +32,6 @@ pub mod vapid;
 #[cfg(test)]
 mod testing;
 
-pub use address::{MessageAddress, MessageAddresses};
+pub use address::MessageAddresses;
 pub use endpoint::{EndpointTokens, SealedEndpoint};
 pub use keys::{EndpointKeys, InvalidEndpointKeys};

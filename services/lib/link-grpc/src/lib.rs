@@ -16,7 +16,6 @@
 //! callers a bounded time, and this process a bounded amount of memory.
 //! Invariant: that the members cannot be asked for tears nothing down.
 
-mod counts;
 mod fault;
 mod form;
 mod node;

@@ -4,14 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use metrics::Gauge;
+use ::metrics::Gauge;
 use pushgrid_runtime::Shutdown;
-use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_store::{Member, Membership, Role};
 use pushgrid_types::Partition;
 use tokio::sync::{Notify, watch};
-
-use crate::counts;
 
 mod keeper;
 mod lineup;
@@ -42,9 +40,9 @@ impl Roster {
             lineup: watch::Sender::new(Arc::default()),
             touched: Notify::new(),
             leaving: watch::Sender::new(false),
-            routers: meter.gauge(&counts::MEMBERS, &[("role", "router")]),
-            connections: meter.gauge(&counts::MEMBERS, &[("role", "connection")]),
-            stale: meter.gauge(&counts::MEMBERS_STALE, &[]),
+            routers: meter.gauge(&metrics::MEMBERS, &[("role", "router")]),
+            connections: meter.gauge(&metrics::MEMBERS, &[("role", "connection")]),
+            stale: meter.gauge(&metrics::MEMBERS_STALE, &[]),
         }))
     }
 

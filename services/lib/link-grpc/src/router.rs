@@ -11,7 +11,7 @@ use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::router::v1::router_server::{Router, RouterServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{Cancelled, LinkError, Opened, RouterLink, Settlement};
-use pushgrid_types::{MessageId, Outcome, SessionRef, SubscriptionRef, UserAgentId};
+use pushgrid_types::{MessageId, MessageRef, Outcome, Sequence, SessionRef, SubscriptionRef, UserAgentId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -178,11 +178,14 @@ impl Router for Service {
         request: Request<wire::CancelRequest>,
     ) -> Result<Response<wire::CancelResponse>, Status> {
         let request = request.into_inner();
-        let (user_agent, channel) =
-            (form::user_agent(&request.user_agent)?, form::channel(&request.channel)?);
-        let id = form::message_id(&request.id)?;
+        let message = MessageRef {
+            user_agent: form::user_agent(&request.user_agent)?,
+            channel: form::channel(&request.channel)?,
+            id: form::message_id(&request.id)?,
+            sequence: Sequence(request.sequence),
+        };
         let router = Arc::clone(&self.router);
-        let ended = match self.carry(async move { router.cancel(user_agent, channel, id).await }).await? {
+        let ended = match self.carry(async move { router.cancel(message).await }).await? {
             Cancelled::Ended => true,
             Cancelled::Gone => false,
         };

@@ -15,7 +15,8 @@ use pushgrid_store::{
     Cancelled, ErrorKind, LinkError, Opened, Registered, RouterLink, Settlement, StoreError,
 };
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, MessageId, NodeId, SessionRef, SubscriptionRef, UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Incarnation, MessageId, MessageRef, NodeId, SessionRef, SubscriptionRef, UserAgentId,
+    VapidKeyHash,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -268,22 +269,18 @@ impl RouterLink for Routers {
         self.ask(user_agent, call).await
     }
 
-    async fn cancel(
-        &self,
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        id: MessageId,
-    ) -> Result<Cancelled, LinkError> {
+    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let request = wire::CancelRequest {
-            user_agent: form::of_user_agent(user_agent),
-            channel: form::of_channel(channel),
-            id: Bytes::copy_from_slice(id.as_octets()),
+            user_agent: form::of_user_agent(message.user_agent),
+            channel: form::of_channel(message.channel),
+            id: Bytes::copy_from_slice(message.id.as_octets()),
+            sequence: message.sequence.0,
         };
         let call = |peer: Arc<Peer>| {
             let request = request.clone();
             async move { peer.call(async |mut router| router.cancel(request).await).await }
         };
-        let answer = self.ask(user_agent, call).await?;
+        let answer = self.ask(message.user_agent, call).await?;
         Ok(if answer.ended { Cancelled::Ended } else { Cancelled::Gone })
     }
 

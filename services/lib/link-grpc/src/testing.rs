@@ -15,12 +15,12 @@ use pushgrid_store::{
     Registered, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, NodeId, Partition, Sequence, SessionId,
-    SessionRef, SubscriptionRef, Tenure, Timestamp, Ttl, Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Partition, Sequence,
+    SessionId, SessionRef, SubscriptionRef, Tenure, Timestamp, Ttl, Urgency, UserAgentId, VapidKeyHash,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{serve_node, serve_router, transport};
@@ -79,6 +79,25 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
+/// The same listener again: its port stays taken when the first is closed, so that nobody else gets it.
+pub(crate) fn again(listener: TcpListener) -> (TcpListener, TcpListener) {
+    let first = listener.into_std().unwrap();
+    let second = first.try_clone().unwrap();
+    (TcpListener::from_std(first).unwrap(), TcpListener::from_std(second).unwrap())
+}
+
+/// Hangs up on everybody, for as long as the answer lives.
+pub(crate) fn hang_up(listener: TcpListener) -> DropGuard {
+    let end = CancellationToken::new();
+    let ended = end.clone();
+    tokio::spawn(ended.run_until_cancelled_owned(async move {
+        loop {
+            drop(listener.accept().await);
+        }
+    }));
+    end.drop_guard()
+}
+
 /// A call that [`ModelRouter`] was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
@@ -87,7 +106,7 @@ pub(crate) enum Call {
     Unregister(UserAgentId, ChannelId),
     Settle(UserAgentId, SessionRef, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
-    Cancel(UserAgentId, ChannelId, MessageId),
+    Cancel(MessageRef),
     Alive(SubscriptionRef),
 }
 
@@ -196,14 +215,9 @@ impl RouterLink for ModelRouter {
         self.note(Call::Close(user_agent, session))
     }
 
-    async fn cancel(
-        &self,
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        id: MessageId,
-    ) -> Result<Cancelled, LinkError> {
-        self.note(Call::Cancel(user_agent, channel, id))?;
-        Ok(if id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
+    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        self.note(Call::Cancel(message))?;
+        Ok(if message.id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
     }
 
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
@@ -363,16 +377,20 @@ impl Talk {
 }
 
 impl Scripted {
-    /// Serves until the token is cancelled or dropped.
-    pub(crate) async fn serve() -> (SocketAddr, mpsc::Receiver<Talk>, tokio_util::sync::DropGuard) {
+    /// Serves until the guard is dropped.
+    pub(crate) async fn serve() -> (SocketAddr, mpsc::Receiver<Talk>, DropGuard) {
         let (listener, address) = listener().await;
+        let (talks, end) = Self::serve_at(listener);
+        (address, talks, end)
+    }
+
+    pub(crate) fn serve_at(listener: TcpListener) -> (mpsc::Receiver<Talk>, DropGuard) {
         let (talks, come) = mpsc::channel(16);
         let end = CancellationToken::new();
         let serving = transport::server()
             .serve_with_incoming(NodeServer::new(Self(talks)), transport::incoming(listener));
-        let ended = end.clone();
-        tokio::spawn(async move { ended.run_until_cancelled(serving).await });
-        (address, come, end.drop_guard())
+        tokio::spawn(end.clone().run_until_cancelled_owned(serving));
+        (come, end.drop_guard())
     }
 }
 

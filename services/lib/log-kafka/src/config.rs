@@ -127,7 +127,7 @@ impl Config {
             retention: reader.duration(
                 "kafka.retention",
                 "7d",
-                Duration::from_secs(3600)..=days(3650),
+                Duration::from_hours(1)..=days(3650),
                 "How long accepted messages are kept: longer than any outage of all routers.",
             ),
             security: reader.choice(
@@ -153,7 +153,7 @@ impl Config {
             session_timeout: reader.duration(
                 "kafka.session_timeout",
                 "6s",
-                Duration::from_secs(1)..=Duration::from_secs(300),
+                Duration::from_secs(1)..=Duration::from_mins(5),
                 "How long a router may be silent before others take its partitions. Brokers want at least 6s unless \
                  told otherwise.",
             ),
@@ -161,7 +161,7 @@ impl Config {
             append_timeout: reader.duration(
                 "kafka.append_timeout",
                 "10s",
-                Duration::from_millis(100)..=Duration::from_secs(120),
+                Duration::from_millis(100)..=Duration::from_mins(2),
                 "How long a record may take to be durable before the answer is 503.",
             ),
         };
@@ -278,7 +278,7 @@ impl Config {
             .set("partition.assignment.strategy", "cooperative-sticky")
             .set("session.timeout.ms", millis(self.session_timeout))
             .set("heartbeat.interval.ms", millis(heartbeat))
-            .set("max.poll.interval.ms", millis(self.session_timeout.max(Duration::from_secs(300))))
+            .set("max.poll.interval.ms", millis(self.session_timeout.max(Duration::from_mins(5))))
             .set("queued.min.messages", SHARE_MESSAGES.to_string())
             .set("queued.max.messages.kbytes", SHARE_KBYTES.to_string())
             .set("fetch.max.bytes", (SHARE_KBYTES * 1024).to_string())

@@ -10,6 +10,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{ClientContext, TopicPartitionList};
 use tokio::sync::{mpsc, watch};
@@ -218,7 +219,7 @@ impl ConsumerContext for GroupContext {
             }
             return;
         }
-        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
         let rebalance = match RDKafkaErrorCode::from(what) {
             RDKafkaErrorCode::AssignPartitions => Rebalance::Gained(partitions),
             _ => Rebalance::Given { partitions, are_lost: consumer.assignment_lost() },

@@ -81,7 +81,6 @@ impl KafkaOffsets {
         let offset = i64::try_from(commit.next.0.saturating_sub(1)).unwrap_or(i64::MAX);
         element.set_offset(Offset::Offset(offset)).map_err(of_question)?;
         element.set_metadata(&commit.note);
-        drop(element);
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
             // librdkafka bounds it by the time-out of requests and of the session.
@@ -164,3 +163,6 @@ impl Offsets for KafkaOffsets {
         self.commit_by(Instant::now() + PATIENCE, &commit).await
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -164,7 +164,7 @@ impl DurableProducer {
                 std::thread::spawn(move || drop(old));
             }
             Err(error) => {
-                tracing::error!(%error, "the producer has failed for good, and no new one can be made")
+                tracing::error!(%error, "the producer has failed for good, and no new one can be made");
             }
         }
     }

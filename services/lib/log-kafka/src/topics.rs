@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SPREAD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
 /// Tombstones say how messages ended, for the account: whoever reads from the start has to see them for so long.
-const TOMBSTONES: Duration = Duration::from_secs(7 * 86_400);
+const TOMBSTONES: Duration = Duration::from_hours(7 * 24);
 /// Compaction leaves the newest segment alone, so it is kept small and young.
 const SEGMENT: &str = "67108864";
 const SEGMENT_AGE: &str = "3600000";
@@ -81,7 +81,7 @@ impl Cluster<'_> {
 
     /// The topic as it is; `None` when there is none.
     async fn find(&self, topic: &str) -> Result<Option<Found>, Failure> {
-        let found = self.metadata(topic, |metadata| Found::of(metadata)).await?;
+        let found = self.metadata(topic, Found::of).await?;
         let found = found.map_err(|what| Failure::Wrong {
             topic: topic.to_owned(),
             what,

@@ -1,5 +1,7 @@
 //! The log, the changelog and the group of routers against a real Kafka.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[path = "kafka/changelog.rs"]
 mod changelog;
 #[path = "kafka/group.rs"]

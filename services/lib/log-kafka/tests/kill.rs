@@ -3,6 +3,8 @@
 //! This program is both: asked by a variable it is the member, which says on its output what happens to it; else it
 //! starts that member, and is the router that takes over. It has no harness, for the child must do nothing else.
 
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
 #[expect(dead_code, reason = "it is shared with tests that use more of it")]
 #[path = "kafka/support.rs"]
 mod support;

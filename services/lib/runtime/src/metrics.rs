@@ -172,6 +172,16 @@ const TOPIC: Label = Label { key: "topic", values: &["accepted", "state"] };
 /// How a call of Redis failed: it was not done, or nobody knows, or its answer makes no sense.
 const FAILURE: Label = Label { key: "kind", values: &["unavailable", "unknown", "corrupt"] };
 
+/// Roles that others have to find.
+const MEMBER: Label = Label { key: "role", values: &["router", "connection"] };
+
+/// Calls of sessions that go to a router in batches.
+const CALL: Label = Label { key: "call", values: &["settle", "close"] };
+
+/// Why a router gave a connection node up.
+const GIVEN_UP: Label =
+    Label { key: "reason", values: &["left", "unreachable", "silent", "stranger", "overflow"] };
+
 const VERSION: Label = Label { key: "version", values: &[env!("CARGO_PKG_VERSION")] };
 
 /// Half a millisecond to ten seconds: an answer of the ingress, and a delivery to a user agent that is there.
@@ -235,6 +245,12 @@ define! { COUNTERS: Counter {
     REDIS_CALLS = "pushgrid_redis_calls_total", "Calls of Redis.", [];
     REDIS_FAILURES = "pushgrid_redis_failures_total", "Calls of Redis that failed.", [FAILURE];
     REDIS_MICROSECONDS = "pushgrid_redis_microseconds_total", "Time that calls of Redis took, in microseconds.", [];
+    CALLS = "pushgrid_link_batched_calls_total", "Calls of sessions that were sent to routers in batches.", [CALL];
+    BATCHES = "pushgrid_link_batches_total", "Batches of calls sent to routers.", [CALL];
+    FRAMES = "pushgrid_link_frames_total",
+        "Batches of messages and evictions sent to connection nodes, repeats included.", [];
+    NODES_GIVEN_UP = "pushgrid_link_nodes_given_up_total",
+        "Connection nodes whose sessions were given up, by reason.", [GIVEN_UP];
     STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
 } }
 
@@ -255,6 +271,10 @@ define! { GAUGES: Gauge {
     REDIS_IN_FLIGHT = "pushgrid_redis_in_flight", "Calls of Redis under way.", [];
     ROUTER_LAG = "pushgrid_router_lag",
         "Messages in the log that the router has not read yet, of the partitions that it owns.", [];
+    MEMBERS = "pushgrid_members", "Members of the grid, as this process knows them.", [MEMBER];
+    MEMBERS_STALE = "pushgrid_members_stale",
+        "1 while the members of the grid cannot be asked for, and the last known ones stay.", [];
+    STREAMS = "pushgrid_link_node_streams", "Connection nodes that this router has a stream to.", [];
     BUILD_INFO = "pushgrid_build_info", "Always 1; its label says which version runs.", [VERSION];
 } }
 

@@ -54,7 +54,9 @@ mod tests {
     #[test]
     fn a_place_has_the_last_claim_before_it() {
         let mut claims = Claims::from_the_start();
-        [3, 8, 8, 3].into_iter().for_each(|tenure| claims.passed(Tenure(tenure)));
+        for tenure in [3, 8, 8, 3] {
+            claims.passed(Tenure(tenure));
+        }
         let before = |position| claims.before(Position(position)).map(|it| it.0);
         // The claim of tenure 3 stands at place 2, that of tenure 8 at place 7.
         assert_eq!([0, 2, 3, 7, 8, 99].map(before), [0, 0, 3, 3, 8, 8].map(Some));
@@ -63,7 +65,9 @@ mod tests {
     #[test]
     fn what_was_forgotten_is_not_guessed() {
         let mut claims = Claims::from_the_start();
-        (1..=40).for_each(|tenure| claims.passed(Tenure(tenure * 10)));
+        for tenure in 1..=40 {
+            claims.passed(Tenure(tenure * 10));
+        }
         assert_eq!(claims.as_slice().len(), KEPT);
         assert_eq!(claims.before(Position(249)), None);
         assert_eq!(claims.before(Position(250)), Some(Tenure(250)));

@@ -56,7 +56,7 @@ fn answer(waiters: Vec<Waiter>, result: &dyn Fn() -> Result<(), StoreError>) {
 
 impl Core {
     async fn commit_now(&self, last: &mut Option<Commit>) -> Result<(), StoreError> {
-        let commit = self.tracker().commit(&self.claims);
+        let commit = self.tracker().commit(&self.claims, self.ground.tuning.note);
         let Some(commit) = commit else {
             return Err(StoreError::new(
                 ErrorKind::Unavailable,

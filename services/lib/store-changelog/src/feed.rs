@@ -8,7 +8,7 @@ use pushgrid_store::{ErrorKind, LogConsumer, LogReader, StoreError};
 use pushgrid_types::{Message, Outcome, Sequence};
 use tokio::sync::Notify;
 
-use crate::core::Core;
+use crate::core::{Core, closed};
 use crate::tracker::Read;
 use crate::{Stop, Tuning};
 
@@ -159,6 +159,7 @@ impl LogConsumer for Consumer {
         loop {
             match self.core.has_stopped() {
                 None => {}
+                Some(Stop::Failed) => return Err(closed()),
                 Some(Stop::Corrupt) => return Err(StoreError::plain(ErrorKind::Corrupt)),
                 Some(Stop::Fenced | Stop::Lost | Stop::Closed | Stop::Abandoned) => return Ok(Vec::new()),
             }

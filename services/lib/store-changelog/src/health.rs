@@ -34,6 +34,8 @@ pub enum Stop {
     Abandoned,
     /// What keeps it holds something that cannot be read: a person has to look.
     Corrupt,
+    /// A task of it has panicked.
+    Failed,
 }
 
 impl fmt::Display for Health {
@@ -55,6 +57,7 @@ impl fmt::Display for Stop {
             Self::Lost => f.write_str("the partition was given to another router"),
             Self::Closed => f.write_str("closed"),
             Self::Abandoned => f.write_str("abandoned"),
+            Self::Failed => f.write_str("a task of it failed"),
             Self::Corrupt => f.write_str("its store holds data that cannot be read"),
         }
     }

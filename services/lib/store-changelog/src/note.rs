@@ -80,10 +80,7 @@ impl Note {
     /// The note of a commit of `next`.
     pub(crate) fn decode(text: &str, next: Sequence) -> Result<Self, Invalid> {
         let octets = URL_SAFE_NO_PAD.decode(text).map_err(|_| Invalid)?;
-        let mut rest = match octets.split_first() {
-            Some((&VERSION, rest)) => rest,
-            Some(_) | None => return Err(Invalid),
-        };
+        let Some((&VERSION, mut rest)) = octets.split_first() else { return Err(Invalid) };
         let mut take = || varint::take(&mut rest).ok_or(Invalid);
         let claims = take()?;
         let mut known: Vec<u64> = Vec::new();

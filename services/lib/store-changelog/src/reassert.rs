@@ -4,35 +4,67 @@
 use std::collections::BTreeSet;
 
 use pushgrid_store::{Change, PageLimit, StoredMessage, ViewError};
-use pushgrid_types::{ChannelId, Incarnation, MessageId, Position, Sequence, Tenure, Timestamp, UserAgentId};
+use pushgrid_types::{
+    ChannelId, Incarnation, MessageId, Position, Sequence, SubscriptionRef, Tenure, Timestamp, UserAgentId,
+};
 
 use crate::ground::{Asked, Ground, Halt};
 
-/// The records that stale ones could take the place of.
+type SubscriptionKey = (UserAgentId, ChannelId, Incarnation);
+type MessageKey = (UserAgentId, MessageId, Tenure);
+
+/// What compaction goes by.
+enum Key {
+    Subscription(SubscriptionKey),
+    Message(MessageKey),
+}
+
+impl Key {
+    /// A claim is not compacted.
+    fn of(change: &Change) -> Option<Self> {
+        let subscription =
+            |id: &SubscriptionRef| Self::Subscription((id.user_agent, id.channel, id.incarnation));
+        match change {
+            Change::Claimed => None,
+            Change::Subscribed(made) => Some(subscription(&made.id)),
+            Change::Unsubscribed(id) => Some(subscription(id)),
+            Change::Stored { message, since } => {
+                Some(Self::Message((message.to.user_agent, message.id, *since)))
+            }
+            Change::Ended { user_agent, stored, .. } => {
+                Some(Self::Message((*user_agent, stored.id, stored.since)))
+            }
+        }
+    }
+}
+
+/// The keys whose last record does not count.
 #[derive(Debug, Default)]
 pub(crate) struct Stale {
-    subscriptions: BTreeSet<(UserAgentId, ChannelId, Incarnation)>,
-    messages: BTreeSet<(UserAgentId, MessageId, Tenure)>,
+    subscriptions: BTreeSet<SubscriptionKey>,
+    messages: BTreeSet<MessageKey>,
 }
 
 impl Stale {
     /// Enters a change that does not count.
     pub(crate) fn add(&mut self, change: &Change) {
-        match change {
-            Change::Claimed => {}
-            Change::Subscribed(made) => self.add_subscription(made.id),
-            Change::Unsubscribed(id) => self.add_subscription(*id),
-            Change::Stored { message, since } => {
-                self.messages.insert((message.to.user_agent, message.id, *since));
-            }
-            Change::Ended { user_agent, stored, .. } => {
-                self.messages.insert((*user_agent, stored.id, stored.since));
-            }
+        match Key::of(change) {
+            Some(Key::Subscription(key)) => _ = self.subscriptions.insert(key),
+            Some(Key::Message(key)) => _ = self.messages.insert(key),
+            None => {}
         }
     }
 
-    fn add_subscription(&mut self, id: pushgrid_types::SubscriptionRef) {
-        self.subscriptions.insert((id.user_agent, id.channel, id.incarnation));
+    /// Enters a later change that counts: compaction keeps this one.
+    pub(crate) fn remove(&mut self, change: &Change) {
+        if self.is_empty() {
+            return;
+        }
+        match Key::of(change) {
+            Some(Key::Subscription(key)) => _ = self.subscriptions.remove(&key),
+            Some(Key::Message(key)) => _ = self.messages.remove(&key),
+            None => {}
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -67,9 +99,7 @@ impl Stale {
         let channels: Vec<_> = self.subscriptions.iter().map(|(of, on, _)| (*of, *on)).collect();
         let present = ground.view.find(footing, &channels).await?;
         for ((_, _, incarnation), present) in self.subscriptions.iter().zip(present) {
-            changes.extend(
-                present.filter(|it| it.id.incarnation == *incarnation).map(Change::Subscribed),
-            );
+            changes.extend(present.filter(|it| it.id.incarnation == *incarnation).map(Change::Subscribed));
         }
         let ids: Vec<_> = self.messages.iter().map(|(of, id, _)| (*of, *id)).collect();
         let stored = ground.view.stored(footing, &ids).await?;

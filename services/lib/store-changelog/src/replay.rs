@@ -160,6 +160,7 @@ impl Replay<'_> {
         let counts = entry.by >= *highest;
         if entry.position >= self.visited {
             if counts {
+                self.stale.remove(&entry.change);
                 visit(&entry);
             } else {
                 self.stale.add(&entry.change);
@@ -169,10 +170,7 @@ impl Replay<'_> {
         if counts && entry.position >= self.told && entry.change != Change::Claimed {
             batch.octets += match &entry.change {
                 Change::Stored { message, .. } => message.weight(),
-                Change::Claimed
-                | Change::Subscribed(_)
-                | Change::Unsubscribed(_)
-                | Change::Ended { .. } => 0,
+                Change::Claimed | Change::Subscribed(_) | Change::Unsubscribed(_) | Change::Ended { .. } => 0,
             };
             batch.changes.push(entry.change);
         }

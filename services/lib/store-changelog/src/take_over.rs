@@ -2,8 +2,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use pushgrid_store::{
-    Change, Changelog, Commit, Entry, ErrorKind, Ledger, LedgerSnapshot, LogConsumer, Offsets, Share,
-    StoreError, View,
+    Change, Changelog, Commit, Entry, ErrorKind, Ledger, LedgerSnapshot, LogConsumer, LogReader, Offsets,
+    Share, StoreError, View,
 };
 use pushgrid_types::{Outcome, Partition, Position, Sequence, Tenure};
 use tokio::sync::{mpsc, watch};
@@ -116,9 +116,17 @@ async fn claim_and_begin(deps: Deps) -> Result<Estate, Halt> {
         next = next.0,
         "the partition is taken over"
     );
-    let core = Arc::new(Core::new(ground, claims, offsets, Arc::clone(&ledger), tracker, visited));
+    let core = Core::new(ground, claims, offsets, ledger, tracker, visited);
+    Ok(start(core, reader))
+}
+
+/// Begins the tasks of a partition.
+fn start(core: Core, reader: Box<dyn LogReader>) -> Estate {
+    let core = Arc::new(core);
     core.serve();
-    let (queue, operations) = mpsc::channel(tuning.queue.max(1));
+    // What was counted anew need not be counted again.
+    core.commit.notify_one();
+    let (queue, operations) = mpsc::channel(core.ground.tuning.queue.max(1));
     let (flushes, asked) = mpsc::channel(WAITERS);
     let writer = Writer::new(Arc::clone(&core), operations);
     let tasks = vec![
@@ -126,18 +134,28 @@ async fn claim_and_begin(deps: Deps) -> Result<Estate, Halt> {
         tokio::spawn(until_stopped(Arc::clone(&core), feed::read(Arc::clone(&core), reader))),
         tokio::spawn(until_stopped(Arc::clone(&core), committer::run(Arc::clone(&core), asked))),
     ];
-    Ok(Estate {
-        partition,
-        tenure,
+    Estate {
+        partition: core.ground.partition,
+        tenure: core.ground.tenure,
         consumer: Box::new(Consumer::new(Arc::clone(&core))),
+        ledger: Arc::clone(&core.ledger),
         store: Arc::new(PartitionStore::new(core, queue, flushes, tasks)),
-        ledger,
-    })
+    }
+}
+
+/// Stops the partition however its task ends.
+struct Guard(Arc<Core>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.stop(Stop::Failed);
+    }
 }
 
 /// Runs a task of the partition. When it ends, so does the partition; when the partition ends, so does the task,
 /// wherever it is.
 async fn until_stopped(core: Arc<Core>, task: impl Future<Output = Stop>) {
+    let _guard = Guard(Arc::clone(&core));
     let why = tokio::select! {
         biased;
         why = core.stopped() => why,
@@ -174,7 +192,9 @@ async fn inherited(
         Some(Commit { next, note }) => match Note::decode(&note, next) {
             Ok(note) => Ok((next, Some(note))),
             Err(error) => {
-                ground.after(StoreError::new(ErrorKind::Corrupt, error), pause, "read the last commit").await?;
+                ground
+                    .after(StoreError::new(ErrorKind::Corrupt, error), pause, "read the last commit")
+                    .await?;
                 Err(Halt::Corrupt)
             }
         },

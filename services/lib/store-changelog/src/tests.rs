@@ -1,6 +1,9 @@
+mod bench;
 mod chance;
 mod conformance;
 mod crash;
+mod faults;
+mod late;
 mod slow;
 mod truth;
 mod world;

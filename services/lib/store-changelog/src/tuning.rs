@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::note::RANGES;
+
 /// The bounds of a partition. The defaults suit production; tests choose others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
@@ -21,6 +23,9 @@ pub struct Tuning {
     pub commit_every: Duration,
     /// How often the view is looked after while nothing happens.
     pub check_every: Duration,
+    /// Octets of a commit that may say which messages were dealt with out of order. Bounded by what fits; with less,
+    /// more comes again after a crash.
+    pub note: usize,
     /// The pause after a first failure; each further one doubles it.
     pub first_pause: Duration,
     /// The longest pause between two tries.
@@ -43,6 +48,7 @@ impl Default for Tuning {
             window: 1 << 18,
             commit_every: Duration::from_millis(250),
             check_every: Duration::from_secs(1),
+            note: RANGES,
             first_pause: Duration::from_millis(50),
             max_pause: Duration::from_secs(5),
             progress_every: Duration::from_secs(5),

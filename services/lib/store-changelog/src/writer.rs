@@ -8,7 +8,7 @@ mod tell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use pushgrid_store::ViewError;
+use pushgrid_store::{ErrorKind, ViewError};
 use pushgrid_types::{ChannelId, Outcome, Position, Sequence, UserAgentId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
@@ -122,10 +122,12 @@ impl Writer {
         loop {
             let answer = questions.ask(&*self.core.ground.view, self.core.footing()).await;
             if let Err(ViewError::Store(error)) = &answer
-                && !error.is_retryable()
+                && error.kind == ErrorKind::Corrupt
             {
                 tracing::error!(%error, partition = self.core.ground.partition.0, "the view refuses to answer");
-                operations.into_iter().for_each(|operation| operation.fail(error.kind));
+                for operation in operations {
+                    operation.fail(error.kind);
+                }
                 return Ok(None);
             }
             match self.core.ground.asked(answer, &mut pause, "ask the view").await? {
@@ -164,12 +166,7 @@ impl Writer {
 
 impl Core {
     /// Enters what a cycle has made durable: into the tracker and the account at once.
-    fn enter_cycle(
-        &self,
-        from: Position,
-        to: Position,
-        entered: &Entered,
-    ) {
+    fn enter_cycle(&self, from: Position, to: Position, entered: &Entered) {
         let mut tracker = self.tracker();
         let window = tracker.len();
         tracker.enter(from, to, entered);

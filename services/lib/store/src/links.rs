@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    ChannelId, Epoch, Message, MessageId, NodeId, Outcome, Partition, SessionRef, SubscriptionRef,
+    ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, SessionRef, SubscriptionRef,
     UserAgentId, VapidKeyHash,
 };
 
@@ -118,13 +118,9 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
     /// Ends a session: what it has not settled is kept for the next one. Returns when that is durable.
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError>;
 
-    /// Ends a message for its application server (`DELETE` of the message resource).
-    async fn cancel(
-        &self,
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        id: MessageId,
-    ) -> Result<Cancelled, LinkError>;
+    /// Ends a message for its application server (`DELETE` of the message resource). Waits for one that was accepted a
+    /// moment ago and has not come out of the log yet.
+    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
     /// Whether that very incarnation is alive, by the one who knows.
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError>;

@@ -161,6 +161,19 @@ pub struct SubscriptionRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
+/// One accepted message, as those name it who want to take it back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct MessageRef {
+    /// Whose message it is.
+    pub user_agent: UserAgentId,
+    /// The channel it was posted to.
+    pub channel: ChannelId,
+    /// The message.
+    pub id: MessageId,
+    /// Its place among its user agent's messages: tells whether whoever is asked can have seen it yet.
+    pub sequence: Sequence,
+}
+
 /// A share of all user agents, owned by one router at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Partition(pub u16);

@@ -18,8 +18,8 @@ mod urgency;
 pub use chance::{Rng, SystemRng};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use id::{
-    ChannelId, Epoch, Incarnation, InvalidId, MessageId, NodeId, Partition, Position, Sequence, SessionId,
-    SessionRef, SubscriptionRef, Tenure, UserAgentId,
+    ChannelId, Epoch, Incarnation, InvalidId, MessageId, MessageRef, NodeId, Partition, Position, Sequence,
+    SessionId, SessionRef, SubscriptionRef, Tenure, UserAgentId,
 };
 pub use message::{Content, Message, VapidKeyHash};
 pub use outcome::{DropReason, Outcome};

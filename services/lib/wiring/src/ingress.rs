@@ -12,10 +12,10 @@ use pushgrid_runtime::{Shutdown, http};
 use pushgrid_store_redis::{Redis, RedisDirectory, RedisMembership};
 
 use crate::failure::Failure;
-use crate::{figures, keys};
 use crate::process::{Addresses, Process};
 use crate::settings::{Role, Settings};
 use crate::standalone::tidy;
+use crate::{figures, keys};
 
 /// How long messages that were handed to the producer may take to be durable when the process stops.
 const FLUSH: Duration = Duration::from_secs(5);

@@ -4,11 +4,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Cancelled, Held, Ledger, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink,
+    Cancelled, ErrorKind, Held, Ledger, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink,
     SessionEvents, Settlement,
 };
 use pushgrid_types::{
-    ChannelId, MessageId, NodeId, Partition, SessionRef, SubscriptionRef, Tenure, UserAgentId, VapidKeyHash,
+    ChannelId, MessageRef, NodeId, Partition, SessionRef, SubscriptionRef, Tenure, UserAgentId, VapidKeyHash,
 };
 
 use crate::Handle;
@@ -98,10 +98,21 @@ impl fmt::Debug for Table {
     }
 }
 
+/// What will pass, because the partition moves on or its stores come back, is a reason to come again.
+fn passing(error: LinkError) -> LinkError {
+    match error {
+        LinkError::Store(error) if error.is_retryable() || error.kind == ErrorKind::Closed => {
+            tracing::debug!(%error, "a call has to come again");
+            LinkError::Unavailable
+        }
+        LinkError::Store(_) | LinkError::Unavailable | LinkError::TooManySubscriptions { .. } => error,
+    }
+}
+
 #[async_trait]
 impl RouterLink for Table {
     async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
-        self.handle(user_agent)?.open(user_agent, session).await
+        self.handle(user_agent)?.open(user_agent, session).await.map_err(passing)
     }
 
     async fn register(
@@ -110,11 +121,11 @@ impl RouterLink for Table {
         channel: ChannelId,
         vapid: Option<VapidKeyHash>,
     ) -> Result<Registered, LinkError> {
-        self.handle(user_agent)?.register(user_agent, channel, vapid).await
+        self.handle(user_agent)?.register(user_agent, channel, vapid).await.map_err(passing)
     }
 
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
-        self.handle(user_agent)?.unregister(user_agent, channel).await
+        self.handle(user_agent)?.unregister(user_agent, channel).await.map_err(passing)
     }
 
     async fn settle(
@@ -123,24 +134,19 @@ impl RouterLink for Table {
         session: SessionRef,
         ended: Vec<Settlement>,
     ) -> Result<(), LinkError> {
-        self.handle(user_agent)?.settle(user_agent, session, ended).await
+        self.handle(user_agent)?.settle(user_agent, session, ended).await.map_err(passing)
     }
 
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
-        self.handle(user_agent)?.close(user_agent, session).await
+        self.handle(user_agent)?.close(user_agent, session).await.map_err(passing)
     }
 
-    async fn cancel(
-        &self,
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        id: MessageId,
-    ) -> Result<Cancelled, LinkError> {
-        self.handle(user_agent)?.cancel(user_agent, channel, id).await
+    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        self.handle(message.user_agent)?.cancel(message).await.map_err(passing)
     }
 
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
-        self.handle(id.user_agent)?.alive(id).await
+        self.handle(id.user_agent)?.alive(id).await.map_err(passing)
     }
 }
 

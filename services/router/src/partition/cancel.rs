@@ -1,17 +1,13 @@
 use pushgrid_store::Cancelled;
-use pushgrid_types::{MessageId, Outcome, UserAgentId};
+use pushgrid_types::{MessageRef, Outcome};
 use tokio::sync::oneshot;
 
-use super::{EarlyCancel, Partition, Place, SettleStored, Turn};
+use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
 
 impl Partition {
     /// The application server takes a message back.
-    pub(crate) fn cancel(
-        &mut self,
-        user_agent: UserAgentId,
-        id: MessageId,
-        reply: oneshot::Sender<Cancelled>,
-    ) {
+    pub(crate) fn cancel(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
+        let MessageRef { user_agent, id, sequence, .. } = message;
         let flying = self.agents.get_mut(&user_agent).and_then(|agent| {
             let session = agent.session.as_deref_mut()?;
             session.find(id).map(|index| session.take(index))
@@ -33,29 +29,32 @@ impl Partition {
         self.work.settle_mailbox.push(SettleStored {
             user_agent,
             ended: vec![(id, Outcome::Cancelled)],
-            cancel: Some((id, reply)),
+            cancel: Some(Cancelling { message, routed: sequence <= self.routed, reply }),
         });
     }
 
-    /// What a cancellation met in the mailbox. Nothing: the message has ended, or is so new that it has not come out
-    /// of the log; only a short wait can tell.
-    pub(crate) fn cancel_met(
-        &mut self,
-        turn: Turn<'_>,
-        id: MessageId,
-        was_there: bool,
-        reply: oneshot::Sender<Cancelled>,
-    ) {
+    /// What a cancellation met in the mailbox. Nothing: the message has ended, if it had come out of the log before; else
+    /// it may be on its way.
+    pub(crate) fn cancel_met(&mut self, turn: Turn<'_>, was_there: bool, cancelling: Cancelling) {
+        let Cancelling { message, routed, reply } = cancelling;
         if was_there {
             answer(reply, Cancelled::Ended);
+        } else if routed {
+            answer(reply, Cancelled::Gone);
+        } else if message.sequence <= self.routed {
+            // It came out while the mailbox was asked.
+            self.cancel(message, reply);
         } else if self.early.len() < self.limits.early_cancels {
-            let until = turn.now.plus(self.limits.cancel_grace);
-            if let Some(earlier) = self.early.insert(id, EarlyCancel { until, reply }) {
+            let early = EarlyCancel {
+                until: turn.now.plus(self.limits.cancel_grace),
+                sequence: message.sequence,
+                routed: self.routed,
+                reply,
+            };
+            if let Some(earlier) = self.early.insert(message.id, early) {
                 answer(earlier.reply, Cancelled::Gone);
             }
-        } else {
-            answer(reply, Cancelled::Gone);
-        }
+        } // Dropped unanswered, it is unavailable: too many wait already.
     }
 }
 

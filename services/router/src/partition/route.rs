@@ -16,6 +16,7 @@ impl Partition {
     /// Decides the way of a message that has come out of the log: straight to the socket, into the mailbox, or to
     /// its end.
     pub(crate) fn route(&mut self, turn: Turn<'_>, Routable { message, alive }: Routable) {
+        self.routed = self.routed.max(message.sequence);
         if let Some(outcome) = self.ends_at_once(turn, &message, alive) {
             self.tally.ended += 1;
             self.work.settle_log.push((message.sequence, outcome));

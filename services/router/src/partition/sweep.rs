@@ -65,8 +65,16 @@ impl Partition {
         }
     }
 
+    /// While messages come out of the log, the one that is waited for may come too; when it has been passed by, or nothing
+    /// comes any more, it ended before.
     fn answer_early_cancels(&mut self, now: Timestamp) {
-        let over = self.early.extract_if(|_, early| early.until <= now);
+        let (routed, grace) = (self.routed, self.limits.cancel_grace);
+        let over = self.early.extract_if(|_, early| {
+            if early.sequence > routed && early.routed < routed {
+                (early.routed, early.until) = (routed, now.plus(grace));
+            }
+            early.sequence <= routed || early.until <= now
+        });
         over.for_each(|(_, early)| answer(early.reply, Cancelled::Gone));
     }
 }

@@ -130,6 +130,11 @@ fn user_agent(agent: u8) -> UserAgentId {
     UserAgentId::from_octets([agent; 16])
 }
 
+fn reference(message: &Message) -> MessageRef {
+    let SubscriptionRef { user_agent, channel, .. } = message.to;
+    MessageRef { user_agent, channel, id: message.id, sequence: message.sequence }
+}
+
 fn new_partition() -> Partition {
     Partition::new(Limits {
         window: 4,
@@ -180,7 +185,7 @@ impl World {
                 if !self.posted.is_empty() {
                     let message = self.posted[which.index(self.posted.len())].clone();
                     let (reply, _) = oneshot::channel();
-                    self.partition.cancel(message.to.user_agent, message.id, reply);
+                    self.partition.cancel(reference(&message), reply);
                 }
             }
             Step::Work { which } if self.asked.is_empty() || which.index(2) == 0 => self.read_log(1),
@@ -401,8 +406,8 @@ impl World {
                 was_there = true;
             }
         }
-        if let Some((id, reply)) = settle.cancel {
-            self.turn(|partition, turn| partition.cancel_met(turn, id, was_there, reply));
+        if let Some(cancelling) = settle.cancel {
+            self.turn(|partition, turn| partition.cancel_met(turn, was_there, cancelling));
         }
     }
 

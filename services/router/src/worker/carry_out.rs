@@ -1,13 +1,13 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pushgrid_store::{Cancelled, Claim, ErrorKind, Presence, StoreError, Stored, Subscriptions};
+use pushgrid_store::{Claim, ErrorKind, Presence, StoreError, Stored, Subscriptions};
 use pushgrid_types::{Message, MessageId, Outcome, SessionRef, SubscriptionRef, UserAgentId};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{Failure, MAX_PAUSE, Router, answer};
-use crate::partition::{PageRequest, Routable, SettleStored, Turn};
+use crate::partition::{Cancelling, PageRequest, Routable, SettleStored, Turn};
 
 /// Messages moved to the mailbox in one call.
 const STORE_BATCH: usize = 512;
@@ -21,7 +21,7 @@ pub(super) enum Done {
     Stored { batch: Vec<Arc<Message>>, answers: Result<Vec<Stored>, StoreError> },
     Page { user_agent: UserAgentId, session: SessionRef, page: Option<Vec<Message>> },
     Settled { user_agent: UserAgentId, ended: Vec<(MessageId, Outcome)>, met: Vec<bool> },
-    Cancelled { id: MessageId, was_there: bool, reply: oneshot::Sender<Cancelled> },
+    Cancelled { cancelling: Cancelling, was_there: bool },
     Nothing,
 }
 
@@ -125,7 +125,9 @@ impl Router {
             }
             Done::Page { user_agent, session, page } => self.partition.page(turn, user_agent, session, page),
             Done::Settled { user_agent, ended, met } => self.partition.settled(user_agent, &ended, &met),
-            Done::Cancelled { id, was_there, reply } => self.partition.cancel_met(turn, id, was_there, reply),
+            Done::Cancelled { cancelling, was_there } => {
+                self.partition.cancel_met(turn, was_there, cancelling);
+            }
             Done::Nothing => {}
         }
         Ok(())
@@ -179,7 +181,7 @@ impl Router {
                 }
             };
             match cancel {
-                Some((id, reply)) => Done::Cancelled { id, was_there: met.contains(&true), reply },
+                Some(cancelling) => Done::Cancelled { cancelling, was_there: met.contains(&true) },
                 None => Done::Settled { user_agent, ended, met },
             }
         }));

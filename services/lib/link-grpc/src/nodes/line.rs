@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use metrics::{Counter, Gauge};
+use ::metrics::{Counter, Gauge};
 use pushgrid_proto::wire::node::v1 as wire;
 use pushgrid_proto::wire::node::v1::node_client::NodeClient;
-use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_store::{Claim, Eviction, Held, Member, NotDelivered, SessionEvents};
 use pushgrid_types::{Epoch, Message, NodeId, Partition, SessionId, SessionRef, UserAgentId};
 use tokio::sync::mpsc;
@@ -16,8 +16,8 @@ use tonic::{Code, Streaming};
 use super::outgoing::Outgoing;
 use super::queue::{Next, NotSent, Queue};
 use super::{Inner, NodesConfig};
+use crate::form;
 use crate::transport::{self, MESSAGE};
-use crate::{counts, form};
 
 /// The first pause before a node is connected to again; it doubles each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -64,7 +64,7 @@ enum End {
 
 impl Line {
     pub(super) fn new(node: Member, config: NodesConfig, meter: &Meter) -> Self {
-        let (streams, frames) = (meter.gauge(&counts::STREAMS, &[]), meter.counter(&counts::FRAMES, &[]));
+        let (streams, frames) = (meter.gauge(&metrics::STREAMS, &[]), meter.counter(&metrics::FRAMES, &[]));
         Self { node, config, queue: Mutex::default(), meter: meter.clone(), streams, frames }
     }
 
@@ -116,7 +116,7 @@ impl Line {
     /// Gives the sessions of the node up.
     async fn give_up(&self, reason: &'static str, told: &mpsc::Sender<Told>) {
         self.close();
-        self.meter.counter(&counts::NODES_GIVEN_UP, &[("reason", reason)]).increment(1);
+        self.meter.counter(&metrics::NODES_GIVEN_UP, &[("reason", reason)]).increment(1);
         tracing::info!(node = self.node.address, reason, "the sessions of a connection node are given up");
         tell(told, Told::Gone).await;
     }

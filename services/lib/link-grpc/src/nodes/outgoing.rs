@@ -2,8 +2,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use ::metrics::Counter;
 use futures_util::Stream;
-use metrics::Counter;
 use pushgrid_proto::stored;
 use pushgrid_proto::wire::node::v1 as wire;
 use pushgrid_proto::wire::node::v1::router_frame::Frame;

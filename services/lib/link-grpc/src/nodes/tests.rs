@@ -9,8 +9,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::testing::{
-    Event, ModelEvents, ModelNode, Scripted, Talk, Told, message, node_member, router_member, session, soon,
-    user_agent,
+    Event, ModelEvents, ModelNode, Scripted, Talk, Told, again, hang_up, listener, message, node_member,
+    router_member, session, soon, user_agent,
 };
 
 /// A router with one node, as the test sees it.
@@ -278,35 +278,33 @@ async fn a_node_that_does_not_even_read_is_given_up() {
     assert_eq!(routing.event().await, Event::Gone(NodeId(NODE)));
 }
 
+/// A router with a node that has gone and left a message behind, and the place where it was.
+async fn left_behind(config: NodesConfig) -> (Routing, TcpListener) {
+    let (listener, address) = listener().await;
+    let (first, second) = again(listener);
+    let (mut talks, end) = Scripted::serve_at(first);
+    let routing = Routing::new(config, address);
+    let talk = greeted(&mut talks).await;
+    routing.deliver(session(NODE, 1), &message(user_agent(1), 1, 100)).await;
+    drop((talk, end, talks));
+    (routing, second)
+}
+
 #[tokio::test]
 async fn a_node_that_does_not_come_back_is_given_up() {
-    let (address, mut talks, end) = Scripted::serve().await;
-    let mut routing = Routing::new(impatient(), address);
-    let talk = greeted(&mut talks).await;
-    let lost = message(user_agent(1), 1, 100);
-    routing.deliver(session(NODE, 1), &lost).await;
-    drop((talk, end, talks));
+    let (mut routing, place) = left_behind(impatient()).await;
+    let _nobody = hang_up(place);
     assert_eq!(routing.event().await, Event::Gone(NodeId(NODE)));
-    assert_eq!(routing.nodes.deliver(session(NODE, 1), &lost), Err(NotDelivered::NotHere));
+    let more = message(user_agent(1), 2, 100);
+    assert_eq!(routing.nodes.deliver(session(NODE, 1), &more), Err(NotDelivered::NotHere));
+    assert!(routing.meter.render().contains("given_up_total{reason=\"unreachable\"} 1"));
 }
 
 #[tokio::test]
 async fn another_node_at_the_same_address_gets_nothing_that_was_not_meant_for_it() {
-    let (address, mut talks, end) = Scripted::serve().await;
-    let mut routing = Routing::new(config(), address);
-    let talk = greeted(&mut talks).await;
-    routing.deliver(session(NODE, 1), &message(user_agent(1), 1, 100)).await;
-    drop((talk, end, talks));
+    let (mut routing, place) = left_behind(config()).await;
     let (node, mut told) = ModelNode::new(NODE + 1);
-    let listener = soon(async {
-        loop {
-            match TcpListener::bind(address).await {
-                Ok(listener) => break listener,
-                Err(_in_use_still) => tokio::task::yield_now().await,
-            }
-        }
-    });
-    let _serving = node.serve_at(listener.await);
+    let _serving = node.serve_at(place);
     assert_eq!(routing.event().await, Event::Gone(NodeId(NODE)));
     assert!(routing.meter.render().contains("given_up_total{reason=\"stranger\"} 1"));
     told.try_recv().unwrap_err();

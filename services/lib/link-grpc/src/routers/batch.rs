@@ -1,8 +1,8 @@
 use std::time::Duration;
 
+use ::metrics::Counter;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use metrics::Counter;
 use pushgrid_proto::wire::router::v1::Failed;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use metrics::Gauge;
+use ::metrics::Gauge;
 use pushgrid_runtime::metrics::{BREAKER_OPEN, Meter};
 use tokio::time::Instant;
 

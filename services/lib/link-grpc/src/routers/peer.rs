@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::router::v1::router_client::RouterClient;
-use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::metrics::{self, Meter};
 use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
 use tonic::{Response, Status};
@@ -12,7 +12,7 @@ use super::RoutersConfig;
 use super::batch::{Batches, Limits};
 use super::breaker::{Breaker, Open};
 use crate::fault::{self, Failure};
-use crate::{counts, transport};
+use crate::transport;
 
 /// One router, as this process reaches it: one HTTP/2 connection, made when it is first needed.
 pub(super) struct Peer {
@@ -43,8 +43,8 @@ impl Peer {
         let limits = |call| Limits {
             batch: config.batch,
             queue: config.queue,
-            calls: meter.counter(&counts::CALLS, &[("call", call)]),
-            batches: meter.counter(&counts::BATCHES, &[("call", call)]),
+            calls: meter.counter(&metrics::CALLS, &[("call", call)]),
+            batches: meter.counter(&metrics::BATCHES, &[("call", call)]),
         };
         let settle = {
             let line = Arc::clone(&line);

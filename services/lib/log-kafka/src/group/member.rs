@@ -102,7 +102,9 @@ impl Member {
         while !self.is_abandoned && !self.has_left() {
             self.poll();
             let rebalances = mem::take(&mut *self.shared.rebalances());
-            rebalances.into_iter().for_each(|rebalance| self.take(rebalance));
+            for rebalance in rebalances {
+                self.take(rebalance);
+            }
             if self.shared.leaving.load(Ordering::Acquire) {
                 self.begin_to_leave();
             }
@@ -119,16 +121,17 @@ impl Member {
     fn poll(&mut self) {
         let wait = if self.hand_overs.is_empty() { IDLE } else { HANDING_OVER };
         match self.consumer.poll(wait) {
-            None => {}
             // Every partition has a queue of its own, made before it was assigned.
             Some(Ok(_)) => tracing::error!(topic = %self.topic, "a message came the wrong way"),
-            Some(Err(error)) => {
-                if is_fatal(&error) || matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-                    tracing::error!(%error, "the membership in the group of routers has failed for good");
-                    self.say(Err(StoreError::new(ErrorKind::Closed, error)));
-                    self.is_abandoned = true;
-                }
+            Some(Err(error))
+                if is_fatal(&error) || matches!(error, KafkaError::MessageConsumptionFatal(_)) =>
+            {
+                tracing::error!(%error, "the membership in the group of routers has failed for good");
+                self.say(Err(StoreError::new(ErrorKind::Closed, error)));
+                self.is_abandoned = true;
             }
+            // librdkafka says what it has to say in the log, and goes on by itself.
+            None | Some(Err(_)) => {}
         }
         self.is_abandoned |= self.events.is_closed();
     }
@@ -143,7 +146,9 @@ impl Member {
                 }
                 self.joined.send_replace(true);
                 self.owned.extend(&partitions);
-                partitions.into_iter().for_each(|number| self.gain(number));
+                for number in partitions {
+                    self.gain(number);
+                }
             }
             Rebalance::Given { partitions, are_lost } => {
                 tracing::info!(?partitions, are_lost, "partitions to be given up");
@@ -197,7 +202,9 @@ impl Member {
         }
         let shares: Vec<_> =
             self.shared.shares().iter().map(|(number, share)| (*number, Arc::clone(share))).collect();
-        shares.into_iter().for_each(|(number, share)| self.give_up(number, share));
+        for (number, share) in shares {
+            self.give_up(number, share);
+        }
         self.resting.clear();
     }
 
@@ -213,11 +220,15 @@ impl Member {
             .map(|(number, share)| (*number, Arc::clone(share)))
             .collect();
         drop(shares);
-        given_up.into_iter().for_each(|(number, share)| self.give_up(number, share));
+        for (number, share) in given_up {
+            self.give_up(number, share);
+        }
         let now = Instant::now();
         let rested: Vec<i32> =
             self.resting.extract_if(|_, until| *until <= now).map(|(number, _)| number).collect();
-        rested.into_iter().for_each(|number| self.gain(number));
+        for number in rested {
+            self.gain(number);
+        }
     }
 
     /// Ends what has been given up, and tells librdkafka.
@@ -265,10 +276,8 @@ impl Member {
         if let Err(error) = self.consumer.close_queue() {
             tracing::warn!(%error, "the group of routers could not be left");
         }
-        if has_unanswered {
-            if let Err(error) = self.consumer.unassign() {
-                tracing::warn!(%error, "partitions could not be given back");
-            }
+        if has_unanswered && let Err(error) = self.consumer.unassign() {
+            tracing::warn!(%error, "partitions could not be given back");
         }
         let deadline = Instant::now() + CLOSE;
         while !self.consumer.closed() && Instant::now() < deadline {

@@ -79,7 +79,7 @@ async fn without_brokers_an_append_fails_in_time_then_at_once_and_works_again_wh
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_the_queue_holds_is_refused_at_once() {
-    let (brokers, log) = open(Duration::from_secs(60));
+    let (brokers, log) = open(Duration::from_mins(1));
     brokers.broker_down(1).unwrap();
     let mut under_way = Vec::new();
     let refused = loop {

@@ -9,7 +9,7 @@ impl Record {
         Raw {
             key: &self.key,
             value: self.value.as_deref(),
-            tenure: self.tenure.as_ref().map(|octets| octets.as_slice()),
+            tenure: self.tenure.as_ref().map(<[u8; 8]>::as_slice),
             outcome: self.ended.as_ref().map(|(outcome, _)| std::slice::from_ref(outcome)),
             sequence: self.ended.as_ref().map(|(_, sequence)| sequence.as_slice()),
         }

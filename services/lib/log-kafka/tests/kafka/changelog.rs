@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgrid_log_kafka::KafkaChangelog;
-use pushgrid_store::{Change, Changelog, Entry, ErrorKind, StoreError, StoredMessage, Subscription};
+use pushgrid_store::{Change, Changelog, Entry, ErrorKind, Reading, StoreError, StoredMessage, Subscription};
 use pushgrid_types::{Outcome, Partition, Position, SystemRng, Tenure, Timestamp};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -15,7 +15,10 @@ fn open(place: &Place) -> KafkaChangelog {
 }
 
 async fn all(changelog: &KafkaChangelog, partition: Partition, from: u64) -> Result<Vec<Entry>, StoreError> {
-    let mut reading = changelog.read(partition, Position(from)).await?;
+    rest(&mut *changelog.read(partition, Position(from)).await?).await
+}
+
+async fn rest(reading: &mut dyn Reading) -> Result<Vec<Entry>, StoreError> {
     let mut entries = Vec::new();
     loop {
         let page = within(reading.next(7)).await?;
@@ -81,14 +84,7 @@ async fn a_reading_ends_where_the_changelog_ended_when_it_began() {
     let mut reading = changelog.read(P, Position(0)).await.unwrap();
     changelog.append(P, tenure, (20..40).map(subscribed).collect()).await.unwrap();
     assert_eq!(reading.end(), end);
-    let mut count = 0;
-    loop {
-        let page = within(reading.next(6)).await.unwrap();
-        count += page.len();
-        if page.is_empty() {
-            break;
-        }
-    }
+    let count = rest(&mut *reading).await.unwrap().len();
     assert_eq!(count, 21);
     let mut beyond = changelog.read(P, Position(1000)).await.unwrap();
     assert_eq!(beyond.next(6).await.unwrap(), []);
@@ -121,20 +117,14 @@ async fn holes_in_the_changelog_are_passed_over_also_at_its_end() {
         begin();
     };
     tokio::task::spawn_blocking(leave_a_hole).await.unwrap();
+    let positions = |entries: &[Entry]| entries.iter().map(|entry| entry.position.0).collect::<Vec<_>>();
+    assert_eq!(positions(&all(&changelog, P, 0).await.unwrap()), [0, 1]);
+    // What is written after a reading began, behind such a hole, is no part of it.
     let mut reading = changelog.read(P, Position(0)).await.unwrap();
     assert_eq!(reading.end(), Position(3));
-    let mut entries = Vec::new();
-    loop {
-        let page = within(reading.next(6)).await.unwrap();
-        if page.is_empty() {
-            break;
-        }
-        entries.extend(page);
-    }
-    assert_eq!(entries.iter().map(|entry| entry.position.0).collect::<Vec<_>>(), [0, 1]);
     changelog.append(P, tenure, vec![subscribed(1)]).await.unwrap();
-    let read = all(&changelog, P, 2).await.unwrap();
-    assert_eq!(read.iter().map(|entry| entry.position.0).collect::<Vec<_>>(), [3]);
+    assert_eq!(positions(&rest(&mut *reading).await.unwrap()), [0, 1]);
+    assert_eq!(positions(&all(&changelog, P, 2).await.unwrap()), [3]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,7 +68,7 @@ async fn a_share_that_its_owner_drops_is_handed_out_again() {
     let mut member = place.join();
     let mut share = gained(&mut member, 1).await.remove(0);
     share.reader.seek(Sequence(1)).await.unwrap();
-    assert_eq!(read(&mut share, 1).await, [sent.clone()]);
+    assert_eq!(read(&mut share, 1).await, std::slice::from_ref(&sent));
     within(share.offsets.commit(commit(1, "nothing is done"))).await.unwrap();
     let offsets = share.offsets;
     drop(share.reader);

@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use pushgrid_store::{Assignments, Commit, ErrorKind};
-use pushgrid_types::Sequence;
+use pushgrid_types::{Partition, Sequence};
 
-use crate::support::{append, event, gained, lost, place, read, within};
+use crate::support::{append, event, gained, lost, place, read, subscription, within};
 
 fn commit(next: u64, note: &str) -> Commit {
     Commit { next: Sequence(next), note: note.to_owned() }
@@ -35,10 +35,8 @@ async fn a_newcomer_gets_its_share_when_the_owner_is_done_and_finds_its_last_com
     assert_eq!(within(given.offsets.commit(commit(1, ""))).await.unwrap_err().kind, ErrorKind::Closed);
 
     // What stayed goes on as if nothing had happened.
-    let label = (0..).find(|label| {
-        pushgrid_types::Partition::of(crate::support::subscription(*label).user_agent, 2)
-            == shares[0].partition
-    });
+    let of = |label| Partition::of(subscription(label).user_agent, 2);
+    let label = (0..=u8::MAX).find(|label| of(*label) == shares[0].partition);
     let sent = append(&log, label.unwrap()).await;
     assert_eq!(read(&mut shares[0], 1).await, [sent]);
     within(shares[0].offsets.commit(commit(1, "here too"))).await.unwrap();

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 const BROKERS: &str = "PUSHGRID_KAFKA__BROKERS";
 /// Longer than anything that is waited for takes on a slow machine.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Topics of one test, deleted when it ends.
 pub(crate) struct Place {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use pushgrid_store::{Change, Entry, LedgerSnapshot, Stored, Subscription};
 use pushgrid_types::{
-    ChannelId, DropReason, Message, MessageId, Outcome, Sequence, SubscriptionRef, Tenure, Timestamp, UserAgentId,
+    ChannelId, DropReason, Message, MessageId, Outcome, Sequence, SubscriptionRef, Tenure, Timestamp,
+    UserAgentId,
 };
 
 /// How the tests end a message, whenever they do: so it can be told afterwards what its entry must be.
@@ -148,15 +149,12 @@ impl Truth {
             if self.waiting.contains_key(sequence) {
                 continue;
             }
-            let outcome = match self.ended.get(sequence) {
-                Some(outcome) => {
-                    self.assert_asked(asked, message, *outcome);
-                    *outcome
-                }
-                None => {
-                    assert!(asked.settled.contains(sequence), "{sequence:?} was accepted and is lost");
-                    outcome_of(*sequence)
-                }
+            let outcome = if let Some(outcome) = self.ended.get(sequence) {
+                self.assert_asked(asked, message, *outcome);
+                *outcome
+            } else {
+                assert!(asked.settled.contains(sequence), "{sequence:?} was accepted and is lost");
+                outcome_of(*sequence)
             };
             account.ended[outcome.index()] += 1;
         }

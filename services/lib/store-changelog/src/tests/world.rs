@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use pushgrid_store::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
-use pushgrid_store::{
-    EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions,
-};
+use pushgrid_store::{EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Partition, Sequence, SubscriptionRef, Timestamp,
-    Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Sequence, SubscriptionRef,
+    Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -32,20 +30,18 @@ const MOMENT: Duration = Duration::from_millis(2);
 
 #[derive(Debug)]
 pub(super) struct World {
-    pub(super) chance: Arc<Chance>,
-    pub(super) log: MemoryPartitionLog,
-    pub(super) changelog: MemoryChangelog,
-    pub(super) view: MemoryView,
+    pub(super) parts: Parts,
     pub(super) owner: Life,
     /// Those that were overtaken, and do not know it yet.
     pub(super) zombies: Vec<Life>,
     pub(super) now: Timestamp,
     pub(super) calls: JoinSet<()>,
-    asked: Arc<Mutex<Asked>>,
     /// What each channel has, where that is certain.
     subscriptions: HashMap<(UserAgentId, ChannelId), Option<Subscription>>,
     lives: Vec<SubscriptionRef>,
     labels: u64,
+    /// Ends before it may be forgotten.
+    ends: Position,
 }
 
 #[derive(Debug)]
@@ -58,25 +54,50 @@ pub(super) struct Life {
 }
 
 /// Small bounds, so that whatever goes in pieces does.
-pub(super) fn tuning() -> Tuning {
-    Tuning { batch: 5, cycle: 9, prefetch: 6, window: 40, ..Tuning::default() }
+fn tuning(note: usize) -> Tuning {
+    Tuning { batch: 5, cycle: 9, prefetch: 6, window: 40, note, ..Tuning::default() }
 }
 
-async fn own(
-    chance: &Arc<Chance>,
-    log: &MemoryPartitionLog,
-    changelog: &MemoryChangelog,
-    view: &MemoryView,
-) -> Life {
-    let deps = Deps {
-        share: deaf(log.share()),
-        changelog: Arc::new(Slow { inner: changelog.clone(), chance: chance.clone() }),
-        view: Arc::new(Slow { inner: view.clone(), chance: chance.clone() }),
-        health: watch::channel(Health::default()).0,
-        tuning: tuning(),
-    };
-    let estate = take_over(deps).await.expect("nobody else takes over");
-    Life { estate, hand: Vec::new(), settled: Vec::new() }
+/// What the lives of a world have in common.
+#[derive(Debug, Clone)]
+pub(super) struct Parts {
+    pub(super) chance: Arc<Chance>,
+    pub(super) log: MemoryPartitionLog,
+    pub(super) changelog: MemoryChangelog,
+    pub(super) view: MemoryView,
+    pub(super) asked: Arc<Mutex<Asked>>,
+    /// Octets of a note for what was dealt with out of order.
+    note: usize,
+}
+
+impl Parts {
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().unwrap()
+    }
+
+    /// What was settled before a commit does not come again. With a note that has no room for it, that is so only of
+    /// what stands before the committed sequence.
+    fn committed(&self, settled: &[Sequence]) {
+        let next = self.log.committed().expect("there was a commit").next;
+        let has_room = self.note == Tuning::default().note;
+        let mut asked = self.asked();
+        for sequence in settled.iter().filter(|sequence| has_room || **sequence < next) {
+            asked.left.insert(*sequence);
+            asked.gone.insert(*sequence);
+        }
+    }
+
+    async fn own(&self) -> Life {
+        let deps = Deps {
+            share: deaf(self.log.share()),
+            changelog: Arc::new(Slow { inner: self.changelog.clone(), chance: self.chance.clone() }),
+            view: Arc::new(Slow { inner: self.view.clone(), chance: self.chance.clone() }),
+            health: watch::channel(Health::default()).0,
+            tuning: tuning(self.note),
+        };
+        let estate = take_over(deps).await.expect("nobody else takes over");
+        Life { estate, hand: Vec::new(), settled: Vec::new() }
+    }
 }
 
 fn octets<const N: usize>(label: u64) -> [u8; N] {
@@ -88,27 +109,26 @@ fn octets<const N: usize>(label: u64) -> [u8; N] {
 impl World {
     pub(super) async fn new(seed: u64) -> Self {
         let chance = Arc::new(Chance::new(seed));
-        let (log, changelog, view) =
-            (MemoryPartitionLog::new(PARTITION), MemoryChangelog::new(), MemoryView::new());
-        let owner = own(&chance, &log, &changelog, &view).await;
-        Self {
+        let parts = Parts {
+            note: if chance.one_in(2) { 4 } else { Tuning::default().note },
             chance,
-            log,
-            changelog,
-            view,
+            log: MemoryPartitionLog::new(PARTITION),
+            changelog: MemoryChangelog::new(),
+            view: MemoryView::new(),
+            asked: Arc::default(),
+        };
+        let owner = parts.own().await;
+        Self {
+            parts,
             owner,
             zombies: Vec::new(),
             now: START,
             calls: JoinSet::new(),
-            asked: Arc::default(),
             subscriptions: HashMap::new(),
             lives: Vec::new(),
             labels: 0,
+            ends: Position(0),
         }
-    }
-
-    pub(super) fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap()
     }
 
     fn label(&mut self) -> u64 {
@@ -117,23 +137,23 @@ impl World {
     }
 
     fn any_channel(&self) -> (UserAgentId, ChannelId) {
-        let (of, on) = (self.chance.below(USER_AGENTS), self.chance.below(CHANNELS));
+        let (of, on) = (self.parts.chance.below(USER_AGENTS), self.parts.chance.below(CHANNELS));
         (UserAgentId::from_octets(octets(of)), ChannelId::from_octets(octets(on)))
     }
 
     fn any_id(&self) -> Option<(UserAgentId, MessageId)> {
-        let asked = self.asked();
+        let asked = self.parts.asked();
         if asked.accepted.is_empty() {
             return None;
         }
         let recent = asked.accepted.len().min(12);
-        let message = asked.accepted.values().rev().nth(self.chance.index(recent))?;
+        let message = asked.accepted.values().rev().nth(self.parts.chance.index(recent))?;
         Some((message.to.user_agent, message.id))
     }
 
     /// Another owner. The one before ends as a process does that is killed, or runs on.
     pub(super) async fn take_over(&mut self, runs_on: bool) {
-        let next = own(&self.chance, &self.log, &self.changelog, &self.view).await;
+        let next = self.parts.own().await;
         let last = std::mem::replace(&mut self.owner, next);
         if runs_on {
             self.zombies.push(last);
@@ -148,29 +168,28 @@ impl World {
     }
 
     pub(super) async fn close(&mut self) {
-        let left: Vec<_> = self.owner.settled.clone();
         if self.owner.estate.store.close().await.is_ok() {
-            let mut asked = self.asked();
-            asked.left.extend(left.iter().copied());
-            asked.gone.extend(left);
+            self.parts.committed(&self.owner.settled);
         }
         self.take_over(false).await;
     }
 
     pub(super) async fn accept(&mut self) {
-        if self.chance.one_in(20) {
-            self.log.skip(self.chance.below(5));
+        if self.parts.chance.one_in(20) {
+            self.parts.log.skip(self.parts.chance.below(5));
         }
         let (user_agent, channel) = self.any_channel();
         let of_channel: Vec<_> =
             self.lives.iter().filter(|it| (it.user_agent, it.channel) == (user_agent, channel)).collect();
         let incarnation = match of_channel.len() {
             0 => Incarnation::from_octets(octets(u64::MAX)),
-            _ if self.chance.one_in(5) => of_channel[self.chance.index(of_channel.len())].incarnation,
+            _ if self.parts.chance.one_in(5) => {
+                of_channel[self.parts.chance.index(of_channel.len())].incarnation
+            }
             last => of_channel[last - 1].incarnation,
         };
-        let ttl = Ttl::from_secs(5 + u32::try_from(self.chance.below(60)).unwrap());
-        let topic = match self.chance.below(3) {
+        let ttl = Ttl::from_secs(5 + u32::try_from(self.parts.chance.below(60)).unwrap());
+        let topic = match self.parts.chance.below(3) {
             0 => None,
             1 => Some("a".parse().unwrap()),
             _ => Some("b".parse().unwrap()),
@@ -186,14 +205,14 @@ impl World {
             topic,
             content: Content::default(),
         };
-        if let Ok(sequence) = self.log.append(message.clone()).await {
-            self.asked().accepted.insert(sequence, Arc::new(Message { sequence, ..message }));
+        if let Ok(sequence) = self.parts.log.append(message.clone()).await {
+            self.parts.asked().accepted.insert(sequence, Arc::new(Message { sequence, ..message }));
         }
     }
 
     /// Takes what the log hands out within a moment. Says whether there was something.
     pub(super) async fn consume(&mut self, limit: usize) -> bool {
-        let left = self.asked().left.clone();
+        let left = self.parts.asked().left.clone();
         let Ok(batch) = timeout(MOMENT, self.owner.estate.consumer.next(limit)).await else { return false };
         let batch = batch.expect("the log can be read");
         for message in &batch {
@@ -205,9 +224,9 @@ impl World {
     }
 
     pub(super) fn settle_logged(&mut self) {
-        while !self.owner.hand.is_empty() && !self.chance.one_in(3) {
-            let message = self.owner.hand.swap_remove(self.chance.index(self.owner.hand.len()));
-            self.asked().settled.insert(message.sequence);
+        while !self.owner.hand.is_empty() && !self.parts.chance.one_in(3) {
+            let message = self.owner.hand.swap_remove(self.parts.chance.index(self.owner.hand.len()));
+            self.parts.asked().settled.insert(message.sequence);
             self.owner.settled.push(message.sequence);
             self.owner.estate.consumer.settle(vec![(message.sequence, outcome_of(message.sequence))]);
         }
@@ -215,8 +234,8 @@ impl World {
 
     pub(super) fn store_some(&mut self) {
         let mut batch = Vec::new();
-        while !self.owner.hand.is_empty() && !self.chance.one_in(4) {
-            batch.push(self.owner.hand.swap_remove(self.chance.index(self.owner.hand.len())));
+        while !self.owner.hand.is_empty() && !self.parts.chance.one_in(4) {
+            batch.push(self.owner.hand.swap_remove(self.parts.chance.index(self.owner.hand.len())));
         }
         self.store(batch);
     }
@@ -227,7 +246,7 @@ impl World {
     }
 
     fn store(&mut self, batch: Vec<Arc<Message>>) {
-        let (store, asked) = (self.owner.estate.store.clone(), self.asked.clone());
+        let (store, asked) = (self.owner.estate.store.clone(), self.parts.asked.clone());
         self.calls.spawn(async move {
             // As the router does: again, for as long as that may help.
             while let Err(error) = store.store(batch.clone()).await.map(|answers| {
@@ -244,16 +263,16 @@ impl World {
     /// Anybody's, also of one that was overtaken.
     fn any_store(&self) -> Arc<PartitionStore> {
         let among = self.zombies.len() + 3;
-        let life = self.zombies.get(self.chance.index(among)).unwrap_or(&self.owner);
+        let life = self.zombies.get(self.parts.chance.index(among)).unwrap_or(&self.owner);
         life.estate.store.clone()
     }
 
     pub(super) fn settle(&mut self) {
         let Some((of, id)) = self.any_id() else { return };
-        let asked = self.asked.clone();
+        let asked = self.parts.asked.clone();
         let store = self.any_store();
-        let sequence = self.asked().accepted.values().find(|it| it.id == id).unwrap().sequence;
-        self.asked().ended.insert(id);
+        let sequence = self.parts.asked().accepted.values().find(|it| it.id == id).unwrap().sequence;
+        self.parts.asked().ended.insert(id);
         self.calls.spawn(async move {
             if let Ok(answers) = store.settle(of, vec![(id, outcome_of(sequence))]).await
                 && answers == [true]
@@ -265,7 +284,7 @@ impl World {
 
     pub(super) fn purge(&mut self) {
         let (of, on) = self.any_channel();
-        self.asked().purged.insert((of, on));
+        self.parts.asked().purged.insert((of, on));
         let store = self.any_store();
         self.calls.spawn(async move {
             let _ = store.purge(of, on).await;
@@ -273,10 +292,10 @@ impl World {
     }
 
     pub(super) fn expire(&mut self) {
-        self.now = self.now.plus(Duration::from_secs(self.chance.below(4)));
+        self.now = self.now.plus(Duration::from_secs(self.parts.chance.below(4)));
         let now = self.now;
-        self.asked().expired_at = now;
-        let (store, limit) = (self.any_store(), 1 + self.chance.index(5));
+        self.parts.asked().expired_at = now;
+        let (store, limit) = (self.any_store(), 1 + self.parts.chance.index(5));
         self.calls.spawn(async move {
             let _ = store.expire(now, limit).await;
         });
@@ -300,7 +319,7 @@ impl World {
         if let Some(known) = self.subscriptions.get(&(of, on)) {
             assert_eq!(found, *known, "what was answered holds");
         }
-        let answer: Result<(), StoreError> = if self.chance.one_in(4) {
+        let answer: Result<(), StoreError> = if self.parts.chance.one_in(4) {
             let removed = self.owner.estate.store.remove(of, on).await;
             removed.map(|was_there| {
                 assert_eq!(was_there, found.is_some());
@@ -311,7 +330,7 @@ impl World {
             let put = self.owner.estate.store.put(found.map(|it| it.id), new).await;
             put.map(|there| {
                 assert_eq!(there, Some(new));
-                self.asked().subscribed(new);
+                self.parts.asked().subscribed(new);
                 self.subscriptions.insert((of, on), there);
             })
         };
@@ -334,8 +353,8 @@ impl World {
         let (of, on) = self.any_channel();
         let known = self.subscriptions.get(&(of, on)).copied().flatten();
         let new = self.new_subscription(of, on);
-        let asked = self.asked.clone();
-        let removes = self.chance.one_in(2);
+        let asked = self.parts.asked.clone();
+        let removes = self.parts.chance.one_in(2);
         self.calls.spawn(async move {
             if removes {
                 assert!(!matches!(store.remove(of, on).await, Ok(true)), "a fenced owner removed something");
@@ -349,7 +368,7 @@ impl World {
 
     pub(super) fn page(&mut self) {
         let (of, _) = self.any_channel();
-        let (store, asked, now) = (self.owner.estate.store.clone(), self.asked.clone(), self.now);
+        let (store, asked, now) = (self.owner.estate.store.clone(), self.parts.asked.clone(), self.now);
         self.calls.spawn(async move {
             let gone = asked.lock().unwrap().gone.clone();
             if let Ok(page) = store.page(of, Sequence(0), now, ALL).await {
@@ -360,38 +379,38 @@ impl World {
     }
 
     pub(super) fn flush(&mut self) {
-        let (store, asked) = (self.owner.estate.store.clone(), self.asked.clone());
+        let (store, parts) = (self.owner.estate.store.clone(), self.parts.clone());
         let settled = self.owner.settled.clone();
         self.calls.spawn(async move {
             if store.flush().await.is_ok() {
-                let mut asked = asked.lock().unwrap();
-                asked.left.extend(settled.iter().copied());
-                asked.gone.extend(settled);
+                parts.committed(&settled);
             }
         });
     }
 
-    /// Compaction reaches what the last commit does not need any more. Ends are kept for as long as the view may go
-    /// back behind them.
-    pub(super) fn compact(&self) {
-        if let Some(commit) = self.log.committed() {
-            let note = Note::decode(&commit.note, commit.next).unwrap();
-            let ends = note.collect_from.min(self.view.save(PARTITION));
-            self.changelog.compact(PARTITION, note.collect_from, ends);
+    /// Compaction reaches what was committed. Ends are kept for as long as the view may go back behind them, or a later
+    /// note may have no room for what they say.
+    pub(super) fn compact(&mut self) {
+        let Some(commit) = self.parts.log.committed() else { return };
+        let note = Note::decode(&commit.note, commit.next).unwrap();
+        if note.ranges.is_empty() && note.collect_from == note.position {
+            self.ends = note.position;
         }
+        let ends = self.ends.min(self.parts.view.save(PARTITION));
+        self.parts.changelog.compact(PARTITION, note.position, ends);
     }
 
     /// All faults end, all calls too; then the next owner finds what there is, and it must be right.
     pub(super) async fn check(&mut self) {
-        self.changelog.set_down(false);
-        self.view.set_down(false);
-        self.log.set_down(false);
+        self.parts.changelog.set_down(false);
+        self.parts.view.set_down(false);
+        self.parts.log.set_down(false);
         tokio::time::sleep(Duration::from_secs(30)).await;
         while let Some(call) = self.calls.join_next().await {
             call.expect("no call panics");
         }
         self.zombies.clear();
-        match self.chance.below(3) {
+        match self.parts.chance.below(3) {
             0 => self.close().await,
             1 => self.restart().await,
             _ => {}
@@ -399,7 +418,7 @@ impl World {
         self.drain().await;
         self.assert_true().await;
         self.compact();
-        self.view.lose_everything();
+        self.parts.view.lose_everything();
         self.restart().await;
         self.assert_true().await;
     }
@@ -412,20 +431,19 @@ impl World {
                 call.expect("no call panics");
             }
         }
-        let (store, log) = (&self.owner.estate.store, &self.log);
+        let (store, log) = (&self.owner.estate.store, &self.parts.log);
         assert!(
-            store.read_to().0 > self.asked().accepted.last_key_value().map_or(0, |(last, _)| last.0),
+            store.read_to().0 > self.parts.asked().accepted.last_key_value().map_or(0, |(last, _)| last.0),
             "all of the log was read, to {:?}",
             log.last()
         );
         store.flush().await.unwrap();
-        let settled = self.owner.settled.clone();
-        self.asked().gone.extend(settled);
+        self.parts.committed(&self.owner.settled);
     }
 
     async fn assert_true(&self) {
-        let truth = Truth::of(&self.changelog.history(PARTITION));
-        let account = truth.check(&self.asked());
+        let truth = Truth::of(&self.parts.changelog.history(PARTITION));
+        let account = truth.check(&self.parts.asked());
         let ledger = self.owner.estate.ledger.snapshot();
         assert!(ledger.adds_up(), "the account adds up: {ledger:?}");
         assert_eq!(ledger, account, "every outcome is counted once");
@@ -438,7 +456,7 @@ impl World {
             let expected: Vec<_> =
                 truth.waiting.values().filter(|it| it.to.user_agent == of).cloned().collect();
             assert_eq!(page, expected, "what waits is what the changelog says");
-            let back = page.iter().any(|it| self.asked().gone.contains(&it.sequence));
+            let back = page.iter().any(|it| self.parts.asked().gone.contains(&it.sequence));
             assert!(!back, "what has ended does not wait");
             for on in 0..CHANNELS {
                 let on = ChannelId::from_octets(octets(on));
@@ -449,6 +467,6 @@ impl World {
                 }
             }
         }
-        assert!(self.view.is_complete(PARTITION));
+        assert!(self.parts.view.is_complete(PARTITION));
     }
 }

@@ -77,10 +77,10 @@ impl Ahead {
 
     /// Everything from `read_to` on, in order.
     pub(super) fn parts(&self, read_to: u64) -> Vec<Part> {
-        let ranges = self.ranges.iter().map(|range| Part {
-            range: range.start.max(read_to)..range.end,
-            state: State::Known,
-        });
+        let ranges = self
+            .ranges
+            .iter()
+            .map(|range| Part { range: range.start.max(read_to)..range.end, state: State::Known });
         let moved = self
             .moved
             .iter()

@@ -8,16 +8,11 @@ use crate::claims::Claims;
 use crate::note::{Note, RANGES};
 
 impl Tracker {
-    /// What there is to commit at this moment. `None`: it would not fit and what does not fit is known from nowhere
-    /// else, so the last commit has to stand a while longer.
-    pub(crate) fn commit(&self, claims: &Claims) -> Option<Commit> {
-        self.commit_within(claims, RANGES)
-    }
-
-    /// As [`Self::commit`], with ranges of at most `octets`.
-    pub(super) fn commit_within(&self, claims: &Claims, octets: usize) -> Option<Commit> {
+    /// What there is to commit at this moment, with ranges of at most `octets`. `None`: it would not fit, and what does
+    /// not fit is known from nowhere else, so the last commit has to stand a while longer.
+    pub(crate) fn commit(&self, claims: &Claims, octets: usize) -> Option<Commit> {
         let next = self.window.front().map_or(self.read_to, |(sequence, _)| *sequence);
-        let mut ranges = Ranges::new(next, octets);
+        let mut ranges = Ranges::new(next, octets.min(RANGES));
         let mut rest = Rest { collect_from: self.position, ..Rest::default() };
         let mut ended = self.ended;
         let mut beyond = 0;

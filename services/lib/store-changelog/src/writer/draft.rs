@@ -8,7 +8,6 @@ mod store;
 mod subscribe;
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 
 use pushgrid_store::{Change, StoredMessage, Subscription};
 use pushgrid_types::{ChannelId, MessageId, Outcome, Sequence, Topic, UserAgentId};
@@ -55,12 +54,6 @@ pub(super) struct Done {
     pub(super) changes: Vec<Change>,
     pub(super) entered: Entered,
     pub(super) answers: Vec<Answer>,
-}
-
-impl fmt::Debug for Done {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Done").field("changes", &self.changes).field("entered", &self.entered).finish()
-    }
 }
 
 impl<'c> Draft<'c> {
@@ -135,10 +128,7 @@ impl<'c> Draft<'c> {
                 Change::Stored { .. } => self.entered.came += 1,
                 // What ended before it came was never there.
                 Change::Ended { stored, .. } if !moved.contains(&stored.sequence) => self.entered.left += 1,
-                Change::Ended { .. }
-                | Change::Claimed
-                | Change::Subscribed(_)
-                | Change::Unsubscribed(_) => {}
+                Change::Ended { .. } | Change::Claimed | Change::Subscribed(_) | Change::Unsubscribed(_) => {}
             }
         }
         Done { changes: self.changes, entered: self.entered, answers: self.answers }

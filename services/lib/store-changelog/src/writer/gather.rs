@@ -56,8 +56,7 @@ impl Questions {
                     let to = message.to;
                     self.channels.push((to.user_agent, to.channel));
                     self.ids.push((to.user_agent, message.id));
-                    self.topics
-                        .extend(message.topic.clone().map(|topic| (to.user_agent, to.channel, topic)));
+                    self.topics.extend(message.topic.clone().map(|topic| (to.user_agent, to.channel, topic)));
                 }
             }
             Operation::Settle { user_agent, ended, .. } => {

@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_store::LinkError;
 
 use super::*;
-use crate::counts;
 
 type Batch = (Vec<u32>, oneshot::Sender<Result<Vec<Failed>, Failure>>);
 
@@ -15,8 +14,8 @@ fn batches(batch: usize) -> (Arc<Batches<u32>>, mpsc::Receiver<Batch>) {
     let limits = Limits {
         batch,
         queue: 100,
-        calls: meter.counter(&counts::CALLS, &[("call", "settle")]),
-        batches: meter.counter(&counts::BATCHES, &[("call", "settle")]),
+        calls: meter.counter(&metrics::CALLS, &[("call", "settle")]),
+        batches: meter.counter(&metrics::BATCHES, &[("call", "settle")]),
     };
     let (started, sending) = mpsc::channel(100);
     let send = move |calls| {

@@ -32,7 +32,9 @@ impl Held {
             Step::Told { by, changes, to } => {
                 self.tenure = *by;
                 self.position = *to;
-                changes.iter().for_each(|change| self.change(change));
+                for change in changes {
+                    self.change(change);
+                }
             }
             Step::Completed => self.complete = true,
         }

@@ -1,0 +1,341 @@
+//! One fault at a time, and what whoever asks sees of it. Time is paused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pushgrid_store::memory::{AppendFault, MemoryChangelog};
+use pushgrid_store::{Change, Changelog, Commit, ErrorKind, Footing, Mailbox, Stored, Subscriptions, View};
+use pushgrid_types::{Outcome, Position, Sequence, Tenure};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::bench::{Bench, PARTITION, SUBSCRIPTION, TO, id, waiting};
+use super::chance::Chance;
+use super::slow::Slow;
+use crate::{Health, Stop, take_over};
+
+#[tokio::test(start_paused = true)]
+async fn a_read_that_finds_the_view_lost_is_refused_and_has_it_made_again() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    bench.keep(&mut estate, 1).await;
+    bench.view.lose_everything();
+    assert_eq!(waiting(&estate).await, Err(ErrorKind::Unavailable));
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(waiting(&estate).await, Ok(vec![Sequence(1)]));
+    assert!(bench.view.is_complete(PARTITION));
+    assert_eq!(estate.store.figures().catch_ups, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_is_lost_while_nothing_happens_is_made_again() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    bench.keep(&mut estate, 1).await;
+    bench.view.lose_everything();
+    sleep(bench.tuning.check_every * 2).await;
+    assert!(bench.view.is_complete(PARTITION), "nobody had to ask");
+    assert_eq!(waiting(&estate).await, Ok(vec![Sequence(1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_waits_until_the_view_is_there_again() {
+    let bench = Bench::new();
+    let estate = bench.subscribed().await;
+    bench.view.set_down(true);
+    let (store, view) = (estate.store.clone(), bench.view.clone());
+    let removed = tokio::spawn(async move { store.remove(TO.user_agent, TO.channel).await });
+    sleep(Duration::from_secs(20)).await;
+    assert!(!removed.is_finished());
+    assert_eq!(waiting(&estate).await, Err(ErrorKind::Unavailable));
+    view.set_down(false);
+    sleep(bench.tuning.max_pause).await;
+    assert!(removed.await.unwrap().unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses() {
+    let mut bench = Bench::new();
+    bench.tuning.queue = 3;
+    let estate = bench.subscribed().await;
+    bench.changelog.set_down(true);
+    let ask = || {
+        let store = estate.store.clone();
+        tokio::spawn(async move { store.remove(TO.user_agent, TO.channel).await })
+    };
+    let first = ask();
+    sleep(Duration::from_millis(1)).await;
+    let queued: Vec<_> = (0..4).map(|_| ask()).collect();
+    sleep(Duration::from_millis(1)).await;
+    let (refused, waiting): (Vec<_>, Vec<_>) = queued.into_iter().partition(JoinHandle::is_finished);
+    assert_eq!((refused.len(), waiting.len()), (1, 3), "one is being done, three wait");
+    for call in refused {
+        assert_eq!(call.await.unwrap().unwrap_err().kind, ErrorKind::Unavailable);
+    }
+    bench.changelog.set_down(false);
+    assert!(first.await.unwrap().unwrap());
+    for call in waiting {
+        assert!(!call.await.unwrap().unwrap(), "it was removed by the first");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_that_is_fenced_stops_and_refuses_everything() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    let accepted = bench.accept(1).await;
+    assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    let later = bench.changelog.claim(PARTITION).await.unwrap();
+    assert!(estate.store.remove(TO.user_agent, TO.channel).await.is_err(), "the claim stands before it");
+    assert_eq!(estate.store.stopped().await, Stop::Fenced);
+    let closed = Err(ErrorKind::Closed);
+    assert_eq!(estate.store.store(vec![accepted]).await.map_err(|error| error.kind), closed);
+    assert_eq!(waiting(&estate).await.map(|_| Vec::new()), closed);
+    assert_eq!(estate.store.alive(&[TO]).await.map(|_| Vec::new()).map_err(|error| error.kind), closed);
+    assert_eq!(estate.consumer.next(1).await.unwrap(), [], "and the log ends");
+    assert_eq!(*estate.store.health().borrow(), Health::Stopped(Stop::Fenced));
+    assert!(later > estate.tenure);
+    let next = bench.open().await;
+    assert_eq!(next.store.alive(&[TO]).await.unwrap(), [true], "what the fenced owner wrote does not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fenced_owner_learns_of_it_though_nothing_happens() {
+    let bench = Bench::new();
+    let estate = bench.subscribed().await;
+    bench.view.begin(PARTITION, Tenure(estate.tenure.0 + 5)).await.unwrap();
+    let stopped = timeout(bench.tuning.check_every * 2, estate.store.stopped()).await;
+    assert_eq!(stopped, Ok(Stop::Fenced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_whose_log_was_given_away_stops() {
+    let bench = Bench::new();
+    let estate = bench.subscribed().await;
+    let _other = bench.log.share();
+    assert_eq!(estate.store.stopped().await, Stop::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_without_an_answer_is_looked_for_before_it_is_repeated() {
+    let bench = Bench::new();
+    let estate = bench.open().await;
+    bench.changelog.fail_next(AppendFault::Unknown { written: usize::MAX });
+    assert_eq!(estate.store.put(None, SUBSCRIPTION).await.unwrap(), Some(SUBSCRIPTION));
+    assert_eq!(bench.changelog.history(PARTITION).len(), 2, "the claim and the subscription, once");
+    bench.changelog.fail_next(AppendFault::Unavailable);
+    assert!(estate.store.remove(TO.user_agent, TO.channel).await.unwrap());
+    assert_eq!(bench.changelog.history(PARTITION).len(), 3);
+    assert_eq!(estate.store.figures().repeats, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_gathers_is_done_in_one_cycle() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    let applies = bench.view.applies();
+    let mut calls = Vec::new();
+    for label in 0..100 {
+        let accepted = bench.accept(label).await;
+        assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+        let store = estate.store.clone();
+        calls.push(tokio::spawn(async move { store.store(vec![accepted]).await.unwrap() }));
+    }
+    for call in calls {
+        assert_eq!(call.await.unwrap(), [Stored::Kept]);
+    }
+    let settle = |label| {
+        let store = estate.store.clone();
+        tokio::spawn(async move { store.settle(TO.user_agent, vec![(id(label), Outcome::Delivered)]).await })
+    };
+    let calls: Vec<_> = (0..100).map(settle).collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap(), [true]);
+    }
+    let applies = bench.view.applies() - applies;
+    assert!(applies < 110, "{applies} calls that changed the view for 200 operations");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_is_committed_together_after_a_moment() {
+    let bench = Bench::new();
+    let mut estate = bench.open().await;
+    let before = estate.store.figures().commits;
+    for label in 0..200 {
+        let accepted = bench.accept(label).await;
+        assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+        estate.consumer.settle(vec![(accepted.sequence, Outcome::Delivered)]);
+    }
+    assert_eq!(estate.store.figures().commits, before);
+    sleep(bench.tuning.commit_every * 3).await;
+    assert_eq!(estate.store.figures().commits, before + 1);
+    assert_eq!(bench.log.committed().unwrap().next, Sequence(201));
+    sleep(bench.tuning.commit_every * 10).await;
+    assert_eq!(estate.store.figures().commits, before + 1, "and nothing while nothing happens");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_fails_is_made_later() {
+    let bench = Bench::new();
+    let mut estate = bench.open().await;
+    let accepted = bench.accept(1).await;
+    assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    bench.log.set_down(true);
+    estate.consumer.settle(vec![(accepted.sequence, Outcome::Delivered)]);
+    assert_eq!(estate.store.flush().await.unwrap_err().kind, ErrorKind::Unavailable);
+    bench.log.set_down(false);
+    sleep(bench.tuning.max_pause * 2).await;
+    assert_eq!(bench.log.committed().unwrap().next, Sequence(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_is_read_ahead_than_there_is_room_for() {
+    let mut bench = Bench::new();
+    (bench.tuning.prefetch, bench.tuning.window) = (10, 25);
+    let mut estate = bench.open().await;
+    for label in 0..60 {
+        bench.accept(label).await;
+    }
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(estate.ledger.snapshot().accepted, 10, "what was read ahead");
+    let mut handed_out = Vec::new();
+    while let Ok(batch) = timeout(Duration::from_millis(1), estate.consumer.next(7)).await {
+        handed_out.extend(batch.unwrap());
+    }
+    assert!(
+        (25..35).contains(&handed_out.len()),
+        "{} were handed out, none of them dealt with",
+        handed_out.len()
+    );
+    estate.consumer.settle(handed_out.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+    while let Ok(batch) = timeout(Duration::from_millis(1), estate.consumer.next(7)).await {
+        let batch = batch.unwrap();
+        estate.consumer.settle(batch.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+        handed_out.extend(batch);
+    }
+    assert_eq!(handed_out.len(), 60);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_may_hold_a_message_twice() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    let first = bench.keep(&mut estate, 7).await;
+    let second = bench.accept(7).await;
+    assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&second));
+    let answer = estate.store.store(vec![second.clone()]).await.unwrap();
+    assert_eq!(answer, [Stored::Ended(Outcome::Replaced)]);
+    assert_eq!(waiting(&estate).await, Ok(vec![first.sequence]), "one waits, and that is enough");
+    estate.store.flush().await.unwrap();
+    drop(estate);
+    let estate = bench.open().await;
+    let account = estate.ledger.snapshot();
+    assert!(account.adds_up(), "{account:?}");
+    assert_eq!((account.accepted, account.pending), (2, 1));
+    assert_eq!(account.ended[Outcome::Replaced.index()], 1);
+    assert_eq!(estate.store.settle(TO.user_agent, vec![(id(7), Outcome::Delivered)]).await.unwrap(), [true]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_catch_up_shows_how_far_it_is() {
+    let mut bench = Bench::new();
+    (bench.tuning.batch, bench.tuning.batch_octets) = (10, 1 << 20);
+    let subscribed = bench.subscribed().await;
+    let ended = Change::Unsubscribed(TO);
+    for _ in 0..30 {
+        bench.changelog.append(PARTITION, subscribed.tenure, vec![ended.clone(); 100]).await.unwrap();
+    }
+    drop(subscribed);
+    bench.view.lose_everything();
+    bench.view.set_down(true);
+    let (mut deps, mut health) = bench.deps();
+    deps.view = Arc::new(Slow { inner: bench.view.clone(), chance: Arc::new(Chance::new(1)) });
+    let taking = tokio::spawn(take_over(deps));
+    sleep(Duration::from_millis(10)).await;
+    assert_eq!(*health.borrow_and_update(), Health::TakingOver);
+    bench.view.set_down(false);
+    let mut seen = Vec::new();
+    while health.changed().await.is_ok() {
+        let health = *health.borrow_and_update();
+        seen.push(health);
+        if health == Health::Serving {
+            break;
+        }
+    }
+    let _estate = taking.await.unwrap().unwrap();
+    assert_eq!(seen.last(), Some(&Health::Serving));
+    let catching_up = |health: &Health| matches!(health, Health::CatchingUp { end: Position(3003), .. });
+    assert!(seen.iter().any(catching_up), "{seen:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_finishes_what_was_asked_for_and_takes_nothing_new() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    let accepted = bench.accept(1).await;
+    assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    let (store, other) = (estate.store.clone(), estate.store.clone());
+    let stored = tokio::spawn(async move { store.store(vec![accepted]).await });
+    tokio::task::yield_now().await;
+    let closed = tokio::spawn(async move { other.close().await });
+    tokio::task::yield_now().await;
+    let refused = estate.store.purge(TO.user_agent, TO.channel).await;
+    assert_eq!(refused.unwrap_err().kind, ErrorKind::Closed);
+    assert_eq!(stored.await.unwrap().unwrap(), [Stored::Kept]);
+    closed.await.unwrap().unwrap();
+    assert_eq!(estate.store.stopped().await, Stop::Closed);
+    assert_eq!(bench.log.committed().unwrap().next, Sequence(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_take_for_ever() {
+    let bench = Bench::new();
+    let estate = bench.subscribed().await;
+    bench.changelog.set_down(true);
+    let store = estate.store.clone();
+    let removed = tokio::spawn(async move { store.remove(TO.user_agent, TO.channel).await });
+    tokio::task::yield_now().await;
+    let closed = timeout(bench.tuning.close_within * 2, estate.store.close()).await.unwrap();
+    assert_eq!(closed.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(removed.await.unwrap().unwrap_err().kind, ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_that_a_person_set_begins_the_account_anew() {
+    let bench = Bench::new();
+    let mut estate = bench.subscribed().await;
+    for label in 1..=3 {
+        bench.keep(&mut estate, label).await;
+    }
+    estate.store.settle(TO.user_agent, vec![(id(1), Outcome::Delivered)]).await.unwrap();
+    estate.store.close().await.unwrap();
+    bench.accept(4).await;
+    let last = bench.accept(5).await;
+    bench.log.set_committed(Some(Commit { next: last.sequence, note: String::new() }));
+    let mut estate = bench.open().await;
+    assert_eq!(estate.consumer.next(5).await.unwrap(), [last], "what stands before the place is given up");
+    assert_eq!(waiting(&estate).await, Ok(vec![Sequence(2), Sequence(3)]));
+    let account = estate.ledger.snapshot();
+    assert!(account.adds_up() && account.pending == 3, "{account:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_read_needs_a_person() {
+    let bench = Bench::new();
+    bench.log.set_committed(Some(Commit { next: Sequence(4), note: "somebody-else".to_owned() }));
+    let (deps, health) = bench.deps();
+    assert_eq!(take_over(deps).await.unwrap_err().kind, ErrorKind::Corrupt);
+    assert_eq!(*health.borrow(), Health::Stopped(Stop::Corrupt));
+
+    let bench = Bench::new();
+    drop(bench.subscribed().await);
+    let emptied = Bench { changelog: MemoryChangelog::new(), ..bench };
+    for _ in 0..2 {
+        emptied.changelog.claim(PARTITION).await.unwrap();
+    }
+    emptied.view.lose_last(PARTITION, 0);
+    let footing = Footing { partition: PARTITION, tenure: Tenure(1), position: Position(2) };
+    emptied.view.apply(footing, &[], Position(90)).await.unwrap();
+    let error = take_over(emptied.deps().0).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Corrupt, "the view is ahead of the changelog");
+}
