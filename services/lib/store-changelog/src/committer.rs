@@ -56,7 +56,10 @@ fn answer(waiters: Vec<Waiter>, result: &dyn Fn() -> Result<(), StoreError>) {
 
 impl Core {
     async fn commit_now(&self, last: &mut Option<Commit>) -> Result<(), StoreError> {
-        let commit = self.tracker().commit(&self.claims, self.ground.tuning.note);
+        let (commit, ended) = {
+            let tracker = self.tracker();
+            (tracker.commit(&self.claims, self.ground.tuning.note), self.ledger.snapshot().ended)
+        };
         let Some(commit) = commit else {
             return Err(StoreError::new(
                 ErrorKind::Unavailable,
@@ -68,6 +71,7 @@ impl Core {
             Counters::add(&self.figures.commits, 1);
             *last = Some(commit);
         }
+        *self.committed() = ended;
         Ok(())
     }
 }

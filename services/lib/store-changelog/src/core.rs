@@ -1,8 +1,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pushgrid_store::{ErrorKind, Footing, Ledger, Offsets, StoreError};
-use pushgrid_types::Position;
+use pushgrid_store::{ErrorKind, Footing, Ledger, LedgerSnapshot, Offsets, StoreError};
+use pushgrid_types::{Outcome, Position};
 use tokio::sync::Notify;
 
 use crate::claims::Claims;
@@ -29,6 +29,8 @@ pub(crate) struct Core {
     /// Where the view was told to be. Raised by the writer alone.
     position: AtomicU64,
     closing: AtomicBool,
+    /// What had ended when it was committed last, or taken over: that much stands, whatever happens now.
+    committed: Mutex<[u64; Outcome::ALL.len()]>,
 }
 
 /// What has happened, counted.
@@ -58,6 +60,7 @@ impl Core {
         position: Position,
     ) -> Self {
         Self {
+            committed: Mutex::new(ledger.snapshot().ended),
             feed: Feed::new(&ground.tuning),
             ground,
             claims,
@@ -75,6 +78,22 @@ impl Core {
     /// A poisoned lock is taken as it is: whoever panicked has left the tracker between two whole steps.
     pub(crate) fn tracker(&self) -> MutexGuard<'_, Tracker> {
         self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ends that are committed.
+    pub(crate) fn committed(&self) -> MutexGuard<'_, [u64; Outcome::ALL.len()]> {
+        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The account as it stands for good: what has ended and is not committed yet counts as pending, for it would come
+    /// again after a crash.
+    pub(crate) fn account(&self) -> LedgerSnapshot {
+        // Under the lock of the tracker nothing is half entered.
+        let _whole = self.tracker();
+        let now = self.ledger.snapshot();
+        let ended = *self.committed();
+        let uncommitted = now.ended_total() - ended.iter().sum::<u64>();
+        LedgerSnapshot { ended, pending: now.pending + uncommitted, ..now }
     }
 
     pub(crate) fn position(&self) -> Position {

@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pushgrid_store::{ErrorKind, Footing, StoreError, ViewError};
+use pushgrid_store::{ErrorKind, Footing, LedgerSnapshot, StoreError, ViewError};
 use pushgrid_types::{Partition, Sequence, Tenure};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -92,6 +92,11 @@ impl PartitionStore {
             window: tracker.len(),
             waiting: tracker.waiting(),
         }
+    }
+
+    /// The account, as far as it stands for good: it lags behind by as long as a commit is put off, and never goes back.
+    pub fn account(&self) -> LedgerSnapshot {
+        self.core.account()
     }
 
     /// The sequence after the last that was read from the log: what lies before it is in the account.

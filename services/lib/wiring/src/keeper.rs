@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use pushgrid_router::{Estate, Keeper, Life};
 use pushgrid_runtime::Latch;
-use pushgrid_store::{Changelog, Share, StoreError, View};
+use pushgrid_store::{Changelog, LedgerSnapshot, Share, StoreError, View};
 use pushgrid_store_changelog::{Deps, Health, PartitionStore, Stop, Tuning, take_over};
 use pushgrid_store_redis::{Redis, RedisPresence, RedisView};
 use pushgrid_types::{Partition, Tenure};
@@ -73,7 +73,6 @@ impl Keeper for GridKeeper {
             mailbox: taken.store.clone(),
             subscriptions: taken.store.clone(),
             presence: Arc::new(presence),
-            ledger: taken.ledger,
             life: Arc::new(OfStore(taken.store)),
         })
     }
@@ -84,6 +83,10 @@ struct OfStore(Arc<PartitionStore>);
 
 #[async_trait]
 impl Life for OfStore {
+    fn account(&self) -> LedgerSnapshot {
+        self.0.account()
+    }
+
     async fn close(&self) {
         if let Err(error) = self.0.close().await {
             tracing::info!(partition = self.0.partition().0, %error, "the next owner does what is left");

@@ -47,7 +47,7 @@ impl Counts {
 
     /// Counts what has happened to a partition since it was last counted, and answers how its account stands.
     pub(super) fn catch_up(&self, owned: &mut Owned) -> LedgerSnapshot {
-        let now = owned.ledger.snapshot();
+        let now = owned.life.account();
         self.accepted.increment(now.accepted.saturating_sub(owned.counted.accepted));
         for ((counter, now), before) in self.ended.iter().zip(now.ended).zip(owned.counted.ended) {
             counter.increment(now.saturating_sub(before));

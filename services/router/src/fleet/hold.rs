@@ -90,8 +90,8 @@ impl Holding {
                 meter: hold.meter.clone(),
             },
         );
-        let counted = estate.ledger.snapshot();
-        let owned = Owned { tenure: estate.tenure, handle, ledger: estate.ledger, counted };
+        let counted = estate.life.account();
+        let owned = Owned { tenure: estate.tenure, handle, life: estate.life.clone(), counted };
         hold.table.enter(partition, owned);
         let shutdown = Shutdown::new();
         let mut running = std::pin::pin!(router.run(shutdown.clone()));

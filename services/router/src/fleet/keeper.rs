@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{Ledger, LogConsumer, Mailbox, Presence, Share, StoreError, Subscriptions};
+use pushgrid_store::{LedgerSnapshot, LogConsumer, Mailbox, Presence, Share, StoreError, Subscriptions};
 use pushgrid_types::Tenure;
 
 /// Makes the state of partitions ready for their owner.
@@ -27,15 +27,16 @@ pub struct Estate {
     pub subscriptions: Arc<dyn Subscriptions>,
     /// Who of its user agents is where.
     pub presence: Arc<dyn Presence>,
-    /// The account of its messages.
-    pub ledger: Arc<Ledger>,
-    /// How it ends.
+    /// Its account, and how it ends.
     pub life: Arc<dyn Life>,
 }
 
-/// How the state of a partition ends.
+/// The account of a partition, and how its state ends.
 #[async_trait]
 pub trait Life: Send + Sync + fmt::Debug {
+    /// The account of its messages, as it stands for good.
+    fn account(&self) -> LedgerSnapshot;
+
     /// Finishes what is under way, and commits how far everything has been dealt with.
     async fn close(&self);
 

@@ -4,13 +4,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Cancelled, ErrorKind, Held, Ledger, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink,
+    Cancelled, ErrorKind, Held, LedgerSnapshot, LinkError, NodeLink, Opened, Registered, RouterLink,
     SessionEvents, Settlement,
 };
 use pushgrid_types::{
     ChannelId, MessageRef, NodeId, Partition, SessionRef, SubscriptionRef, Tenure, UserAgentId, VapidKeyHash,
 };
 
+use super::keeper::Life;
 use crate::Handle;
 
 /// The way to whichever of the router's partitions a user agent belongs to. What belongs to none of them is answered
@@ -30,7 +31,7 @@ struct Inner {
 pub(super) struct Owned {
     pub(super) tenure: Tenure,
     pub(super) handle: Handle,
-    pub(super) ledger: Arc<Ledger>,
+    pub(super) life: Arc<dyn Life>,
     /// How the account stood when it was last counted from.
     pub(super) counted: LedgerSnapshot,
 }

@@ -8,8 +8,8 @@ use pushgrid_crypto::EndpointKeys;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_store::memory::{Memory, MemoryPresence};
 use pushgrid_store::{
-    Claim, Commit, EventLog, Eviction, Held, LinkError, LogReader, NotDelivered, Offsets, Opened, RouterLink,
-    SessionEvents, Share,
+    Claim, Commit, EventLog, Eviction, Held, LedgerSnapshot, LinkError, LogReader, NotDelivered, Offsets,
+    Opened, RouterLink, SessionEvents, Share,
 };
 use pushgrid_types::{
     ChannelId, Content, Epoch, Message, MessageId, NodeId, Sequence, SessionId, SessionRef, SubscriptionRef,
@@ -79,7 +79,7 @@ struct InMemory {
 }
 
 #[derive(Debug)]
-struct Closing(watch::Sender<u32>);
+struct Closing(Memory, watch::Sender<u32>);
 
 #[async_trait]
 impl Keeper for InMemory {
@@ -90,16 +90,19 @@ impl Keeper for InMemory {
             mailbox: Arc::new(self.memory.mailbox()),
             subscriptions: Arc::new(self.memory.subscriptions()),
             presence: self.presence.clone(),
-            ledger: self.memory.ledger(),
-            life: Arc::new(Closing(self.closed.clone())),
+            life: Arc::new(Closing(self.memory.clone(), self.closed.clone())),
         })
     }
 }
 
 #[async_trait]
 impl Life for Closing {
+    fn account(&self) -> LedgerSnapshot {
+        self.0.ledger().snapshot()
+    }
+
     async fn close(&self) {
-        self.0.send_modify(|closed| *closed += 1);
+        self.1.send_modify(|closed| *closed += 1);
     }
 
     async fn ended(&self) {
