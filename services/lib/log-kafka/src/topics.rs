@@ -9,7 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, Top
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::client::Lines;
 use crate::{Config, Failure};
@@ -23,6 +23,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a new topic may take to be known to the broker that is asked, and how often it is asked.
 const SPREAD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long brokers may be out of reach when a process starts.
+const REACH: Duration = Duration::from_secs(30);
+/// How long a topic may seem wrong before it is.
+const SETTLE: Duration = Duration::from_secs(5);
+/// The pause before all is looked at again.
+const REST: Duration = Duration::from_millis(500);
 /// Tombstones say how messages ended, for the account: whoever reads from the start has to see them for so long.
 const TOMBSTONES: Duration = Duration::from_hours(7 * 24);
 /// Compaction leaves the newest segment alone, so it is kept small and young.
@@ -44,7 +50,31 @@ pub struct Topics {
 ///
 /// A topic that is not as it has to be is an error that names what is wrong, and the command or the setting that mends
 /// it. With fewer than three brokers it says once, in the log, what that means.
+///
+/// Brokers that do not answer are asked again for half a minute: one of them may just have gone, and the others choose
+/// who answers in its place. What is wrong with a topic is believed after some seconds: a broker may not know yet
+/// how one was made.
 pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
+    let begun = Instant::now();
+    loop {
+        let failure = match ensure_now(config).await {
+            Ok(topics) => return Ok(topics),
+            Err(failure) => failure,
+        };
+        let patience = match &failure {
+            Failure::Client(_) => Duration::ZERO,
+            Failure::Unreachable { .. } | Failure::NotMade { .. } => REACH,
+            Failure::Wrong { .. } => SETTLE,
+        };
+        if begun.elapsed() >= patience {
+            return Err(failure);
+        }
+        tracing::warn!(%failure, "the topics are not ready; asking again");
+        sleep(REST).await;
+    }
+}
+
+async fn ensure_now(config: &Config) -> Result<Topics, Failure> {
     let client = |error| Failure::client(&error);
     let admin: AdminClient<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
     // A consumer: what a producer asks for may be made by the brokers, in their way.

@@ -74,7 +74,7 @@ impl Feed {
     }
 }
 
-/// Reads the log until it is given to another, or fails.
+/// Reads the log until it is given to another, or fails; then it waits for the end of the partition.
 pub(crate) async fn read(core: Arc<Core>, mut reader: Box<dyn LogReader>) -> Stop {
     let mut pause = core.ground.pause();
     loop {
@@ -92,7 +92,9 @@ pub(crate) async fn read(core: Arc<Core>, mut reader: Box<dyn LogReader>) -> Sto
             },
         };
         if batch.is_empty() {
-            return Stop::Lost;
+            // There is a next owner, or will be. What is under way here is finished and committed by whoever closes the
+            // partition; if that comes too late, the commit or the view says so.
+            return core.stopped().await;
         }
         pause = core.ground.pause();
         let new = core.enter(batch);

@@ -26,6 +26,9 @@ impl Partition {
         if let Some(topic) = &message.topic {
             self.replace_in_flight(user_agent, message.to.channel, topic);
         }
+        if message.is_expired(turn.now) {
+            return self.keep_or_end(message);
+        }
         match self.deliver_directly(turn, &message) {
             Ok(()) => self.tally.direct += 1,
             Err(reason) => {
@@ -49,7 +52,8 @@ impl Partition {
         if !alive {
             return Some(Outcome::Unsubscribed);
         }
-        message.is_expired(turn.now).then_some(Outcome::Expired)
+        // One with a topic takes the place of the older one first, even if it came out of the log too late for itself.
+        (message.topic.is_none() && message.is_expired(turn.now)).then_some(Outcome::Expired)
     }
 
     /// The older message of the topic is no longer pending, whether or not its acknowledgement still comes. Those

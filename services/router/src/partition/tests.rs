@@ -487,6 +487,24 @@ impl World {
     }
 }
 
+#[test]
+fn one_that_is_too_late_for_itself_still_takes_the_place_of_the_older_one_of_its_topic() {
+    let mut world = World::new();
+    world.connect(0);
+    world.collect();
+    world.answer_all();
+    world.post(0, false, Some(0));
+    world.collect();
+    let older = world.posted[0].clone();
+    let late = Message { sequence: Sequence(99), expires_at: world.now, ..(*older).clone() };
+    let late = Arc::new(Message { id: MessageId::from_octets([9; 16]), ..late });
+    world.log.insert(late.sequence, late.clone());
+    world.turn(|partition, turn| partition.route(turn, Routable { message: late.clone(), alive: true }));
+    world.collect();
+    assert_eq!(world.outcomes.get(&older.id), Some(&Outcome::Replaced));
+    assert_eq!(world.stores.back(), Some(&vec![late]), "it is stored for a moment, where it replaces others");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
