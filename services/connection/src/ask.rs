@@ -1,5 +1,6 @@
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use pushgrid_session::autopush::reply::Refused;
 use pushgrid_session::autopush::{Close, reply};
 use pushgrid_store::{LinkError, Opened, Settlement};
 use pushgrid_types::{ChannelId, SessionRef, UserAgentId, VapidKeyHash};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::outbox::{Ending, Outbox};
 use crate::run::Shared;
@@ -18,6 +19,9 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Messages whose end is being told to the router.
+pub(crate) type Settling = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 /// A call that is under way.
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send + 'a>>;
@@ -98,35 +102,27 @@ impl Asking {
         Ok(reply::unregistered(channel, status))
     }
 
-    /// Ends messages, those that an earlier connection sent, too. A user agent without a session has none. Without a router
-    /// the connection stays open and waits for one, within the patience that is set.
-    pub(crate) async fn settle(
-        &self,
-        ended: Vec<Settlement>,
-        shared: &Shared,
-        outbox: &Outbox,
-    ) -> Result<(), End> {
-        let Some(user_agent) = self.opened else { return Ok(()) };
-        let mut pause = SETTLE_PAUSE;
-        let until = Instant::now() + shared.config.router_patience;
-        loop {
-            let call = shared.router.settle(user_agent, self.session, ended.clone());
-            match within(shared, outbox, call).await? {
-                Ok(()) => return Ok(()),
-                Err(error) => log("settle", &error),
-            }
-            if Instant::now() + pause > until {
-                // The messages come again on the next connection, and so do the acknowledgements.
-                return Err(End::Close(Close::Unavailable));
-            }
-            let resting = async {
+    /// Ends messages, those that an earlier connection sent, too: to be polled beside all else. A user agent without a
+    /// session has none. Without a router it waits for one, within the patience that is set; `false` when that is over.
+    pub(crate) fn settling(&self, ended: Vec<Settlement>, shared: &Arc<Shared>) -> Option<Settling> {
+        let (user_agent, session, shared) = (self.opened?, self.session, Arc::clone(shared));
+        Some(Box::pin(async move {
+            let until = Instant::now() + shared.config.router_patience;
+            let mut pause = SETTLE_PAUSE;
+            loop {
+                let call = shared.router.settle(user_agent, session, ended.clone());
+                match timeout(shared.config.router_timeout, call).await {
+                    Ok(Ok(())) => return true,
+                    Ok(Err(error)) => log("settle", &error),
+                    Err(_elapsed) => log("settle", &LinkError::Unavailable),
+                }
+                if Instant::now() + pause > until {
+                    return false;
+                }
                 sleep(pause).await;
-                Ok(())
-            };
-            // A pause can only end, or be cut short by the end of the connection.
-            let _ = within(shared, outbox, Box::pin(resting)).await?;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }))
     }
 
     /// Closes the session if it may be open, whatever state it is in. Once.
@@ -155,6 +151,18 @@ impl Asking {
         }
         Ok(opened)
     }
+}
+
+/// Waits until the router has heard of what has ended, but not when the node stops at once.
+pub(crate) async fn heard(settling: &mut Settling, outbox: &Outbox) -> Result<(), End> {
+    poll_fn(|cx| {
+        if let Poll::Ready(heard) = settling.as_mut().poll(cx) {
+            // The messages come again on the next connection, and so do the acknowledgements.
+            return Poll::Ready(if heard { Ok(()) } else { Err(End::Close(Close::Unavailable)) });
+        }
+        outbox.poll_ending(cx, Ending::Abandoned).map(|()| Err(End::Abandoned))
+    })
+    .await
 }
 
 /// Waits for a call, but not longer than a router may take, and not when the node stops at once.

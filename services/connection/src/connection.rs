@@ -10,7 +10,7 @@ use pushgrid_store::Settlement;
 use pushgrid_types::Outcome;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::ask::Asking;
+use crate::ask::{self, Asking, Settling};
 use crate::counts::Sent;
 use crate::node::Seat;
 use crate::outbox::Ending;
@@ -37,6 +37,8 @@ struct Connection {
     timer: Timer,
     /// Messages that have ended, for the router to hear of.
     ended: Vec<Settlement>,
+    /// Those that it is being told of. Meanwhile the user agent is served, as far as it asks nothing of the router.
+    settling: Option<Settling>,
 }
 
 /// What a connection waits for.
@@ -47,6 +49,8 @@ enum Event {
     Timer,
     /// Something from the router or the node.
     Outbox,
+    /// The router has heard of what had ended, or could not be reached for too long.
+    Heard(bool),
 }
 
 /// Serves an upgraded connection to its end. `read` is what had been read beyond the request.
@@ -63,6 +67,7 @@ pub(crate) async fn begin(
         asking: Asking::new(seat.session()),
         timer: Timer::new(config),
         ended: Vec::new(),
+        settling: None,
         seat,
         shared,
     };
@@ -86,6 +91,12 @@ impl Connection {
             Event::Frame(frame) => self.frames(frame?).await?,
             Event::Timer => self.due().await?,
             Event::Outbox => {}
+            Event::Heard(heard) => {
+                self.settling = None;
+                if !heard {
+                    return Err(End::Close(Close::Unavailable));
+                }
+            }
         }
         if let Some(ending) = self.seat.outbox.ending() {
             return Err(ending.into());
@@ -98,13 +109,20 @@ impl Connection {
 
     async fn event(&mut self) -> Event {
         let identified = self.protocol.user_agent().is_some();
+        // A user agent that acknowledges on and on is not read any more while nobody hears of it.
+        let reads = self.ended.len() < ENDED_AT_ONCE;
         poll_fn(|cx| {
+            if let Some(settling) = &mut self.settling
+                && let Poll::Ready(heard) = settling.as_mut().poll(cx)
+            {
+                return Poll::Ready(Event::Heard(heard));
+            }
             let work = if identified {
                 self.seat.outbox.poll_work(cx)
             } else {
                 self.seat.outbox.poll_ending(cx, Ending::Draining)
             };
-            if let Poll::Ready(frame) = self.socket.poll_frame(cx) {
+            if reads && let Poll::Ready(frame) = self.socket.poll_frame(cx) {
                 return Poll::Ready(Event::Frame(frame));
             }
             if self.timer.poll(cx).is_ready() {
@@ -125,7 +143,7 @@ impl Connection {
                 Message::Binary(_) => return Err(End::Close(Close::Binary)),
                 Message::Close(_) => {
                     // What was acknowledged before the goodbye does not come again after the answer to it.
-                    self.report_ended().await?;
+                    self.all_heard().await?;
                     // The answer to it waits to be flushed; the user agent need not stay for it.
                     let _ = self.socket.flush(&self.seat.outbox).await;
                     return Err(End::ByPeer);
@@ -156,6 +174,7 @@ impl Connection {
             }
             Action::Register { channel, vapid } => {
                 self.catch_up().await?;
+                self.all_heard().await?;
                 let Some(user_agent) = self.protocol.user_agent() else {
                     return Err(End::Close(Close::Internal));
                 };
@@ -165,6 +184,7 @@ impl Connection {
             }
             Action::Unregister { channel } => {
                 self.catch_up().await?;
+                self.all_heard().await?;
                 let reply = self.asking.unregister(channel, &self.shared, &self.seat.outbox).await?;
                 self.put(Sent::Unregister, reply).await
             }
@@ -219,17 +239,41 @@ impl Connection {
         Ok(())
     }
 
-    /// Everything that was put leaves, and the router hears of everything that has ended.
+    /// Everything that was put leaves, and the router is told what has ended.
     async fn catch_up(&mut self) -> Result<(), End> {
         self.socket.flush(&self.seat.outbox).await?;
         self.report_ended().await
     }
 
+    /// Begins to tell the router what has ended; what ends meanwhile is told next. Most of the time it is told at once.
     async fn report_ended(&mut self) -> Result<(), End> {
-        if self.ended.is_empty() {
+        if self.ended.is_empty() || self.settling.is_some() {
             return Ok(());
         }
-        self.asking.settle(std::mem::take(&mut self.ended), &self.shared, &self.seat.outbox).await
+        self.settling = self.asking.settling(std::mem::take(&mut self.ended), &self.shared);
+        let Some(settling) = &mut self.settling else { return Ok(()) };
+        if let Poll::Ready(heard) = poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
+            self.settling = None;
+            if !heard {
+                return Err(End::Close(Close::Unavailable));
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns when the router has heard of everything that has ended.
+    async fn all_heard(&mut self) -> Result<(), End> {
+        loop {
+            if let Some(settling) = &mut self.settling {
+                let heard = ask::heard(settling, &self.seat.outbox).await;
+                self.settling = None;
+                heard?;
+            }
+            if self.ended.is_empty() {
+                return Ok(());
+            }
+            self.report_ended().await?;
+        }
     }
 
     async fn put(&mut self, kind: Sent, text: String) -> Result<(), End> {
@@ -244,11 +288,8 @@ impl Connection {
         let unsettled = self.seat.outbox.close();
         tracing::debug!(session = self.seat.session().session.0, ?end, unsettled, "a connection ends");
         if end != End::Abandoned {
-            if !self.ended.is_empty() {
-                let ended = std::mem::take(&mut self.ended);
-                // What the router does not hear of now comes again.
-                let _ = self.asking.settle(ended, &self.shared, &self.seat.outbox).await;
-            }
+            // What the router does not hear of now comes again.
+            let _ = self.all_heard().await;
             self.asking.close(&self.shared, &self.seat.outbox).await;
             if let End::Close(why) = end {
                 self.socket.close(why, self.shared.config.close_timeout).await;

@@ -10,8 +10,9 @@
 //! Invariant: the answer to a hello is on the wire before any notification is.
 //! Invariant: a session that was opened at the router is closed there exactly once, however the connection ends,
 //! except when the process is stopped at once.
-//! Invariant: a connection reads nothing while it waits for the router or for its socket, so a user agent cannot make
-//! it hold more than one frame, one batch of acknowledgements and its bounded outbox.
+//! Invariant: a connection reads nothing while it waits for the router's answer to a register or unregister, for its
+//! socket, or with a batch of acknowledgements at hand that the router has not heard of: so a user agent cannot make it
+//! hold more than one frame, two such batches and its bounded outbox.
 //! Invariant: a user agent without subscriptions costs the router nothing.
 
 mod ask;

@@ -168,6 +168,8 @@ async fn an_acknowledgement_waits_for_a_router_and_the_connection_stays_open() {
     let notification = user_agent.next().await;
     user_agent.ack(&[&notification]).await;
     server.router.called(|calls| calls.contains(&Call::Failed(Op::Settle))).await;
+    user_agent.text("{}").await;
+    assert_eq!(user_agent.next().await, serde_json::json!({}), "it is served meanwhile");
     server.router.set_mood(None);
     server.router.called(|calls| calls.iter().any(|call| matches!(call, Call::Settle(_)))).await;
     server.router.push(message(id, channel, b"y"));

@@ -122,6 +122,7 @@ async fn a_settlement_that_fails_is_tried_again() {
     user_agent.ack(&[&notification]).await;
     server.router.called(|calls| calls.contains(&Call::Failed(Op::Settle))).await;
     server.router.set_mood(None);
+    server.router.called(|calls| calls.iter().any(|call| matches!(call, Call::Settle(_)))).await;
     user_agent.ping().await;
     assert_eq!(server.router.settled().len(), 1);
     assert_eq!(server.router.closes(), 0, "the connection went on");
