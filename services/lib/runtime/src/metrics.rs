@@ -260,6 +260,10 @@ define! { GAUGES: Gauge {
         [ENTRY];
     MESSAGES_PENDING = "pushgrid_messages_pending", "Messages accepted that have not ended.", [];
     ROUTER_PARTITIONS = "pushgrid_router_partitions", "Partitions that this router owns.", [];
+    ROUTER_BUSY = "pushgrid_router_partitions_busy",
+        "Partitions of this router that are being taken over, or whose view is being rebuilt.", [];
+    ROUTER_CATCH_UP = "pushgrid_router_catch_up_remaining",
+        "Changes that the views of this router's partitions have not been told yet, while they are being rebuilt.", [];
     ROUTER_SESSIONS = "pushgrid_router_sessions", "Sessions open at the router.", [];
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
     ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];

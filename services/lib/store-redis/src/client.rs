@@ -11,6 +11,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::breaker::Breaker;
 use crate::connect::{Connection, Server};
 use crate::failure::{Effect, Failure};
+use crate::memory;
 use crate::policy::{self, Policy};
 use crate::script::{Scripts, Source};
 use crate::{Config, ConnectError};
@@ -156,6 +157,16 @@ impl Redis {
             spent: Duration::from_micros(counts.micros.load(Ordering::Relaxed)),
             connections: self.slot(|slot| slot.number),
         }
+    }
+
+    /// Octets of memory that Redis uses now, all servers of a cluster together; `None` when it does not say.
+    pub async fn used_memory(&self) -> Result<Option<u64>, StoreError> {
+        let asked = async {
+            let mut call = self.begin().await?;
+            let answer = call.send_to_all(&memory::question()).await?;
+            call.finish(answer)
+        };
+        Ok(memory::used(&self.counted(Effect::Reads, asked).await?))
     }
 
     pub(crate) fn prefix(&self) -> &str {

@@ -58,6 +58,7 @@ mod failure;
 mod key;
 mod member;
 mod membership;
+mod memory;
 mod policy;
 mod presence;
 mod script;

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use pushgrid_log_kafka::{BreakerState, GroupWatch, KafkaChangelog, KafkaLog};
 use pushgrid_runtime::metrics::{self, Meter};
+use pushgrid_store_changelog::Health;
 use pushgrid_store_redis::Redis;
+
+use crate::keeper::Partitions;
 
 /// Calls of Redis, and whether it is left alone.
 pub(crate) fn of_redis(meter: &Meter, redis: Redis) {
@@ -55,6 +58,20 @@ pub(crate) fn of_group(meter: &Meter, group: GroupWatch) {
     meter.on_scrape(move || {
         lag.set(precise(group.lags().iter().map(|lag| lag.messages).sum()));
         skipped.absolute(group.skipped());
+    });
+}
+
+/// How many partitions are being taken over or rebuilt, and how much is left to do.
+pub(crate) fn of_partitions(meter: &Meter, partitions: Partitions) {
+    let (busy, left) = (meter.gauge(&metrics::ROUTER_BUSY, &[]), meter.gauge(&metrics::ROUTER_CATCH_UP, &[]));
+    meter.on_scrape(move || {
+        let all = partitions.busy();
+        let remaining = all.iter().map(|(_, health)| match health {
+            Health::CatchingUp { at, end } => end.0.saturating_sub(at.0),
+            Health::TakingOver | Health::Serving | Health::Stopped(_) => 0,
+        });
+        left.set(precise(remaining.sum()));
+        busy.set(count(all.len()));
     });
 }
 

@@ -45,6 +45,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let roster = Roster::new(&process.meter);
     let nodes = Nodes::new(settings.grid.nodes.clone(), roster.clone(), &process.meter);
     let partitions = Partitions::default();
+    figures::of_partitions(&process.meter, partitions.clone());
     let (fleet, table) = Fleet::new(
         settings.router.clone(),
         FleetDeps {

@@ -36,6 +36,7 @@ pub(crate) struct Args {
 /// Opens all sockets, and sees what each costs while nothing happens on it.
 pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     let before = rest(site).await?;
+    let redis_before = site.redis_memory().await?;
     progress(&format!("connecting {} user agents", args.sockets));
     let started = Instant::now();
     let count = usize::try_from(args.sockets).expect("it is below 200000");
@@ -58,6 +59,7 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     progress(&format!("connected; idle for {:?}", args.idle));
     sleep(args.idle).await;
     let after = site.scrape().await?;
+    let redis_after = site.redis_memory().await?;
     let open = sockets(&after) - sockets(&before);
     let broken = attendants.leave().await;
 
@@ -74,6 +76,11 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     run.measure(&Name("server_cpu_us_per_connect", "server CPU for each, TCP to endpoint", "us"), cpu);
     let memory = difference(MEMORY, &before, &after).map(|octets| octets / each);
     run.measure(&Name("server_bytes_per_socket", "server memory for each idle socket", "bytes"), memory);
+    let redis = redis_after.zip(redis_before).map(|(after, before)| (after - before) / each);
+    run.measure(
+        &Name("redis_bytes_per_user_agent", "memory of Redis for each idle user agent", "bytes"),
+        redis,
+    );
     run.measure(&Name("server_resident_bytes_before", "server memory before", "bytes"), before.sum(MEMORY));
     run.measure(&Name("server_resident_bytes", "server memory with all of them", "bytes"), after.sum(MEMORY));
     let idle = difference(CPU, &connected, &after).map(|seconds| seconds * 100.0 / args.idle.as_secs_f64());

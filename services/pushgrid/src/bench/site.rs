@@ -7,6 +7,8 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http::Uri;
 use pushgrid_client::{ApplicationServer, ConnectOptions, Setup, Tls};
+use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_store_redis::{Config, Redis};
 use tokio::time::{Instant, sleep};
 
 use super::limits;
@@ -45,6 +47,9 @@ pub(super) struct Target {
         value_delimiter = ','
     )]
     admin: Vec<String>,
+    /// The Redis of a grid, to see how much memory it uses: what redis.url says
+    #[arg(long, global = true, value_name = "URL")]
+    redis: Option<String>,
     /// Also write the report to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) json: Option<PathBuf>,
@@ -63,6 +68,7 @@ pub(super) struct Site {
     posted: AtomicUsize,
     connection: Vec<String>,
     admin: Vec<Uri>,
+    redis: Option<String>,
     http: ApplicationServer,
     tls: Tls,
     spread: bool,
@@ -87,7 +93,18 @@ impl Site {
         let http = ApplicationServer::with(Setup { idle_connections, ..Setup::default() });
         let connection = target.connection.clone();
         let posted = AtomicUsize::new(0);
-        Ok(Self { ingress, posted, connection, admin, http, tls: Tls::public_roots(), spread, keep: target.keep })
+        let redis = target.redis.clone();
+        Ok(Self {
+            ingress,
+            posted,
+            connection,
+            admin,
+            redis,
+            http,
+            tls: Tls::public_roots(),
+            spread,
+            keep: target.keep,
+        })
     }
 
     /// What posts: unsigned, with a pool for as many connections as may be asked for.
@@ -133,6 +150,16 @@ impl Site {
             all.add(&String::from_utf8_lossy(&answer.body));
         }
         Ok(all)
+    }
+
+    /// Octets of memory that Redis uses now, if one was named.
+    pub(super) async fn redis_memory(&self) -> Result<Option<f64>> {
+        let Some(url) = &self.redis else { return Ok(None) };
+        let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &[format!("redis.url={url}")])?);
+        let config = Config::read(&mut reader);
+        reader.finish()?;
+        let used = Redis::connect(&config).await?.used_memory().await?;
+        Ok(used.map(super::connect::count_of))
     }
 
     /// Waits until the metrics are as wanted. `None` when they are not in [`limits::REST`].
@@ -186,6 +213,7 @@ mod tests {
             ingress: vec![ingress.into()],
             connection: vec!["ws://localhost:8081".into()],
             admin: vec![admin.into()],
+            redis: None,
             json: None,
             i_own_this_server: false,
             keep: false,

@@ -42,6 +42,7 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<[Run; 2]> {
     let away = site.scrape_until(|scrape| sockets(scrape) <= sockets(&idle)).await?;
     ensure!(away.is_some(), "the server still shows the sockets of user agents that have gone");
     let before = rest(site).await?;
+    let redis_before = site.redis_memory().await?;
 
     progress(&format!("posting {} messages", args.messages));
     let content = Content::new(usize::try_from(args.size).expect("it is below 4097"), &SystemRng);
@@ -51,6 +52,7 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<[Run; 2]> {
     let volley = Volley { rate: Rate::Max, count: args.messages, senders, until: None };
     let refused = poster.fire(volley).await?;
     let stored = rest(site).await?;
+    let redis_stored = site.redis_memory().await?;
 
     progress("all come back");
     let back = ledger.started().elapsed();
@@ -72,6 +74,9 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<[Run; 2]> {
     run.measure(&Name("stored_per_second", "stored", "a second"), rate);
     run.latency("post_to_201", "POST to 201", &totals.to_accepted);
     spent(&mut run, &before, &stored, totals.accepted, "stored message");
+    let redis =
+        redis_stored.zip(redis_before).map(|(after, before)| (after - before) / count_of(totals.accepted));
+    run.measure(&Name("redis_bytes_per_message", "memory of Redis for each stored message", "bytes"), redis);
     run.count(&Name("not_accepted", "not accepted", ""), refused);
 
     let mut back_again = Run::new("reconnect", setting);
