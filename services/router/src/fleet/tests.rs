@@ -25,7 +25,7 @@ const PARTITIONS: u16 = 4;
 /// Assigns what the test says.
 #[derive(Debug)]
 struct Assigned {
-    changes: mpsc::UnboundedReceiver<Option<Assignment>>,
+    changes: mpsc::Receiver<Option<Assignment>>,
     left: Arc<Notify>,
 }
 
@@ -106,7 +106,7 @@ impl Life for Closing {
     }
 
     async fn ended(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
@@ -133,7 +133,7 @@ impl NodeLink for Nodes {
 }
 
 struct World {
-    changes: mpsc::UnboundedSender<Option<Assignment>>,
+    changes: mpsc::Sender<Option<Assignment>>,
     left: Arc<Notify>,
     table: Table,
     nodes: Arc<Nodes>,
@@ -145,7 +145,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let (changes, receiver) = mpsc::unbounded_channel();
+        let (assigning, receiver) = mpsc::channel(8);
         let left = Arc::new(Notify::new());
         let nodes = Arc::new(Nodes::default());
         let keeper = Arc::new(InMemory {
@@ -172,12 +172,12 @@ impl World {
         );
         let shutdown = Shutdown::new();
         let running = tokio::spawn(fleet.run(shutdown.clone()));
-        Self { changes, left, table, nodes, keeper, changed, shutdown, running }
+        Self { changes: assigning, left, table, nodes, keeper, changed, shutdown, running }
     }
 
     async fn gain(&mut self, partition: Partition) {
         let share = Share { partition, reader: Box::new(Nothing), offsets: Arc::new(Nothing) };
-        self.changes.send(Some(Assignment::Gained(share))).unwrap();
+        self.changes.send(Some(Assignment::Gained(share))).await.unwrap();
         let table = self.table.clone();
         let owns = self.changed.wait_for(|_| table.owns().iter().any(|(it, _)| *it == partition));
         within(owns).await.unwrap();
@@ -186,7 +186,7 @@ impl World {
     /// Takes a partition away, and answers when the next owner may begin.
     async fn lose(&self, partition: Partition) {
         let (done, given_up) = oneshot::channel();
-        self.changes.send(Some(Assignment::Lost { partition, done })).unwrap();
+        self.changes.send(Some(Assignment::Lost { partition, done })).await.unwrap();
         assert!(within(given_up).await.is_err(), "it is dropped, which is enough");
     }
 
@@ -307,7 +307,7 @@ async fn draining_hands_every_partition_over_and_then_ends() {
     within(world.left.notified()).await;
     world.lose(Partition(0)).await;
     world.lose(Partition(1)).await;
-    world.changes.send(None).unwrap();
+    world.changes.send(None).await.unwrap();
     within(world.running).await.unwrap().unwrap();
     assert_eq!(*world.keeper.closed.borrow(), 2);
 }
