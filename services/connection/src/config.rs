@@ -46,8 +46,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the settings of section `connection`.
-    pub fn read(reader: &mut Reader) -> Self {
+    /// Reads the settings of section `connection`. `drain` is what [`Self::drain`] is unless it is set: one node of many
+    /// takes its time, and a process that is all there is comes back the sooner the better.
+    pub fn read(reader: &mut Reader, drain: &'static str) -> Self {
         let listen = reader.address("connection.listen", "127.0.0.1:8081", "Where user agents connect.");
         let http = http::Limits { max_connections: CONNECTIONS, ..http::Limits::default() };
         Self {
@@ -96,9 +97,9 @@ impl Config {
             ),
             drain: reader.duration(
                 "connection.drain",
-                "0s",
+                drain,
                 Duration::ZERO..=HOUR,
-                "Over which time all connections are closed when the node stops, so that they do not come back all at once. 0s closes them at once.",
+                "Over which time all connections are closed when the node stops, so that they do not come back all at once. 0s closes them at once. A connection node of a grid has 10s unless it is set.",
             ),
             max_frame: reader.octets(
                 "connection.max_frame",

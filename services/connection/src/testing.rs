@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn config(settings: &[&str]) -> Config {
     let settings: Vec<String> = settings.iter().map(|setting| format!("connection.{setting}")).collect();
     let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &settings).unwrap());
-    let config = Config::read(&mut reader);
+    let config = Config::read(&mut reader, "0s");
     reader.finish().unwrap();
     config
 }

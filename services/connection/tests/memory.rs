@@ -75,7 +75,7 @@ impl RouterLink for Agreeable {
 fn serve() -> (SocketAddr, Node, tokio::runtime::Runtime) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut reader = Reader::new(Layers::none());
-    let config = Config::read(&mut reader);
+    let config = Config::read(&mut reader, "0s");
     let node = Node::new(&SystemRng, config.queue);
     let listener = runtime.block_on(pushgrid_runtime::http::bind("127.0.0.1:0".parse().unwrap())).unwrap();
     let address = listener.local_addr().unwrap();

@@ -42,6 +42,14 @@ impl Role {
         }
     }
 
+    /// Over which time the sockets are closed when the process stops.
+    const fn drain(self) -> &'static str {
+        match self {
+            Self::Connection => "10s",
+            Self::Standalone | Self::Ingress | Self::Router => "0s",
+        }
+    }
+
     const fn is_of_a_grid(self) -> bool {
         !matches!(self, Self::Standalone)
     }
@@ -126,7 +134,7 @@ impl Settings {
             ingress: pushgrid_ingress::Config::read(reader),
             ingress_http: http::Limits::read(reader, "ingress"),
             router: pushgrid_router::Config::read(reader),
-            connection: pushgrid_connection::Config::read(reader),
+            connection: pushgrid_connection::Config::read(reader, role.drain()),
             admin_http: http::Limits::default(),
             grid: Grid::read(reader, role),
         };
