@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, SessionRef, SubscriptionRef,
-    UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, SessionRef,
+    SubscriptionRef, UserAgentId, VapidKeyHash,
 };
 
 use crate::{Claim, StoreError, Subscription};
