@@ -49,7 +49,7 @@ pub struct Config {
     pub session_timeout: Duration,
     /// How long a record may take to be durable.
     pub append_timeout: Duration,
-    /// How long a record waits for others that could travel with it. No setting: see [`LINGER`].
+    /// How long a record waits for others that could travel with it. It is no setting.
     pub linger: Duration,
 }
 

@@ -1,6 +1,8 @@
 //! The suite of the seams over what a grid has: a real Kafka and a real Redis, taken over by the real group, and in
 //! every next life with all of Redis lost.
 
+#![expect(clippy::unwrap_used, reason = "a fault of the servers is the failure of the test")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
