@@ -1,12 +1,9 @@
 //! The process is killed at random while messages flow: whatever was accepted and has not expired is delivered, under
 //! one id, nothing comes late, and the accounts add up.
 //!
-//! [`sender`] and [`listener`] are the parties; what happens to them goes into a [`history`], which the [`checker`]
-//! judges. The checker is tested itself.
+//! It is about the one process: the grid has its own, [`crate::grid`]. [`sender`] and [`listener`] are the parties; what
+//! happens to them goes into a [`crate::history`], which its checker judges.
 
-mod chance;
-mod checker;
-mod history;
 mod listener;
 mod sender;
 
@@ -21,9 +18,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
+use crate::history::chance::Chance;
+use crate::history::checker::{self, Rules};
+use crate::history::{self, Answer, Entry, Event, History, Message};
 use crate::wire::party::{Agent, Application, Channel, MINUTE};
-use chance::Chance;
-use history::{Answer, Entry, Event, History, Message};
 use listener::{Habit, Listener};
 use sender::{Sender, Service};
 
@@ -125,7 +123,7 @@ async fn what_was_accepted_outlives_a_dozen_kills_at_random() -> Result<()> {
 }
 
 async fn run(mut chance: Chance) -> Result<()> {
-    let mut server = Server::start().await?;
+    let mut server = Server::standalone_with(&[]).await?;
     let mut registrar = Registrar { agent: Agent::new(server.connection()).await?, channels: Vec::new() };
     let mut crowd = Crowd::gather(&server, &mut chance).await?;
     let mut registered = 0;
@@ -177,7 +175,7 @@ fn judge(entries: &[Entry]) -> Result<()> {
     eprintln!("{accepted} accepted, {unknown} unknown, {refused} refused, {delivered} deliveries");
     // Otherwise nothing was put to the test.
     ensure!(accepted > 1000 && unknown > 0 && delivered > 1000, "too little happened");
-    let violations = checker::check(entries);
+    let violations = checker::check(entries, Rules::ONE_PROCESS);
     let Some(first) = violations.first() else { return Ok(()) };
     let shown = history::about(entries, &first.messages());
     bail!("{} promises were broken; the first is {first:?}:\n{shown}", violations.len())

@@ -14,13 +14,17 @@ mod metrics;
 mod page;
 mod ports;
 mod programs;
+mod redis;
 mod sender;
 mod server;
+mod servers;
 
 pub use browser::{Firefox, Permission};
 pub use deadline::{eventually, within};
 pub use metrics::{Accounts, Metrics};
 pub use page::{Event, Page};
 pub use programs::pushgrid;
+pub use redis::Redis;
 pub use sender::{Answer, Encoding, Job, Library, Sender};
-pub use server::Server;
+pub use server::{Backing, Grid, Process, Role, Server, Shape};
+pub use servers::Servers;

@@ -11,13 +11,18 @@ const SHOWN: usize = 150;
 /// fails.
 #[derive(Debug)]
 pub(crate) struct Log {
-    of: &'static str,
+    of: String,
     path: PathBuf,
 }
 
 impl Log {
-    pub(crate) fn new(of: &'static str, path: PathBuf) -> Self {
-        Self { of, path }
+    pub(crate) fn new(of: impl Into<String>, path: PathBuf) -> Self {
+        Self { of: of.into(), path }
+    }
+
+    /// Whose it is.
+    pub(crate) fn of(&self) -> &str {
+        &self.of
     }
 
     /// Where a process may write; what earlier ones wrote stays.
@@ -26,10 +31,16 @@ impl Log {
         Ok(file.with_context(|| format!("open the log {}", self.path.display()))?.into())
     }
 
+    /// All of it.
+    pub(crate) fn whole(&self) -> Result<String> {
+        let octets = std::fs::read(&self.path);
+        let octets = octets.with_context(|| format!("read the log {}", self.path.display()))?;
+        Ok(String::from_utf8_lossy(&octets).into_owned())
+    }
+
     /// The last lines.
     pub(crate) fn tail(&self) -> String {
-        let octets = std::fs::read(&self.path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&octets);
+        let text = self.whole().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(SHOWN)..].join("\n")
     }

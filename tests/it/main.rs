@@ -2,6 +2,8 @@
 
 mod crash;
 mod firefox;
+mod grid;
+mod history;
 mod input;
 mod losses;
 mod senders;

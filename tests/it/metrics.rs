@@ -39,19 +39,25 @@ impl Metrics {
         values.map(|(_, value)| *value).reduce(|sum, value| sum + value)
     }
 
-    /// The accounts; a fault when the service does not keep them.
+    /// Several readings as one: a sum is one over all of them.
+    pub(crate) fn together(readings: Vec<Self>) -> Self {
+        Self { samples: readings.into_iter().flat_map(|reading| reading.samples).collect() }
+    }
+
+    /// The accounts, summed over all that keep a part of them; a fault when nobody does.
     pub fn accounts(&self) -> Result<Accounts> {
-        const ENDED: &str = "pushgrid_messages_ended_total{outcome=\"";
-        let count = |name| self.sum(name, &[]).map(whole).with_context(|| format!("{name} is missing"));
-        let ended = self.samples.iter().filter_map(|(sample, value)| {
-            let outcome = sample.strip_prefix(ENDED)?.strip_suffix("\"}")?;
-            Some((outcome.to_owned(), whole(*value)))
+        const ENTRY: &str = "pushgrid_account{entry=\"";
+        let entries = self.samples.iter().filter_map(|(sample, value)| {
+            Some((sample.strip_prefix(ENTRY)?.strip_suffix("\"}")?, whole(*value)))
         });
-        Ok(Accounts {
-            accepted: count("pushgrid_messages_accepted_total")?,
-            ended: ended.filter(|(_, count)| *count > 0).collect(),
-            pending: count("pushgrid_messages_pending")?,
-        })
+        let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+        for (entry, count) in entries {
+            *sums.entry(entry.to_owned()).or_default() += count;
+        }
+        let mut take = |entry| sums.remove(entry).with_context(|| format!("no account of what is {entry}"));
+        let (accepted, pending) = (take("accepted")?, take("pending")?);
+        sums.retain(|_, count| *count > 0);
+        Ok(Accounts { accepted, ended: sums, pending })
     }
 }
 

@@ -26,14 +26,31 @@ impl Port {
         let mut octets = [0; 2];
         SystemRng.fill(&mut octets);
         let start = u16::from_le_bytes(octets) % COUNT;
+        (0..TRIES).map(|step| FIRST + (start + step) % COUNT).find_map(Self::take).context("no free port")
+    }
+
+    /// Several, at these distances above the first.
+    pub(crate) fn reserve_at(distances: &[u16]) -> Result<Vec<Self>> {
         (0..TRIES)
-            .map(|step| FIRST + (start + step) % COUNT)
-            .find_map(|number| {
-                let mark = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-                TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
-                Some(Self { number, _mark: mark })
+            .find_map(|_| {
+                let first = Self::reserve().ok()?;
+                let others =
+                    distances.iter().map(|distance| Self::take(first.number.checked_add(*distance)?));
+                let others = others.collect::<Option<Vec<_>>>()?;
+                Some(std::iter::once(first).chain(others).collect())
             })
-            .context("no free port")
+            .context("no free ports")
+    }
+
+    fn take(number: u16) -> Option<Self> {
+        let mark = UdpSocket::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
+        Some(Self { number, _mark: mark })
+    }
+
+    /// The number alone.
+    pub(crate) fn number(&self) -> u16 {
+        self.number
     }
 
     /// As a value of a `…__LISTEN` setting.

@@ -36,12 +36,31 @@ pub fn pushgrid() -> Result<Command> {
     Ok(command)
 }
 
-/// Which form of the service is tested, as its subcommand.
-pub(crate) fn target() -> Result<&'static str> {
+/// Which form of the service is tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// One process on the embedded store.
+    Standalone,
+    /// A process for each role, over Kafka and Redis.
+    Grid,
+}
+
+/// What the switch says.
+pub(crate) fn target() -> Result<Target> {
     match env::var("PUSHGRID_TEST_TARGET").as_deref() {
-        Ok("standalone") | Err(_) => Ok("standalone"),
+        Ok("standalone") | Err(_) => Ok(Target::Standalone),
+        Ok("grid") => Ok(Target::Grid),
         Ok(unknown) => bail!("PUSHGRID_TEST_TARGET names no target: {unknown:?}"),
     }
+}
+
+/// The script that starts a real Kafka and a real Redis, and where it finds what is installed once for all.
+pub(crate) fn servers() -> Result<(PathBuf, PathBuf)> {
+    let script = root().join("deploy/local/servers");
+    ensure!(script.exists(), "{} is missing", script.display());
+    let installed = env::var_os("PUSHGRID_LOCAL_KAFKA").map(PathBuf::from);
+    let local = || PathBuf::from(env::var_os("PUSHGRID_LOCAL_DIR").unwrap_or_else(|| ".local".into()));
+    Ok((script, root().join(installed.unwrap_or_else(|| local().join("kafka")))))
 }
 
 /// A Python that has pywebpush, and the sender for it.

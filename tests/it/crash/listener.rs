@@ -10,9 +10,9 @@ use pushgrid_types::ChannelId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::chance::Chance;
-use super::history::{Answer, Event, History, Message, Subscription};
-use super::sender::{self, Service};
+use super::sender::Service;
+use crate::history::chance::Chance;
+use crate::history::{Answer, Event, History, Message, Subscription, posting};
 use crate::wire::party::{Agent, Application, Channel, SOON};
 
 /// How a user agent spends its time while the service is being killed.
@@ -113,7 +113,7 @@ impl Listener {
     /// Writes down what came.
     fn got(&self, notification: &Notification) -> Result<Message> {
         let octets = notification.data.as_deref().unwrap_or_default();
-        let message = sender::number(octets).context("a body came that nobody has posted")?;
+        let message = posting::number(octets).context("a body came that nobody has posted")?;
         let to = self.subscription(notification.channel).context("a message came to a foreign channel")?;
         self.history.record(Event::Delivered { message, to, version: notification.version.clone() });
         Ok(message)
@@ -130,7 +130,7 @@ impl Listener {
         }
         let keep = usize::from(self.chance.percent(5)).min(self.owed.len());
         let now = self.owed.split_off(keep);
-        for message in now.iter().filter_map(|it| sender::number(it.data.as_deref()?)) {
+        for message in now.iter().filter_map(|it| posting::number(it.data.as_deref()?)) {
             self.history.record(Event::Acknowledged { message });
         }
         if self.agent.ack_all(&now).await.is_err() {
@@ -151,7 +151,7 @@ impl Listener {
         let mut last = Vec::new();
         for (to, channel) in &self.channels {
             let ttl = Duration::from_hours(1);
-            let answer = sender::post(&self.history, &app, *to, &channel.endpoint, ttl, None).await;
+            let answer = posting::post(&self.history, &app, *to, &channel.endpoint, ttl, None).await;
             ensure!(answer == Answer::Accepted, "a message to a subscription was {answer:?}");
             last.push(*to);
         }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::chance::Chance;
-use super::history::{Answer, Event, History, Message, Subscription};
+use crate::history::chance::Chance;
+use crate::history::posting::post;
+use crate::history::{Answer, History, Subscription};
 use crate::wire::party::Application;
 
 /// A sender takes a breath after a refusal, so that a limit of the service does not make the history long.
@@ -38,20 +38,6 @@ pub(super) struct Sender {
     pub(super) chance: Chance,
 }
 
-/// The octets of a message: its number, and then what its number decides.
-pub(super) fn body(message: Message) -> Bytes {
-    let filler = Chance::new(message as u64).below(1500);
-    let octets = (0..filler).map(|at| u8::try_from((at + message as u64) % 251).unwrap_or_default());
-    format!("{message}:").into_bytes().into_iter().chain(octets).collect()
-}
-
-/// The number of the message whose octets these are; `None` when they are not exactly its own.
-pub(super) fn number(octets: &[u8]) -> Option<Message> {
-    let digits = octets.split(|octet| *octet == b':').next()?;
-    let message = std::str::from_utf8(digits).ok()?.parse().ok()?;
-    (body(message) == octets).then_some(message)
-}
-
 impl Sender {
     /// Posts until it is told that all is done.
     pub(super) async fn run(mut self) {
@@ -70,30 +56,8 @@ impl Sender {
                 self.chance.percent(30).then(|| u8::try_from(self.chance.below(3)).unwrap_or_default());
             match post(&self.history, &app, self.to, &self.endpoint, Duration::from_secs(ttl), topic).await {
                 Answer::Accepted => sleep(self.pause).await,
-                Answer::Refused | Answer::Unknown => sleep(BREATH).await,
+                Answer::Refused | Answer::Gone | Answer::Unknown => sleep(BREATH).await,
             }
         }
     }
-}
-
-/// Posts one message, and writes down what came of it.
-pub(super) async fn post(
-    history: &History,
-    app: &Application,
-    to: Subscription,
-    endpoint: &str,
-    ttl: Duration,
-    topic: Option<u8>,
-) -> Answer {
-    let message = history.post(to, ttl, topic);
-    let (ttl, topic) = (ttl.as_secs().to_string(), topic.map(|topic| format!("topic-{topic}")));
-    let mut fields = vec![("ttl", ttl.as_str())];
-    fields.extend(topic.as_deref().map(|topic| ("topic", topic)));
-    let answer = match app.post(endpoint, &fields, body(message)).await.map(|response| response.status) {
-        Ok(201) => Answer::Accepted,
-        Ok(400..=499) => Answer::Refused,
-        Ok(_) | Err(_) => Answer::Unknown,
-    };
-    history.record(Event::Answered { message, answer });
-    answer
 }

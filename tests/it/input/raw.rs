@@ -8,29 +8,29 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// How long an answer may take on a busy machine, beyond every time limit that a test sets.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Largest answer that is read: many times the largest that the service gives.
 const ANSWER_MAX: usize = 1 << 20;
 
 /// A TCP connection on which anything can be written, and HTTP/1.1 answers read.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 /// One answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) fields: HeaderMap,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) fields: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
     /// The value of a field that is there once.
-    pub(super) fn field(&self, name: &str) -> Option<&str> {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.fields.get_all(name).iter();
         let first = lines.next()?.to_str().ok();
         if lines.next().is_none() { first } else { None }
@@ -39,7 +39,7 @@ impl Answer {
 
 impl Wire {
     /// Connects to `http://` or `ws://` and an address.
-    pub(super) async fn open(url: &str) -> Result<Self> {
+    pub(crate) async fn open(url: &str) -> Result<Self> {
         let (_, address) = url.split_once("://").context("an URL")?;
         let stream = within(PATIENCE, "a TCP connection", TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
@@ -49,12 +49,12 @@ impl Wire {
     }
 
     /// Writes everything; a fault when the other side has closed.
-    pub(super) async fn send(&mut self, octets: &[u8]) -> Result<()> {
+    pub(crate) async fn send(&mut self, octets: &[u8]) -> Result<()> {
         within(PATIENCE, "a write", self.stream.write_all(octets)).await?.context("write")
     }
 
     /// Writes as much as the other side takes until it closes.
-    pub(super) async fn try_send(&mut self, octets: &[u8]) -> Result<()> {
+    pub(crate) async fn try_send(&mut self, octets: &[u8]) -> Result<()> {
         match within(PATIENCE, "a write", self.stream.write_all(octets)).await? {
             Err(error) if !is_closed(&error) => Err(error.into()),
             _ => Ok(()),
@@ -62,7 +62,7 @@ impl Wire {
     }
 
     /// Writes for as long as `limit`; whether everything was taken.
-    pub(super) async fn press(&mut self, octets: &[u8], limit: Duration) -> Result<bool> {
+    pub(crate) async fn press(&mut self, octets: &[u8], limit: Duration) -> Result<bool> {
         match tokio::time::timeout(limit, self.stream.write_all(octets)).await {
             Ok(Err(error)) if !is_closed(&error) => Err(error.into()),
             Ok(written) => Ok(written.is_ok()),
@@ -71,7 +71,7 @@ impl Wire {
     }
 
     /// Says that nothing more is written.
-    pub(super) async fn finish(&mut self) -> Result<()> {
+    pub(crate) async fn finish(&mut self) -> Result<()> {
         match self.stream.shutdown().await {
             Err(error) if !is_closed(&error) => Err(error.into()),
             _ => Ok(()),
@@ -79,17 +79,17 @@ impl Wire {
     }
 
     /// The next answer; `None` when the other side closes before it. Interim answers are answers, too.
-    pub(super) async fn answer(&mut self) -> Result<Option<Answer>> {
+    pub(crate) async fn answer(&mut self) -> Result<Option<Answer>> {
         within(PATIENCE, "an answer", self.read_answer()).await?
     }
 
     /// The next answer, which must come.
-    pub(super) async fn expect_answer(&mut self) -> Result<Answer> {
+    pub(crate) async fn expect_answer(&mut self) -> Result<Answer> {
         self.answer().await?.context("the service closed the connection without an answer")
     }
 
     /// Reads until the other side closes.
-    pub(super) async fn end(&mut self) -> Result<Vec<u8>> {
+    pub(crate) async fn end(&mut self) -> Result<Vec<u8>> {
         within(PATIENCE, "the end of the connection", async {
             while self.fill().await? {
                 ensure!(self.read.len() < ANSWER_MAX, "more than {ANSWER_MAX} octets came");
@@ -100,7 +100,7 @@ impl Wire {
     }
 
     /// At least `count` octets, which stay; `None` when the other side closes before them.
-    pub(super) async fn peek(&mut self, count: usize) -> Result<Option<&[u8]>> {
+    pub(crate) async fn peek(&mut self, count: usize) -> Result<Option<&[u8]>> {
         let all = within(PATIENCE, "octets", async {
             while self.read.len() < count {
                 if !self.fill().await? {
@@ -114,7 +114,7 @@ impl Wire {
     }
 
     /// Takes octets that [`Self::peek`] has shown.
-    pub(super) fn take(&mut self, count: usize) -> Vec<u8> {
+    pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let rest = self.read.split_off(count);
         std::mem::replace(&mut self.read, rest)
     }

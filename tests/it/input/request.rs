@@ -5,22 +5,22 @@ use pushgrid_types::SystemRng;
 
 /// A request as it goes over the wire: every line can be bent.
 #[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) target: String,
-    pub(super) fields: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+pub(crate) struct Request {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) fields: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Request {
     /// One without a body.
-    pub(super) fn new(method: &str, target: &str) -> Self {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
         let fields = vec![("Host".to_owned(), "localhost".to_owned())];
         Self { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() }
     }
 
     /// A valid push message for `to`.
-    pub(super) fn push(to: &Subscription, payload: &[u8]) -> Result<Self> {
+    pub(crate) fn push(to: &Subscription, payload: &[u8]) -> Result<Self> {
         let keys = to.push_subscription();
         let body = encrypt_aes128gcm(&SystemRng, &keys.p256dh, &keys.auth, payload)?;
         let request = Self::new("POST", path(to.endpoint())?);
@@ -28,43 +28,43 @@ impl Request {
     }
 
     /// Adds a line.
-    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.fields.push((name.to_owned(), value.to_owned()));
         self
     }
 
     /// Takes all lines of a field out.
-    pub(super) fn without(mut self, name: &str) -> Self {
+    pub(crate) fn without(mut self, name: &str) -> Self {
         self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
         self
     }
 
     /// Puts one line in place of all lines of a field.
-    pub(super) fn instead(self, name: &str, value: &str) -> Self {
+    pub(crate) fn instead(self, name: &str, value: &str) -> Self {
         self.without(name).with(name, value)
     }
 
     /// Another method.
-    pub(super) fn method(mut self, method: &str) -> Self {
+    pub(crate) fn method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self
     }
 
     /// Another target.
-    pub(super) fn target(mut self, target: &str) -> Self {
+    pub(crate) fn target(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
     }
 
     /// A body, and the length that belongs to it.
-    pub(super) fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         let length = self.body.len().to_string();
         self.instead("Content-Length", &length)
     }
 
     /// The same body in chunks of at most `size` octets.
-    pub(super) fn chunked(self, size: usize) -> Self {
+    pub(crate) fn chunked(self, size: usize) -> Self {
         let mut chunks = Vec::new();
         for chunk in self.body.chunks(size) {
             chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
@@ -76,7 +76,7 @@ impl Request {
     }
 
     /// The request line and the fields, up to the body.
-    pub(super) fn head(&self) -> Vec<u8> {
+    pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.fields {
             head.extend([name.as_str(), ": ", value, "\r\n"]);
@@ -86,13 +86,13 @@ impl Request {
     }
 
     /// All of it.
-    pub(super) fn octets(&self) -> Vec<u8> {
+    pub(crate) fn octets(&self) -> Vec<u8> {
         [self.head(), self.body.clone()].concat()
     }
 }
 
 /// The path of an absolute URL of the service.
-pub(super) fn path(url: &str) -> Result<&str> {
+pub(crate) fn path(url: &str) -> Result<&str> {
     let (_, rest) = url.split_once("://").context("an URL")?;
     Ok(&rest[rest.find('/').context("a path")?..])
 }

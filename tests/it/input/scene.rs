@@ -25,7 +25,11 @@ pub(super) struct Scene {
 impl Scene {
     /// Starts both, with these settings of the service.
     pub(super) async fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
-        let server = Server::start_with(settings).await?;
+        Self::over(Server::start_with(settings).await?).await
+    }
+
+    /// A user agent of a service that runs.
+    pub(super) async fn over(server: Server) -> Result<Self> {
         let mut user_agent = UserAgent::connect(server.connection()).await?;
         let id = user_agent.hello(None).await?.user_agent;
         Ok(Self { server, key: KeyPair::generate(&SystemRng), id, user_agent: Some(user_agent) })
@@ -116,9 +120,11 @@ impl Scene {
         self.receives(&subscription, b"still there").await
     }
 
-    /// How many messages were accepted.
-    pub(super) async fn accepted(&self) -> Result<u64> {
-        Ok(self.server.metrics().await?.accounts()?.accepted)
+    /// This many messages were accepted, and no more.
+    pub(super) async fn accepted(&self, count: u64) -> Result<()> {
+        let what = format!("{count} messages are accepted");
+        self.server.accounts(&what, |accounts| accounts.accepted == count).await?;
+        Ok(())
     }
 
     /// How much memory the service takes, in octets.
@@ -135,8 +141,7 @@ impl Scene {
 
 /// Nothing in the whole log of the service tells of a panic.
 pub(super) fn calm(server: &Server) -> Result<()> {
-    let log = std::fs::read(server.data().with_file_name("log")).context("the log of the service")?;
-    let log = String::from_utf8_lossy(&log);
+    let log = server.log()?;
     let panic = log.lines().find(|line| line.contains("panicked"));
     ensure!(panic.is_none(), "the service has panicked: {panic:?}");
     Ok(())

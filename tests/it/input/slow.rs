@@ -75,7 +75,7 @@ async fn something_waits(settings: &[(&str, &str)]) -> Result<(Scene, Subscripti
 
 /// That message still waits, and it alone.
 async fn it_still_waits(mut scene: Scene, subscription: &Subscription) -> Result<()> {
-    ensure!(scene.accepted().await? == 1, "a broken request was accepted");
+    scene.accepted(1).await.context("a broken request was accepted")?;
     scene.come_back().await?;
     scene.receives(subscription, b"waits").await?;
     let accounts = scene.server.settled().await?;

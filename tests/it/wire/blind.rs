@@ -124,7 +124,7 @@ async fn no_secret_is_ever_in_the_log_or_in_a_metric() -> Result<()> {
     agent.vanish();
     agent.come_back().await?;
     server.stop().await?;
-    let log = std::fs::read_to_string(server.data().with_file_name("log"))?;
+    let log = server.log()?;
     // At this level something is said about what was done: the search is not in vain.
     ensure!(log.contains("\"level\":\"DEBUG\"") || log.contains("\"level\":\"TRACE\""), "nothing in detail");
     secrets.are_not_in(&log, "the log")

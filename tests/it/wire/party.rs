@@ -84,6 +84,12 @@ impl Agent {
         Ok(())
     }
 
+    /// Connects again, to another node of the service. The service must know it.
+    pub(crate) async fn come_back_to(&mut self, url: &str) -> Result<()> {
+        url.clone_into(&mut self.url);
+        self.come_back().await
+    }
+
     /// The next message.
     pub(crate) async fn next(&mut self) -> Result<Notification> {
         match self.event().await? {

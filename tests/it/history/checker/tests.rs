@@ -45,7 +45,11 @@ impl Script {
     }
 
     fn breaks(&self) -> Vec<Violation> {
-        check(&self.0)
+        check(&self.0, Rules::ONE_PROCESS)
+    }
+
+    fn breaks_in_a_grid(&self) -> Vec<Violation> {
+        check(&self.0, Rules::GRID)
     }
 }
 
@@ -199,6 +203,83 @@ fn an_order_that_is_not_that_of_acceptance_is_found() {
     // With TTL 0 it may overtake.
     let script = Script::default().accepted(0).posted(1, 0, None, Answer::Accepted).delivered(1).delivered(0);
     assert_eq!(script.breaks(), []);
+}
+
+#[test]
+fn a_subscription_that_ends_takes_its_messages_with_it_and_no_other() {
+    let ending = Event::Ending { to: 0 };
+    let script = || Script::default().accepted(0).event(ending.clone());
+    assert_eq!(script().breaks(), []);
+    let ended = || script().event(Event::Ended { to: 0 }).posted(1, LONG, None, Answer::Gone);
+    assert_eq!(ended().breaks(), []);
+    assert_eq!(ended().delivered(0).breaks(), [Violation::AfterEnd(0)]);
+    // As long as the service has not said so, it may come.
+    assert_eq!(script().delivered(0).breaks(), []);
+    let elsewhere = Script::default().accepted(0).event(Event::Ending { to: 1 });
+    assert_eq!(elsewhere.breaks(), [Violation::Lost(0)]);
+}
+
+#[test]
+fn a_subscription_that_the_service_has_forgotten_is_found() {
+    let forgotten = good().posted(10, LONG, None, Answer::Gone);
+    assert_eq!(forgotten.breaks(), [Violation::Forgotten(10)]);
+    assert_eq!(forgotten.breaks_in_a_grid(), [Violation::Forgotten(10)]);
+    assert_eq!(forgotten.delivered(10).breaks(), [Violation::Forgotten(10), Violation::NotPosted(10)]);
+}
+
+#[test]
+fn in_a_grid_too_every_fault_is_found() {
+    assert_eq!(good().breaks_in_a_grid(), []);
+    assert_eq!(good().accepted(10).breaks_in_a_grid(), [Violation::Lost(10)]);
+    assert_eq!(good().delivered_as(9, "another id").breaks_in_a_grid(), [Violation::SecondId(9)]);
+    assert_eq!(good().delivered(3).breaks_in_a_grid(), [Violation::NotPosted(3)]);
+    let late =
+        Script::default().posted(0, 2, None, Answer::Accepted).waits(Duration::from_secs(6)).delivered(0);
+    assert_eq!(late.breaks_in_a_grid(), [Violation::Late(0)]);
+    let order = Script::default().accepted(0).accepted(1).delivered(1).delivered(0);
+    assert_eq!(order.breaks_in_a_grid(), [Violation::OutOfOrder(0, 1)]);
+    let newer_first = Script::default()
+        .with_topic(0, Answer::Accepted)
+        .with_topic(1, Answer::Accepted)
+        .delivered(1)
+        .delivered(0);
+    assert_eq!(newer_first.breaks_in_a_grid(), [Violation::OutOfOrder(0, 1), Violation::OlderOfTopic(0, 1)]);
+    let waits = Script::default()
+        .with_topic(0, Answer::Accepted)
+        .delivered(0)
+        .with_topic(1, Answer::Accepted)
+        .event(Event::Drained)
+        .delivered(0)
+        .delivered(1);
+    assert_eq!(waits.breaks_in_a_grid(), [Violation::NotReplaced(0, 1)]);
+}
+
+#[test]
+fn in_a_grid_what_nobody_knows_of_may_be_accepted_later() {
+    let unknown = || Script::default().posted(0, LONG, None, Answer::Unknown).accepted(1);
+    let later = || unknown().delivered(1).delivered(0);
+    assert_eq!(later().breaks_in_a_grid(), []);
+    assert_eq!(later().breaks(), [Violation::OutOfOrder(0, 1)]);
+    // It may even replace one that was posted after it, if it has come.
+    let topics = || Script::default().with_topic(0, Answer::Unknown).with_topic(1, Answer::Accepted);
+    assert_eq!(topics().delivered(0).breaks_in_a_grid(), []);
+    assert_eq!(topics().breaks_in_a_grid(), [Violation::Lost(1)]);
+    assert_eq!(topics().delivered(0).breaks(), [Violation::Lost(1)]);
+    let accepted = Script::default().with_topic(0, Answer::Accepted).with_topic(1, Answer::Accepted);
+    assert_eq!(accepted.delivered(0).breaks_in_a_grid(), [Violation::Lost(1)]);
+}
+
+#[test]
+fn in_a_grid_a_message_that_was_replaced_may_come_again_before_the_newer_one() {
+    let again = Script::default()
+        .with_topic(0, Answer::Accepted)
+        .delivered(0)
+        .with_topic(1, Answer::Accepted)
+        .delivered(1)
+        .delivered(0)
+        .delivered(1);
+    assert_eq!(again.breaks_in_a_grid(), []);
+    assert_eq!(again.breaks(), [Violation::OlderOfTopic(0, 1)]);
 }
 
 proptest! {

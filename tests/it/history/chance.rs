@@ -9,15 +9,15 @@ const SEED: &str = "PUSHGRID_TEST_SEED";
 
 /// A generator (`SplitMix64`): good enough to choose, and the same everywhere.
 #[derive(Debug, Clone)]
-pub(super) struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
     /// The seed of this run.
-    pub(super) fn seed() -> u64 {
+    pub(crate) fn seed() -> u64 {
         std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
             let mut octets = [0; 8];
             SystemRng.fill(&mut octets);
@@ -26,22 +26,22 @@ impl Chance {
     }
 
     /// Another generator, for somebody else.
-    pub(super) fn split(&mut self) -> Self {
+    pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }
 
     /// A number below `bound`.
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
     /// True this often in a hundred.
-    pub(super) fn percent(&mut self, percent: u64) -> bool {
+    pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
     /// A time from `least` milliseconds up to `most`.
-    pub(super) fn millis(&mut self, least: u64, most: u64) -> Duration {
+    pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.below(most - least + 1))
     }
 

@@ -1,21 +1,37 @@
 //! Judges a history: what was promised for each message, and was it kept?
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pushgrid_types::limits::TTL_ZERO_GRACE;
 
-use super::history::{Answer, Entry, Event, Message, Subscription};
+use super::{Answer, Entry, Event, Message, Subscription};
 
 #[cfg(test)]
 mod tests;
 
-/// How long a message may take from the service's look at its expiry to the line in the history, on a busy machine.
-const ON_THE_WAY: Duration = Duration::from_secs(1);
+/// What the service may do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// How long a message may take from the service's look at its expiry to the line in the history, on a busy machine.
+    on_the_way: Duration,
+    /// The service is of many processes, and any of them may be killed at any time. So a message of which nobody knows
+    /// may be accepted later than those that were posted after it; and that a message was replaced may be undone
+    /// without its user agent noticing: then it comes again, and the newer one after it.
+    many_processes: bool,
+}
+
+impl Rules {
+    /// Of the service as one process. A kill is in the history.
+    pub(crate) const ONE_PROCESS: Self = Self { on_the_way: Duration::from_secs(1), many_processes: false };
+
+    /// Of the service as a grid, with brokers that start beside it.
+    pub(crate) const GRID: Self = Self { on_the_way: Duration::from_secs(3), many_processes: true };
+}
 
 /// A promise that was not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Violation {
+pub(crate) enum Violation {
     /// It was accepted, had not expired when the history ends, was replaced by nothing that came, and never came.
     Lost(Message),
     /// It came after it had expired.
@@ -31,15 +47,24 @@ pub(super) enum Violation {
     /// The first came after the second, which is newer and has the same topic; and it had not come before, or nothing
     /// was killed in between.
     OlderOfTopic(Message, Message),
+    /// It came after its subscription had ended.
+    AfterEnd(Message),
+    /// It was refused because its subscription had ended, which is not so.
+    Forgotten(Message),
     /// The first has waited to the end, though the second is newer and has the same topic.
     NotReplaced(Message, Message),
 }
 
 impl Violation {
     /// Whom it is about.
-    pub(super) fn messages(&self) -> Vec<Message> {
+    pub(crate) fn messages(&self) -> Vec<Message> {
         match *self {
-            Self::Lost(it) | Self::Late(it) | Self::SecondId(it) | Self::NotPosted(it) => vec![it],
+            Self::Lost(it)
+            | Self::Late(it)
+            | Self::SecondId(it)
+            | Self::NotPosted(it)
+            | Self::AfterEnd(it)
+            | Self::Forgotten(it) => vec![it],
             Self::SharedId(one, other)
             | Self::OutOfOrder(one, other)
             | Self::OlderOfTopic(one, other)
@@ -76,14 +101,19 @@ impl Fate<'_> {
         self.answered.is_some_and(|answered| answered + self.life() <= at)
     }
 
-    fn of_one_topic(&self, other: &Self) -> bool {
-        self.topic.is_some() && self.topic == other.topic && self.to == other.to
+    /// Whether the service has said that it keeps nothing of it.
+    fn refused(&self) -> bool {
+        matches!(self.answer, Answer::Refused | Answer::Gone)
     }
 }
 
 /// All promises that the history breaks.
-pub(super) fn check(entries: &[Entry]) -> Vec<Violation> {
-    let mut checker = Checker::default();
+pub(crate) fn check(entries: &[Entry], rules: Rules) -> Vec<Violation> {
+    let unknown = entries.iter().filter_map(|entry| match entry.event {
+        Event::Answered { message, answer: Answer::Unknown } => Some(message),
+        _ => None,
+    });
+    let mut checker = Checker::new(rules, unknown.collect());
     for entry in entries {
         checker.take(entry);
     }
@@ -91,8 +121,11 @@ pub(super) fn check(entries: &[Entry]) -> Vec<Violation> {
     checker.violations
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Checker<'a> {
+    rules: Rules,
+    /// Those of which nobody knew even when posting had ended.
+    unknown: BTreeSet<Message>,
     fates: BTreeMap<Message, Fate<'a>>,
     by_version: BTreeMap<&'a str, Message>,
     /// The newest that has come to each subscription.
@@ -103,6 +136,10 @@ struct Checker<'a> {
     /// How many of them were before the connection of each subscription.
     kills_before: BTreeMap<Subscription, usize>,
     drained: bool,
+    /// Who has begun to end, and who has ended.
+    ending: BTreeSet<Subscription>,
+    ended: BTreeSet<Subscription>,
+    of_topic: BTreeMap<(Subscription, u8), Vec<Message>>,
     violations: Vec<Violation>,
 }
 
@@ -113,6 +150,24 @@ struct NewestOfTopic {
 }
 
 impl<'a> Checker<'a> {
+    fn new(rules: Rules, unknown: BTreeSet<Message>) -> Self {
+        Self {
+            rules,
+            unknown,
+            fates: BTreeMap::new(),
+            by_version: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            newest_of_topic: BTreeMap::new(),
+            kills: 0,
+            kills_before: BTreeMap::new(),
+            drained: false,
+            ending: BTreeSet::new(),
+            ended: BTreeSet::new(),
+            of_topic: BTreeMap::new(),
+            violations: Vec::new(),
+        }
+    }
+
     fn take(&mut self, entry: &'a Entry) {
         match &entry.event {
             Event::Posted { message, to, ttl, topic } => {
@@ -126,22 +181,31 @@ impl<'a> Checker<'a> {
                     version: None,
                 };
                 self.fates.insert(*message, fate);
-            }
-            Event::Answered { message, answer } => {
-                if let Some(fate) = self.fates.get_mut(message) {
-                    fate.answered = Some(entry.at);
-                    fate.answer = *answer;
-                    // The delivery may be written before the answer.
-                    if *answer == Answer::Refused && fate.version.is_some() {
-                        self.violations.push(Violation::NotPosted(*message));
-                    }
+                if let Some(topic) = topic {
+                    self.of_topic.entry((*to, *topic)).or_default().push(*message);
                 }
             }
+            Event::Answered { message, answer } => self.answer(entry.at, *message, *answer),
             Event::Delivered { message, to, version } => self.deliver(entry.at, *message, *to, version),
-            Event::Acknowledged { .. } => {}
+            Event::Acknowledged { .. } | Event::Fault(_) => {}
+            Event::Ending { to } => drop(self.ending.insert(*to)),
+            Event::Ended { to } => drop(self.ended.insert(*to)),
             Event::Connected { to } => self.connect(*to),
             Event::Killed => self.kills += 1,
             Event::Drained => self.drained = true,
+        }
+    }
+
+    fn answer(&mut self, at: Duration, message: Message, answer: Answer) {
+        let Some(fate) = self.fates.get_mut(&message) else { return };
+        fate.answered = Some(at);
+        fate.answer = answer;
+        // The delivery may be written before the answer.
+        if fate.refused() && fate.version.is_some() {
+            self.violations.push(Violation::NotPosted(message));
+        }
+        if answer == Answer::Gone && !self.ending.contains(&fate.to) {
+            self.violations.push(Violation::Forgotten(message));
         }
     }
 
@@ -155,13 +219,14 @@ impl<'a> Checker<'a> {
     }
 
     fn deliver(&mut self, at: Duration, message: Message, to: Subscription, version: &'a str) {
-        let Some(fate) =
-            self.fates.get_mut(&message).filter(|fate| fate.to == to && fate.answer != Answer::Refused)
-        else {
+        let Some(fate) = self.fates.get_mut(&message).filter(|fate| fate.to == to && !fate.refused()) else {
             return self.violations.push(Violation::NotPosted(message));
         };
-        if fate.must_have_expired(at.saturating_sub(ON_THE_WAY)) {
+        if fate.must_have_expired(at.saturating_sub(self.rules.on_the_way)) {
             self.violations.push(Violation::Late(message));
+        }
+        if self.ended.contains(&to) {
+            self.violations.push(Violation::AfterEnd(message));
         }
         let first = fate.version.is_none();
         if *fate.version.get_or_insert(version) != version {
@@ -180,51 +245,70 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Whether those that were posted after it may have been accepted before it.
+    fn may_be_later(&self, message: Message) -> bool {
+        self.rules.many_processes && self.unknown.contains(&message)
+    }
+
     /// What is to come now or never may overtake; nothing else may.
     fn judge_order(&mut self, message: Message, to: Subscription) {
+        let judged = !self.may_be_later(message);
         let newest = self.newest.entry(to).or_insert(message);
-        if *newest > message {
+        if *newest > message && judged {
             self.violations.push(Violation::OutOfOrder(message, *newest));
         }
         *newest = message.max(*newest);
     }
 
     fn judge_topic(&mut self, message: Message, to: Subscription, topic: u8, first: bool) {
+        let may_be_later = self.may_be_later(message);
         let newest = self.newest_of_topic.entry((to, topic)).or_default();
         // A kill may undo that the older one was replaced: then it comes again, and the newer one after it.
-        let seen = if first { newest.ever } else { newest.since_kill };
+        let seen = match first {
+            _ if may_be_later => None,
+            true => newest.ever,
+            false if self.rules.many_processes => None,
+            false => newest.since_kill,
+        };
         if let Some(newer) = seen.filter(|newer| *newer > message) {
             self.violations.push(Violation::OlderOfTopic(message, newer));
         }
         newest.ever = newest.ever.max(Some(message));
         newest.since_kill = newest.since_kill.max(Some(message));
-        if self.drained {
-            let accepted = |(_, fate): &(Message, &Fate<'_>)| fate.answer == Answer::Accepted;
-            let newer = self.newer_of_topic(message).find(accepted).map(|(newer, _)| newer);
+        if self.drained && !may_be_later {
+            let accepted = |newer: &Message| self.fates[newer].answer == Answer::Accepted;
+            let newer = self.of_its_topic(message).iter().copied().find(|it| *it > message && accepted(it));
             self.violations.extend(newer.map(|newer| Violation::NotReplaced(message, newer)));
         }
     }
 
-    fn newer_of_topic(&self, message: Message) -> impl Iterator<Item = (Message, &Fate<'a>)> {
-        let of = &self.fates[&message];
-        let newer = self.fates.range(message + 1..);
-        newer.filter(move |(_, fate)| fate.of_one_topic(of)).map(|(newer, fate)| (*newer, fate))
+    /// The messages of the same topic, itself among them, in the order of posting.
+    fn of_its_topic(&self, message: Message) -> &[Message] {
+        let fate = &self.fates[&message];
+        let all = fate.topic.and_then(|topic| self.of_topic.get(&(fate.to, topic)));
+        all.map(Vec::as_slice).unwrap_or_default()
     }
 
     fn find_lost(&mut self, end: Duration) {
         let owed = |fate: &Fate<'_>| {
-            fate.answer == Answer::Accepted && fate.version.is_none() && !fate.may_have_expired(end)
+            let kept = fate.answer == Answer::Accepted && fate.version.is_none();
+            kept && !fate.may_have_expired(end) && !self.ending.contains(&fate.to)
         };
         // One that was accepted is judged by itself. One of which nobody knows has replaced others only if it was
         // kept, and then it has come or has expired.
-        let replaces = |fate: &Fate<'_>| match fate.answer {
+        let takes_its_place = |fate: &Fate<'_>| match fate.answer {
             Answer::Accepted => true,
-            Answer::Refused => false,
+            Answer::Refused | Answer::Gone => false,
             Answer::Unknown => fate.version.is_some() || fate.may_have_expired(end),
         };
+        let replaced = |message: Message| {
+            self.of_its_topic(message).iter().any(|&other| {
+                let later = other > message || (other < message && self.may_be_later(other));
+                later && takes_its_place(&self.fates[&other])
+            })
+        };
         let lost = self.fates.iter().filter(|(_, fate)| owed(fate)).map(|(message, _)| *message);
-        let lost: Vec<Message> =
-            lost.filter(|message| !self.newer_of_topic(*message).any(|(_, newer)| replaces(newer))).collect();
+        let lost: Vec<Message> = lost.filter(|message| !replaced(*message)).collect();
         self.violations.extend(lost.into_iter().map(Violation::Lost));
     }
 }

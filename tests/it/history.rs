@@ -1,29 +1,38 @@
 //! What happened, as the application servers and the user agents saw it.
+//!
+//! A test of faults writes down each posting, answer, delivery and acknowledgement, and the [`checker`] judges at the end
+//! whether every promise was kept. The checker is tested itself.
+
+pub(crate) mod chance;
+pub(crate) mod checker;
+pub(crate) mod posting;
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// One message: numbered in the order in which posting began.
-pub(super) type Message = usize;
+pub(crate) type Message = usize;
 
 /// One subscription. Its messages are posted one after the other, so their numbers have the order of acceptance.
-pub(super) type Subscription = usize;
+pub(crate) type Subscription = usize;
 
 /// What the application server knows of a message that it has posted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// 201: it must be delivered before it expires.
     Accepted,
     /// A status of the 4xx: it must never be delivered.
     Refused,
+    /// 404 or 410, the subscription has ended: it must never be delivered, and this must be true.
+    Gone,
     /// No answer, or one of the 5xx: both is allowed.
     Unknown,
 }
 
 /// One thing that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     /// Posting begins.
     Posted { message: Message, to: Subscription, ttl: Duration, topic: Option<u8> },
     /// Posting has ended.
@@ -34,22 +43,28 @@ pub(super) enum Event {
     Acknowledged { message: Message },
     /// The user agent of a subscription connects again.
     Connected { to: Subscription },
+    /// The user agent of a subscription begins to end it: from now on its messages may end with it.
+    Ending { to: Subscription },
+    /// The service has said that it has ended.
+    Ended { to: Subscription },
     /// The process is about to be killed, or has been.
     Killed,
+    /// Something else was done to the service.
+    Fault(String),
     /// Everything that was posted before has been looked at by the service. What is delivered from here on has waited.
     Drained,
 }
 
 /// What happened, and when, counted from the beginning.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) at: Duration,
-    pub(super) event: Event,
+pub(crate) struct Entry {
+    pub(crate) at: Duration,
+    pub(crate) event: Event,
 }
 
 /// The events in their order, written by many at once.
 #[derive(Debug)]
-pub(super) struct History {
+pub(crate) struct History {
     began: Instant,
     written: Mutex<Written>,
 }
@@ -61,18 +76,18 @@ struct Written {
 }
 
 impl History {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { began: Instant::now(), written: Mutex::default() }
     }
 
-    pub(super) fn record(&self, event: Event) {
+    pub(crate) fn record(&self, event: Event) {
         let mut written = self.lock();
         let at = self.began.elapsed();
         written.entries.push(Entry { at, event });
     }
 
     /// Posting of a new message begins.
-    pub(super) fn post(&self, to: Subscription, ttl: Duration, topic: Option<u8>) -> Message {
+    pub(crate) fn post(&self, to: Subscription, ttl: Duration, topic: Option<u8>) -> Message {
         let mut written = self.lock();
         let (message, at) = (written.messages, self.began.elapsed());
         written.messages += 1;
@@ -80,7 +95,7 @@ impl History {
         message
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(crate) fn entries(&self) -> Vec<Entry> {
         self.lock().entries.clone()
     }
 
@@ -92,13 +107,18 @@ impl History {
 
 impl Event {
     /// Which message it is about.
-    pub(super) fn message(&self) -> Option<Message> {
+    pub(crate) fn message(&self) -> Option<Message> {
         match self {
             Self::Posted { message, .. }
             | Self::Answered { message, .. }
             | Self::Delivered { message, .. }
             | Self::Acknowledged { message } => Some(*message),
-            Self::Connected { .. } | Self::Killed | Self::Drained => None,
+            Self::Connected { .. }
+            | Self::Ending { .. }
+            | Self::Ended { .. }
+            | Self::Killed
+            | Self::Fault(_)
+            | Self::Drained => None,
         }
     }
 }
@@ -110,14 +130,14 @@ impl fmt::Display for Entry {
 }
 
 /// The lines of `entries` about some messages of one subscription, and all that is about neither.
-pub(super) fn about(entries: &[Entry], messages: &[Message]) -> String {
+pub(crate) fn about(entries: &[Entry], messages: &[Message]) -> String {
     let of_them = |entry: &&Entry| entry.event.message().is_some_and(|it| messages.contains(&it));
     let subscription = entries.iter().filter(of_them).find_map(|entry| match entry.event {
         Event::Posted { to, .. } => Some(to),
         _ => None,
     });
     let lines = entries.iter().filter(|entry| match entry.event {
-        Event::Connected { to } => subscription == Some(to),
+        Event::Connected { to } | Event::Ending { to } | Event::Ended { to } => subscription == Some(to),
         _ => entry.event.message().is_none() || of_them(entry),
     });
     lines.map(ToString::to_string).collect::<Vec<_>>().join("\n")

@@ -1,0 +1,27 @@
+//! Waiting for the accounts of a service (promise P2).
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::eventually;
+use crate::metrics::{Accounts, Metrics};
+
+/// How long the service may take to come to rest once nothing is sent any more.
+pub(super) const QUIET: Duration = Duration::from_secs(30);
+
+/// Reads metrics until the accounts in them add up and are `as_hoped`. The fault shows how they stand.
+pub(super) async fn wait(
+    limit: Duration,
+    what: &str,
+    as_hoped: impl Fn(&Accounts) -> bool,
+    read: impl AsyncFn() -> Result<Metrics>,
+) -> Result<Accounts> {
+    eventually(limit, what, async || {
+        let accounts = read().await?.accounts()?;
+        ensure!(accounts.add_up(), "the accounts do not add up: {accounts:?}");
+        ensure!(as_hoped(&accounts), "the accounts are {accounts:?}");
+        Ok(Some(accounts))
+    })
+    .await
+}
