@@ -8,7 +8,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pushgrid_store::{StoreError, Usage};
-use pushgrid_types::{Message, MessageId, MessageRef, Sequence, SubscriptionRef, Ttl};
+use pushgrid_types::{Content, Message, MessageId, MessageRef, Sequence, SubscriptionRef, Ttl};
 
 use crate::refusal::Refusal;
 use crate::shared::Shared;
@@ -33,7 +33,10 @@ pub(crate) async fn push(ingress: &Shared, token: &str, request: Request) -> Res
     ingress.rates.take(endpoint.to.user_agent).map_err(|retry| Refusal::TooMany { retry })?;
     check_mailbox(ingress, waiting)?;
     let body = content::read(body, ingress.config.max_body, ingress.config.body_timeout).await?;
-    let content = envelope.seal(body, sender.as_ref())?;
+    let content = Content {
+        trace_parent: fields::trace_parent(&head.headers),
+        ..envelope.seal(body, sender.as_ref())?
+    };
 
     let accepted_at = ingress.deps.clock.now();
     let ttl = asked.ttl.at_most(ingress.config.max_ttl);

@@ -85,6 +85,7 @@ impl Envelope {
                 encryption: None,
                 crypto_key: None,
                 content_type: self.content_type,
+                trace_parent: None,
             }),
         }
     }
@@ -106,6 +107,7 @@ impl Envelope {
             encryption: None,
             crypto_key: None,
             content_type: self.content_type,
+            trace_parent: None,
         })
     }
 
@@ -128,6 +130,7 @@ impl Envelope {
             // Who sent the message is between the sender and the service (RFC 8292 section 4.2).
             crypto_key: Some(self.crypto_key.without("p256ecdsa").to_text()),
             content_type: self.content_type,
+            trace_parent: None,
         })
     }
 }

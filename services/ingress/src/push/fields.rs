@@ -1,5 +1,5 @@
 use http::HeaderMap;
-use pushgrid_types::{Topic, Ttl, Urgency};
+use pushgrid_types::{Topic, TraceParent, Ttl, Urgency};
 
 use crate::refusal::Refusal;
 
@@ -21,6 +21,11 @@ pub(super) fn parse(fields: &HeaderMap) -> Result<Asked, Refusal> {
         urgency: urgency.map_or(Ok(Urgency::default()), str::parse).map_err(|_| Refusal::BadUrgency)?,
         topic: topic.map(str::parse).transpose().map_err(|_| Refusal::BadTopic)?,
     })
+}
+
+/// Where the sender's trace goes on. What is not a `traceparent` is as good as none (W3C Trace Context section 4.3).
+pub(super) fn trace_parent(fields: &HeaderMap) -> Option<TraceParent> {
+    one(fields, "traceparent").ok()??.parse().ok()
 }
 
 /// A field that came more than once, or not as text.

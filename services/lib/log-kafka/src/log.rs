@@ -55,15 +55,24 @@ impl KafkaLog {
 
     async fn write(&self, message: &Message) -> Result<u64, StoreError> {
         let partition = Partition::of(message.to.user_agent, self.partitions);
-        let headers = OwnedHeaders::new_with_capacity(1);
         let record = FutureRecord::to(&self.topic)
             .partition(number(partition))
             .key(message.to.user_agent.as_octets().as_slice())
             .payload(&message.content.body[..])
-            .headers(header(headers, records::MESSAGE, &stored::encode_head(message)));
+            .headers(headers_of(message));
         let sent = self.producer.send(record)?;
         self.producer.delivered(sent).await
     }
+}
+
+fn headers_of(message: &Message) -> OwnedHeaders {
+    let headers = OwnedHeaders::new_with_capacity(2);
+    let headers = match &message.content.trace_parent {
+        // Under the name by which tracing tools find it in Kafka.
+        Some(parent) => header(headers, records::TRACE_PARENT, parent.as_str().as_bytes()),
+        None => headers,
+    };
+    header(headers, records::MESSAGE, &stored::encode_head(message))
 }
 
 #[async_trait]

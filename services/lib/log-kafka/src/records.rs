@@ -7,6 +7,7 @@
 //! | key | user agent (16 octets) |
 //! | value | the body, octet for octet |
 //! | header `pushgrid-message` | everything else ([`pushgrid_proto::stored::encode_head`]) |
+//! | header `traceparent` | that of the sender, once more: where tracing tools look for it |
 //!
 //! `<prefix>.state`, one record for each change; numbers are 8 octets, big endian:
 //!
@@ -35,6 +36,8 @@ use pushgrid_types::{
 
 /// The header of `<prefix>.accepted`.
 pub const MESSAGE: &str = "pushgrid-message";
+/// `traceparent` of the sender (W3C Trace Context), where there is one.
+pub const TRACE_PARENT: &str = "traceparent";
 /// The tenure that wrote a record of `<prefix>.state`.
 pub const TENURE: &str = "t";
 /// How a message ended.

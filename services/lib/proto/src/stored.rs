@@ -111,6 +111,7 @@ fn head(message: &Message) -> wire::Head {
         encryption: text(&message.content.encryption),
         crypto_key: text(&message.content.crypto_key),
         content_type: text(&message.content.content_type),
+        trace_parent: message.content.trace_parent.as_ref().map(|it| it.as_str().to_owned()),
     }
 }
 
@@ -140,6 +141,8 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
             encryption: head.encryption.map(Into::into),
             crypto_key: head.crypto_key.map(Into::into),
             content_type: head.content_type.map(Into::into),
+            // One that cannot be read is as good as none.
+            trace_parent: head.trace_parent.and_then(|text| text.parse().ok()),
         },
     })
 }

@@ -104,6 +104,8 @@ pub(crate) fn message(row: &Row<'_>) -> Result<Message, Failure> {
             crypto_key: header(row, 12)?,
             content_type: header(row, 13)?,
             body: Bytes::copy_from_slice(blob(row, 14)?),
+            // Within one process a trace ends at the log.
+            trace_parent: None,
         },
     })
 }

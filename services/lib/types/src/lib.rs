@@ -12,6 +12,7 @@ pub mod limits;
 mod message;
 mod outcome;
 mod topic;
+mod trace;
 mod ttl;
 mod urgency;
 
@@ -24,5 +25,6 @@ pub use id::{
 pub use message::{Content, Message, VapidKeyHash};
 pub use outcome::{DropReason, Outcome};
 pub use topic::{InvalidTopic, Topic};
+pub use trace::{InvalidTraceParent, TraceParent};
 pub use ttl::{InvalidTtl, Ttl};
 pub use urgency::{InvalidUrgency, Urgency};

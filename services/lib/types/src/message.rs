@@ -3,7 +3,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::limits::TTL_ZERO_GRACE;
-use crate::{MessageId, Sequence, SubscriptionRef, Timestamp, Topic, Ttl, Urgency};
+use crate::{MessageId, Sequence, SubscriptionRef, Timestamp, Topic, TraceParent, Ttl, Urgency};
 
 /// SHA-256 of the 65 octets of the VAPID public key that a subscription is restricted to (RFC 8292 section 4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -70,6 +70,8 @@ pub struct Content {
     pub crypto_key: Option<Box<str>>,
     /// `Content-Type`.
     pub content_type: Option<Box<str>>,
+    /// Where its trace begins. Between the services of a grid only.
+    pub trace_parent: Option<TraceParent>,
 }
 
 impl fmt::Debug for Content {

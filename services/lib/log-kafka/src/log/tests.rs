@@ -7,6 +7,7 @@ use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, MessageId, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
 };
+use rdkafka::message::Headers;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -110,4 +111,16 @@ async fn what_the_brokers_refuse_is_unavailable_and_what_they_may_have_kept_is_u
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND],
     );
     log.append(message()).await.unwrap();
+}
+
+#[test]
+fn the_trace_of_a_sender_is_where_tracing_tools_look_for_it() {
+    let names =
+        |message: &Message| headers_of(message).iter().map(|it| it.key.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(&message()), ["pushgrid-message"]);
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let content = Content { trace_parent: Some(parent.parse().unwrap()), ..Content::default() };
+    let traced = Message { content, ..message() };
+    assert_eq!(names(&traced), ["traceparent", "pushgrid-message"]);
+    assert_eq!(headers_of(&traced).get(0).value, Some(parent.as_bytes()));
 }

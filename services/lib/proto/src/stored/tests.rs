@@ -16,13 +16,16 @@ fn subscription_ref() -> impl Strategy<Value = SubscriptionRef> {
 }
 
 fn content() -> impl Strategy<Value = Content> {
-    (any::<Vec<u8>>(), text(), text(), text(), text()).prop_map(
-        |(body, encoding, encryption, crypto_key, content_type)| Content {
+    let trace_parent = option::of("00-[0-9a-f]{31}1-[0-9a-f]{15}1-0[01]")
+        .prop_map(|text| text.map(|text| text.parse().unwrap()));
+    (any::<Vec<u8>>(), text(), text(), text(), text(), trace_parent).prop_map(
+        |(body, encoding, encryption, crypto_key, content_type, trace_parent)| Content {
             body: body.into(),
             encoding,
             encryption,
             crypto_key,
             content_type,
+            trace_parent,
         },
     )
 }

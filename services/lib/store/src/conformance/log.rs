@@ -66,6 +66,7 @@ pub async fn a_message_comes_out_as_it_went_in(mut parts: Parts) {
             encryption: Some("salt=c2FsdA".into()),
             crypto_key: Some("dh=ZGg".into()),
             content_type: Some("text/plain;charset=utf-8".into()),
+            ..Content::default()
         },
         ..message(subscription(1, 2), 2, parts.now)
     };

@@ -42,6 +42,7 @@ async fn a_message_comes_as_it_was_stored(mut owner: Owner) {
             encryption: Some("salt=abc".into()),
             crypto_key: Some("dh=def".into()),
             content_type: Some("text/plain".into()),
+            ..Content::default()
         },
         ..plain
     };
