@@ -28,3 +28,11 @@ references:
 # Measure a server process of its own, from start to end
 bench:
     tests/bench/run
+
+# The same for a grid, with a Kafka and a Redis of its own
+bench-grid:
+    tests/bench/grid
+
+# A whole grid on this machine: just grid up, just grid status, just grid down --servers
+grid *what:
+    deploy/local/grid {{ what }}
