@@ -1,4 +1,4 @@
-//! What the log costs: `PUSHGRID_KAFKA__BROKERS=... cargo run --release --example measure`.
+//! What the log costs: `PUSHGRID_KAFKA__BROKERS=... cargo run --release --example measure_kafka`.
 //!
 //! Prints latencies and rates, and the CPU time of this process for each record. Leaves its topics behind.
 

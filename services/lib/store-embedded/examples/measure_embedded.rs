@@ -1,4 +1,4 @@
-//! Prints what the store does on this machine: `cargo run --release --example measure [directory]`.
+//! Prints what the store does on this machine: `cargo run --release --example measure_embedded [directory]`.
 //!
 //! Bodies of 1 KiB to 5,000 user agents. The directory must be on the disk that is to be measured, for what counts is
 //! the time of its fsync; without one a temporary directory is used.

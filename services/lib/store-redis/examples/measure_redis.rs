@@ -1,4 +1,4 @@
-//! Prints what the view costs: `cargo run --release --example measure REDIS_URL`.
+//! Prints what the view costs: `cargo run --release --example measure_redis REDIS_URL`.
 //!
 //! The server must be empty, and is emptied afterwards. Memory is what Redis says that it uses, and every number is of one
 //! partition; processor time is that of this process and of Redis.
