@@ -13,7 +13,6 @@
 //! Invariant: no librdkafka call that waits for the network is made on a thread of the runtime.
 //! Invariant: no key, endpoint or payload reaches a log line.
 
-mod breaker;
 mod changelog;
 mod client;
 mod config;
@@ -28,7 +27,6 @@ pub mod records;
 mod share;
 pub mod topics;
 
-pub use breaker::BreakerState;
 pub use changelog::KafkaChangelog;
 pub use config::{Config, Security};
 pub use failure::Failure;

@@ -2,14 +2,19 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use pushgrid_proto::stored;
+use pushgrid_runtime::Breaker;
 use pushgrid_store::{ErrorKind, EventLog, StoreError};
 use pushgrid_types::{Message, Partition, Sequence};
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::FutureRecord;
 
-use crate::breaker::Breaker;
 use crate::producer::{DurableProducer, header, number};
-use crate::{BreakerState, Config, Failure, Topics, records};
+use crate::{Config, Failure, Topics, records};
+
+/// Appends in a row that have to time out before the next ones are refused at once, and how long before one is let
+/// through to see.
+const FAILURES: u32 = 5;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The log, as an ingress writes it.
 #[derive(Debug)]
@@ -26,7 +31,7 @@ impl KafkaLog {
         let producer = DurableProducer::new(config.producer(), config.append_timeout)?;
         Ok(Self {
             producer,
-            breaker: Breaker::default(),
+            breaker: Breaker::new(FAILURES, PAUSE, PAUSE),
             topic: topics.accepted.clone(),
             partitions: topics.partitions,
         })
@@ -38,9 +43,9 @@ impl KafkaLog {
         self.producer.flush(timeout).await
     }
 
-    /// Whether appends are tried, for a gauge.
-    pub fn breaker(&self) -> BreakerState {
-        self.breaker.state()
+    /// Whether appends are refused at once because the ones before timed out, for a gauge.
+    pub fn breaker_open(&self) -> bool {
+        self.breaker.is_open()
     }
 
     /// Octets of all records that were handed to the producer: keys, headers and values, for a counter.
@@ -80,17 +85,19 @@ impl EventLog for KafkaLog {
     /// [`ErrorKind::Unavailable`] also when the queue of the producer is full, and at once while nothing could be
     /// written for a while.
     async fn append(&self, message: Message) -> Result<Sequence, StoreError> {
-        if !self.breaker.admit() {
+        if !self.breaker.admits() {
             return Err(StoreError::new(ErrorKind::Unavailable, "no append has succeeded for a while"));
         }
         match self.write(&message).await {
             Ok(offset) => {
-                self.breaker.succeeded();
+                let _ = self.breaker.succeeded();
                 Ok(Sequence(offset + 1))
             }
             Err(error) => {
                 match error.kind {
-                    ErrorKind::Unknown => self.breaker.timed_out(),
+                    ErrorKind::Unknown => {
+                        let _ = self.breaker.failed();
+                    }
                     ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed => {}
                 }
                 Err(error)

@@ -3,12 +3,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pushgrid_runtime::Breaker;
 use pushgrid_store::{ErrorKind, StoreError};
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
-use crate::breaker::Breaker;
 use crate::connect::{Connection, Server};
 use crate::failure::{Effect, Failure};
 use crate::memory;
@@ -19,6 +19,10 @@ use crate::{Config, ConnectError};
 /// How many calls may be under way at once. More wait, within their time: one connection carries them all, and Redis
 /// does one at a time.
 pub(crate) const ROOM: usize = 1024;
+
+/// Failures in a row after which the server is left alone, and for how long before one call tries again.
+const FAILURES: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a start waits before it tries again.
 const START_PAUSE: Duration = Duration::from_millis(100);
@@ -101,7 +105,7 @@ impl Redis {
                 slot: Mutex::default(),
                 connecting: tokio::sync::Mutex::default(),
                 room: Semaphore::new(ROOM),
-                breaker: Breaker::new(config.timeout),
+                breaker: Breaker::new(FAILURES, PAUSE, config.timeout),
                 counts: Counts::default(),
                 scripts: Scripts::new(),
             }),

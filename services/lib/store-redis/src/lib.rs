@@ -49,7 +49,6 @@
 mod address;
 mod answer;
 mod batch;
-mod breaker;
 mod client;
 mod config;
 mod connect;

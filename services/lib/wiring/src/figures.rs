@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pushgrid_log_kafka::{BreakerState, GroupWatch, KafkaChangelog, KafkaLog};
+use pushgrid_log_kafka::{GroupWatch, KafkaChangelog, KafkaLog};
 use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_store_changelog::Health;
 use pushgrid_store_redis::Redis;
@@ -35,7 +35,7 @@ pub(crate) fn of_log(meter: &Meter, log: Arc<KafkaLog>) {
     let in_flight = meter.gauge(&metrics::LOG_IN_FLIGHT, &[("topic", "accepted")]);
     let octets = meter.counter(&metrics::LOG_OCTETS, &[("topic", "accepted")]);
     meter.on_scrape(move || {
-        open.set(if log.breaker() == BreakerState::Open { 1.0 } else { 0.0 });
+        open.set(if log.breaker_open() { 1.0 } else { 0.0 });
         in_flight.set(precise(log.in_flight()));
         octets.absolute(log.octets());
     });

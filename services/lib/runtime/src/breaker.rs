@@ -3,16 +3,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Failures in a row after which the server is left alone: enough to tell an outage from one lost connection.
-const FAILURES: u32 = 5;
-
-/// How long it is left alone before one call tries again.
-const PAUSE: Duration = Duration::from_millis(250);
-
-/// Lets calls fail at once while the server is down, instead of after their time-out.
+/// Lets calls of something that is down fail at once, instead of each after its time-out.
+///
+/// Guarantee: while it is open one call is let through in each pause, so that it closes by itself. A caller that never
+/// says how its call went does no harm.
 #[derive(Debug)]
-pub(crate) struct Breaker {
+pub struct Breaker {
     state: Mutex<State>,
+    failures: u32,
+    pause: Duration,
     /// Within this time a call that tries again has ended.
     trial: Duration,
 }
@@ -24,20 +23,23 @@ enum State {
 }
 
 impl Breaker {
-    pub(crate) const fn new(trial: Duration) -> Self {
-        Self { state: Mutex::new(State::Closed { failures: 0 }), trial }
+    /// Opens after so many `failures` in a row, enough to tell an outage from one lost connection. Then one call may try
+    /// after each `pause`, and another when that has had the time `trial` to end.
+    pub const fn new(failures: u32, pause: Duration, trial: Duration) -> Self {
+        Self { state: Mutex::new(State::Closed { failures: 0 }), failures, pause, trial }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(crate) fn is_open(&self) -> bool {
+    /// Whether calls fail at once.
+    pub fn is_open(&self) -> bool {
         self.with(|state| matches!(state, State::Open { .. }))
     }
 
     /// Whether a call may go. After a pause one may; the next one when that has had time to end.
-    pub(crate) fn admits(&self) -> bool {
+    pub fn admits(&self) -> bool {
         let now = Instant::now();
         self.with(|state| match state {
             State::Closed { .. } => true,
@@ -49,19 +51,19 @@ impl Breaker {
         })
     }
 
-    /// The server has answered. Says whether that ends an outage.
-    pub(crate) fn succeeded(&self) -> bool {
+    /// A call was answered. Says whether that ends an outage.
+    pub fn succeeded(&self) -> bool {
         self.with(|state| match std::mem::replace(state, State::Closed { failures: 0 }) {
             State::Closed { .. } => false,
             State::Open { .. } => true,
         })
     }
 
-    /// The server could not be asked. Says whether that begins an outage.
-    pub(crate) fn failed(&self) -> bool {
-        let open = State::Open { until: Instant::now() + PAUSE };
+    /// A call was not answered. Says whether that begins an outage.
+    pub fn failed(&self) -> bool {
+        let open = State::Open { until: Instant::now() + self.pause };
         self.with(|state| match state {
-            State::Closed { failures } if *failures + 1 < FAILURES => {
+            State::Closed { failures } if *failures + 1 < self.failures => {
                 *failures += 1;
                 false
             }
@@ -81,8 +83,11 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    const FAILURES: u32 = 5;
+    const PAUSE: Duration = Duration::from_millis(250);
+
     fn broken() -> Breaker {
-        let breaker = Breaker::new(Duration::from_secs(2));
+        let breaker = Breaker::new(FAILURES, PAUSE, Duration::from_secs(2));
         let begun: Vec<_> = (0..FAILURES).map(|_| breaker.failed()).collect();
         assert_eq!(begun.iter().filter(|begun| **begun).count(), 1, "an outage begins once");
         assert!(breaker.is_open());
@@ -91,7 +96,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_answer_among_failures_keeps_it_closed() {
-        let breaker = Breaker::new(Duration::from_secs(2));
+        let breaker = Breaker::new(FAILURES, PAUSE, Duration::from_secs(2));
         for _ in 0..10 {
             (1..FAILURES).for_each(|_| assert!(!breaker.failed()));
             assert!(!breaker.succeeded());
