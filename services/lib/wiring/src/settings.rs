@@ -190,6 +190,19 @@ impl Grid {
                 "Host and port at which routers reach this connection node. Unset: the address it listens at.",
             ),
         };
+        let heard_at = match role {
+            Role::Router => Some(("router.advertise", grid.router_listen, &grid.router_advertise)),
+            Role::Connection => Some(("connection.advertise", grid.node_listen, &grid.node_advertise)),
+            Role::Standalone | Role::Ingress => None,
+        };
+        if let Some((key, listen, None)) = heard_at
+            && listen.ip().is_unspecified()
+        {
+            reader.fault(
+                key,
+                "it listens at every address: say by which host and port the other services reach it",
+            );
+        }
         if role.needs_kafka() {
             grid.kafka.require(reader);
         }
@@ -203,3 +216,6 @@ impl Grid {
 fn stop_timeout(reader: &mut Reader, key: &'static str, doc: &'static str) -> Duration {
     reader.duration(key, "25s", Duration::from_millis(100)..=Duration::from_mins(10), doc)
 }
+
+#[cfg(test)]
+mod tests;
