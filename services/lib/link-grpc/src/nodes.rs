@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pushgrid_runtime::Shutdown;
 use pushgrid_runtime::config::Reader;
-use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_store::{Eviction, Member, NodeLink, NotDelivered, SessionEvents};
 use pushgrid_types::{Message, NodeId, Partition, SessionRef};
 use tokio::task::JoinSet;
@@ -109,13 +109,24 @@ impl Nodes {
     /// A way to the nodes of `roster`. This router has to be of it too: [`Roster::partitions`] has to be known by the
     /// time that there is a node.
     pub fn new(config: NodesConfig, roster: Roster, meter: &Meter) -> Self {
-        Self(Arc::new(Inner {
+        let nodes = Self(Arc::new(Inner {
             config,
             roster,
             meter: meter.clone(),
             lines: RwLock::default(),
             owned: Mutex::default(),
-        }))
+        }));
+        nodes.show_queue();
+        nodes
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts of things in memory are far below 2^52")]
+    fn show_queue(&self) {
+        let (queue, inner) = (self.0.meter.gauge(&metrics::LINK_QUEUE, &[]), Arc::downgrade(&self.0));
+        self.0.meter.on_scrape(move || {
+            let lines = inner.upgrade().map(|inner| inner.lines()).unwrap_or_default();
+            queue.set(lines.iter().map(|line| line.queued()).sum::<usize>() as f64);
+        });
     }
 
     /// Keeps a stream to each node, and tells `events` what nodes say, until `shutdown` drains. After that no node is

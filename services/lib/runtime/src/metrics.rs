@@ -264,6 +264,13 @@ define! { GAUGES: Gauge {
         "Partitions of this router that are being taken over, or whose view is being rebuilt.", [];
     ROUTER_CATCH_UP = "pushgrid_router_catch_up_remaining",
         "Changes that the views of this router's partitions have not been told yet, while they are being rebuilt.", [];
+    PARTITION_QUEUE = "pushgrid_partition_queue",
+        "Changes that wait for the writers of this router's partitions.", [];
+    PARTITION_WINDOW = "pushgrid_partition_window",
+        "Messages from the oldest that is not dealt with to the newest that was read, over this router's partitions.", [];
+    PARTITION_WAITING = "pushgrid_partition_waiting",
+        "Messages in the mailboxes of this router's partitions.", [];
+    LINK_QUEUE = "pushgrid_link_queue", "Messages on their way to connection nodes that have not been answered.", [];
     ROUTER_SESSIONS = "pushgrid_router_sessions", "Sessions open at the router.", [];
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
     ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];

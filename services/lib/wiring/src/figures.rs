@@ -61,9 +61,12 @@ pub(crate) fn of_group(meter: &Meter, group: GroupWatch) {
     });
 }
 
-/// How many partitions are being taken over or rebuilt, and how much is left to do.
+/// How the partitions of a router are doing: which are being taken over or rebuilt, and how full all are.
 pub(crate) fn of_partitions(meter: &Meter, partitions: Partitions) {
-    let (busy, left) = (meter.gauge(&metrics::ROUTER_BUSY, &[]), meter.gauge(&metrics::ROUTER_CATCH_UP, &[]));
+    let gauge = |which| meter.gauge(which, &[]);
+    let (busy, left) = (gauge(&metrics::ROUTER_BUSY), gauge(&metrics::ROUTER_CATCH_UP));
+    let (queue, window) = (gauge(&metrics::PARTITION_QUEUE), gauge(&metrics::PARTITION_WINDOW));
+    let waiting = gauge(&metrics::PARTITION_WAITING);
     meter.on_scrape(move || {
         let all = partitions.busy();
         let remaining = all.iter().map(|(_, health)| match health {
@@ -72,6 +75,10 @@ pub(crate) fn of_partitions(meter: &Meter, partitions: Partitions) {
         });
         left.set(precise(remaining.sum()));
         busy.set(count(all.len()));
+        let figures = partitions.figures();
+        queue.set(count(figures.iter().map(|it| it.queue).sum()));
+        window.set(count(figures.iter().map(|it| it.window).sum()));
+        waiting.set(precise(figures.iter().map(|it| it.waiting).sum()));
     });
 }
 

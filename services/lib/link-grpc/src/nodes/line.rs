@@ -93,6 +93,11 @@ impl Line {
         self.queue().announce_no_more(partition);
     }
 
+    /// Messages that wait or are not answered.
+    pub(super) fn queued(&self) -> usize {
+        self.queue().len()
+    }
+
     pub(super) fn close(&self) {
         let writer = self.queue().close();
         wake(writer);

@@ -85,6 +85,11 @@ impl Queue {
         self.open = true;
     }
 
+    /// Messages that wait or are not answered.
+    pub(super) const fn len(&self) -> usize {
+        self.messages
+    }
+
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
