@@ -488,6 +488,34 @@ impl World {
 }
 
 #[test]
+fn a_delete_waits_for_a_message_that_has_not_come_out_of_the_log_and_for_no_other() {
+    let mut world = World::new();
+    world.post(0, false, None);
+    let seen = world.posted[0].clone();
+    let unread =
+        Arc::new(Message { sequence: Sequence(9), id: MessageId::from_octets([9; 16]), ..(*seen).clone() });
+    world.collect();
+    world.answer_all();
+    let mut ask = |world: &mut World, message: &Message| {
+        let (reply, answer) = oneshot::channel();
+        world.partition.cancel(reference(message), reply);
+        world.collect();
+        world.answer_all();
+        answer
+    };
+    assert_eq!(ask(&mut world, &seen).try_recv(), Ok(Cancelled::Ended));
+    assert_eq!(
+        ask(&mut world, &seen).try_recv(),
+        Ok(Cancelled::Gone),
+        "it has been seen, so that is certain"
+    );
+    let mut early = ask(&mut world, &unread);
+    assert!(early.try_recv().is_err(), "nobody can say yet");
+    world.turn(|partition, turn| partition.route(turn, Routable { message: unread.clone(), alive: true }));
+    assert_eq!(early.try_recv(), Ok(Cancelled::Ended));
+}
+
+#[test]
 fn one_that_is_too_late_for_itself_still_takes_the_place_of_the_older_one_of_its_topic() {
     let mut world = World::new();
     world.connect(0);
