@@ -496,7 +496,7 @@ fn a_delete_waits_for_a_message_that_has_not_come_out_of_the_log_and_for_no_othe
         Arc::new(Message { sequence: Sequence(9), id: MessageId::from_octets([9; 16]), ..(*seen).clone() });
     world.collect();
     world.answer_all();
-    let mut ask = |world: &mut World, message: &Message| {
+    let ask = |world: &mut World, message: &Message| {
         let (reply, answer) = oneshot::channel();
         world.partition.cancel(reference(message), reply);
         world.collect();
