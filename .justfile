@@ -12,6 +12,10 @@ demo:
 test *parts:
     tests/run {{ parts }}
 
+# All random tests, run long, before a release; or some: just random every_message
+random *names:
+    nice tests/random {{ names }}
+
 # Format, lint and document
 check:
     tests/run format lint docs

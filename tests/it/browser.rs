@@ -1,3 +1,6 @@
+//! Firefox without a window, driven over `WebDriver BiDi`, with a fresh profile for each test.
+//! Invariant: no process of the browser outlives the value.
+
 mod bidi;
 
 use std::fmt::Write as _;
@@ -21,10 +24,10 @@ const START: Duration = Duration::from_secs(90);
 /// A quit takes about a second.
 const QUIT: Duration = Duration::from_secs(30);
 
-/// What the file is called in which Firefox says where its driver listens.
+/// File in the profile in which Firefox writes the address of its driver.
 const DRIVER: &str = "WebDriverBiDiServer.json";
 
-/// Preferences that each test needs, and why.
+/// Preferences of every test, with reasons.
 const PREFERENCES: [(&str, &str); 8] = [
     // Loopback without TLS.
     ("dom.push.testing.allowInsecureServerURL", "true"),
@@ -41,7 +44,7 @@ const PREFERENCES: [(&str, &str); 8] = [
     ("datareporting.policy.dataSubmissionEnabled", "false"),
 ];
 
-/// An answer of the user to "may this site show notifications?".
+/// The user's answer to "may this site show notifications?".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Yes.
@@ -50,7 +53,7 @@ pub enum Permission {
     Denied,
 }
 
-/// A real Firefox without a window, with a profile of its own, driven over `WebDriver BiDi`.
+/// A real Firefox without a window, with its own profile, driven over `WebDriver BiDi`.
 #[derive(Debug)]
 pub struct Firefox {
     running: Option<Running>,
@@ -63,17 +66,17 @@ pub struct Firefox {
 struct Running {
     process: Group,
     session: Session,
-    /// The one tab.
+    /// The only tab.
     tab: String,
 }
 
-/// A process and all that it has started.
+/// Process group, killed on drop.
 #[derive(Debug)]
 struct Group(Child);
 
 impl Firefox {
-    /// Starts one that uses the push service at `connection` (a `ws:` URL), with more preferences as
-    /// `(name, value as in JavaScript)`.
+    /// Starts Firefox with the push service at `connection` (a `ws:` URL), and more preferences as `(name, value as in
+    /// JavaScript)`.
     pub async fn start(connection: &str, preferences: &[(&str, &str)]) -> Result<Self> {
         let profile = TempDir::with_prefix("pushgrid-it-firefox-")?;
         let mut lines = format!("user_pref(\"dom.push.serverURL\", \"{connection}/\");\n");
@@ -87,7 +90,7 @@ impl Firefox {
         Ok(firefox)
     }
 
-    /// Starts it again after [`Self::quit`], with the same profile.
+    /// Starts Firefox again after [`Self::quit`], with the same profile.
     pub async fn start_again(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "Firefox is still running");
         let driver = self.profile.path().join(DRIVER);
@@ -105,7 +108,7 @@ impl Firefox {
             command.spawn().with_context(|| format!("start {}: is it installed?", program.display()))?;
         let process = Group(process);
         let address = eventually(START, "the driver of Firefox", async || {
-            // The file is there before it is written.
+            // The file exists before its content.
             let text = std::fs::read(&driver).unwrap_or_default();
             let Ok(file) = serde_json::from_slice::<Value>(&text) else { return Ok(None) };
             Ok(file["ws_port"].as_u64().map(|port| format!("ws://127.0.0.1:{port}/session")))
@@ -118,7 +121,7 @@ impl Firefox {
         Ok(())
     }
 
-    /// Opens `url` in its one tab, and waits until it is loaded.
+    /// Opens `url` in the only tab, and waits until loaded.
     pub async fn open(&mut self, url: &str) -> Result<()> {
         let running = self.running()?;
         let parameters = json!({"context": running.tab, "url": url, "wait": "complete"});
@@ -131,7 +134,7 @@ impl Firefox {
         self.open("about:blank").await
     }
 
-    /// What the JavaScript `expression` gives on the page that is open, awaited; a fault when it throws.
+    /// Evaluates the JavaScript `expression` on the open page, awaiting a promise. A fault when the expression throws.
     pub async fn evaluate(&mut self, expression: &str) -> Result<Value> {
         let running = self.running()?;
         let parameters = json!({
@@ -147,7 +150,7 @@ impl Firefox {
         Ok(serde_json::from_str(value)?)
     }
 
-    /// Answers the question whether `origin` may show notifications, or takes the answer back.
+    /// Sets or resets the permission of `origin` to show notifications.
     pub async fn set_permission(&mut self, origin: &str, to: Permission) -> Result<()> {
         let state = match to {
             Permission::Granted => "granted",
@@ -158,7 +161,7 @@ impl Firefox {
         Ok(())
     }
 
-    /// Quits as a user does, and waits until it is gone.
+    /// Quits as a user does, and waits for the end of the process.
     pub async fn quit(&mut self) -> Result<()> {
         let mut running = self.running.take().context("Firefox is not running")?;
         running.session.call("browser.close", json!({})).await?;
@@ -174,7 +177,7 @@ impl Firefox {
 impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
-            // Fails when nothing of the group is left, which is the aim.
+            // Fails when the group has ended already.
             let _ = kill_process_group(group, Signal::KILL);
         }
         let _ = self.0.wait();

@@ -1,9 +1,11 @@
-//! The process is killed at random while messages flow: whatever was accepted and has not expired is delivered, under
-//! one id, nothing comes late, and the accounts add up.
+//! The process is killed at random while messages flow: every accepted message that has not expired is delivered, under
+//! one id, none after its expiry, and the account adds up.
 //!
-//! It is about the one process: the grid has its own, [`crate::grid`]. [`sender`] and [`listener`] are the parties; what
-//! happens to them goes into a [`crate::history`], which its checker judges.
+//! Standalone only: the grid has [`crate::grid`]. [`clock`] sets the machine's clock, [`full`] fills its disk.
+//! [`sender`] and [`listener`] are the parties; their events go into a [`crate::history`] for its checker.
 
+mod clock;
+mod full;
 mod listener;
 mod sender;
 
@@ -27,7 +29,7 @@ use sender::{Sender, Service};
 
 const KILLS: usize = 12;
 
-/// For all of it.
+/// Deadline of the whole test.
 const LIMIT: Duration = Duration::from_mins(1);
 
 const HABITS: [(Habit, usize); 3] = [(Habit::Online, 4), (Habit::Restless, 4), (Habit::Away, 3)];
@@ -35,7 +37,7 @@ const HABITS: [(Habit, usize); 3] = [(Habit::Online, 4), (Habit::Restless, 4), (
 /// Subscriptions of each user agent.
 const CHANNELS: usize = 2;
 
-/// Who takes part.
+/// User agents and application servers of a run.
 struct Crowd {
     history: Arc<History>,
     service: watch::Sender<Service>,
@@ -60,7 +62,7 @@ impl Crowd {
                     service: receiver.clone(),
                     to,
                     endpoint: channel.endpoint.clone(),
-                    // What waits has to be delivered in the end, in bounded time.
+                    // Backlogs must be delivered in the end, in bounded time.
                     pause: Duration::from_millis(if habit == Habit::Away { 25 } else { 0 }),
                     chance: chance.split(),
                 };
@@ -81,7 +83,7 @@ impl Crowd {
         Ok(crowd)
     }
 
-    /// Nobody posts any more; the user agents are given back.
+    /// Ends posting, and returns the user agents.
     async fn rest(&mut self) -> Result<Vec<Listener>> {
         self.service.send_replace(Service::Done);
         try_join_all(self.senders.drain(..)).await?;
@@ -89,7 +91,7 @@ impl Crowd {
     }
 }
 
-/// What outlives a kill beside messages: a subscription, from the moment that its user agent knows of it.
+/// User agent whose subscriptions must outlive kills, each from the moment that the user agent has the endpoint.
 struct Registrar {
     agent: Agent,
     channels: Vec<Channel>,
@@ -130,7 +132,7 @@ async fn run(mut chance: Chance) -> Result<()> {
     for _ in 0..KILLS {
         sleep(chance.millis(100, 1500)).await;
         registrar.subscribe().await?;
-        // Whoever connects between the two lines meets the life before, or the one after.
+        // A connection made between the two lines meets the life before or after the kill.
         crowd.history.record(Event::Killed);
         server.kill().await?;
         crowd.history.record(Event::Killed);
@@ -149,8 +151,8 @@ async fn run(mut chance: Chance) -> Result<()> {
     Ok(())
 }
 
-/// Takes all that waits, in two rounds: after the first everything was looked at by the service, so that the second
-/// gets exactly what is pending.
+/// Takes all stored messages, in two rounds: after the first, the service has looked at every message, so that the
+/// second gets exactly the pending ones.
 async fn drain(history: &History, listeners: &mut [Listener]) -> Result<Vec<Entry>> {
     let topics: BTreeMap<Message, u8> = history
         .entries()
@@ -173,7 +175,7 @@ fn judge(entries: &[Entry]) -> Result<()> {
     let refused = count(|event| matches!(event, Event::Answered { answer: Answer::Refused, .. }));
     let delivered = count(|event| matches!(event, Event::Delivered { .. }));
     eprintln!("{accepted} accepted, {unknown} unknown, {refused} refused, {delivered} deliveries");
-    // Otherwise nothing was put to the test.
+    // Too few events would prove nothing.
     ensure!(accepted > 1000 && unknown > 0 && delivered > 1000, "too little happened");
     let violations = checker::check(entries, Rules::ONE_PROCESS);
     let Some(first) = violations.first() else { return Ok(()) };
@@ -181,7 +183,7 @@ fn judge(entries: &[Entry]) -> Result<()> {
     bail!("{} promises were broken; the first is {first:?}:\n{shown}", violations.len())
 }
 
-/// Each accepted message is on the books once, each unknown one at most once, and no other.
+/// Checks that the account has each accepted message once, each unknown one at most once, and no other.
 fn add_up(accounts: &Accounts, entries: &[Entry], others: usize) -> Result<()> {
     let answers = |wanted| {
         let is = |entry: &&Entry| matches!(entry.event, Event::Answered { answer, .. } if answer == wanted);

@@ -4,18 +4,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// How long to pause between two looks at something that cannot tell us when it changes.
+/// Pause between two looks.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Waits for `future`, at most for `limit`. The fault names `what`.
+/// Waits for `future`, at most for `limit`. The error names `what`.
 pub async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> Result<T> {
     timeout(limit, future).await.with_context(|| format!("{what}: not within {limit:?}"))
 }
 
-/// Looks again and again until `look` has an answer, at most for `limit`. The fault names `what`, and what the last
-/// look came upon.
+/// Polls `look` until `Ok(Some)`, at most for `limit`. The error names `what`, and the result of the last look.
 ///
-/// `look` answers `Ok(Some)` when it is there, `Ok(None)` or a fault when it is not there yet.
+/// `Ok(None)` and errors of `look` mean "not yet".
 pub async fn eventually<T>(
     limit: Duration,
     what: &str,

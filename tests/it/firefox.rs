@@ -14,7 +14,7 @@ use pushgrid_it::{Answer, Firefox, Job, Library, Page, Sender, Server, eventuall
 use pushgrid_types::SystemRng;
 use serde_json::{Value, json};
 
-/// How long Firefox may take to tell the service that a subscription has ended.
+/// Time for Firefox to unregister a subscription.
 const UNREGISTER: Duration = Duration::from_mins(1);
 
 /// The service, a site that uses push, a Firefox that shows it, and the site's application server.
@@ -38,31 +38,31 @@ impl Scene {
         Ok(Self { server, page, firefox, sender: Sender::start(library)?, key, public_key })
     }
 
-    /// The page subscribes its worker at `scope`, restricted to the application server's key.
+    /// Has the page subscribe its worker at `scope`, restricted to the application server's key.
     async fn subscribe(&mut self, scope: &str) -> Result<PushSubscription> {
         let call = format!("subscribe({}, {})", json!(scope), json!(self.public_key));
         Ok(self.firefox.evaluate(&call).await?.to_string().parse()?)
     }
 
-    /// What the page finds subscribed at `scope`: `null` when nothing is.
+    /// Subscription that the page finds at `scope`; `null` without one.
     async fn subscription(&mut self, scope: &str) -> Result<Value> {
         self.firefox.evaluate(&format!("subscription({})", json!(scope))).await
     }
 
-    /// The application server sends, and the service accepts.
+    /// Sends a message, which the service must accept.
     async fn deliver(&mut self, to: &PushSubscription, payload: &str) -> Result<()> {
         self.sender.deliver(&Job::signed(to, payload.as_bytes(), &self.key)).await
     }
 
-    /// The application server sends, and gets the answer for a subscription that has ended.
+    /// Sends a message, and expects the answer for an ended subscription.
     async fn refused(&mut self, to: &PushSubscription) -> Result<()> {
         let answer = self.sender.send(&Job::signed(to, b"too late", &self.key)).await?;
         ensure!(is_gone(&answer), "the service answered {answer:?}");
         Ok(())
     }
 
-    /// Sends until the answer is the one for a subscription that has ended: Firefox tells the service of it in its
-    /// own time, and an application server learns of it by no other way.
+    /// Sends until the answer is the one for an ended subscription: Firefox unregisters in its own time, and the answer
+    /// is the only sign.
     async fn refused_in_the_end(&mut self, to: &PushSubscription) -> Result<()> {
         let job = Job::signed(to, b"too late", &self.key);
         eventually(UNREGISTER, "the end of the subscription", async || {

@@ -1,68 +1,69 @@
-//! What happened, as the application servers and the user agents saw it.
+//! History of a run, as seen by application servers and user agents.
 //!
-//! A test of faults writes down each posting, answer, delivery and acknowledgement, and the [`checker`] judges at the end
-//! whether every promise was kept. The checker is tested itself.
+//! A test of faults records each posting, answer, delivery and acknowledgement, and at the end the [`checker`] looks
+//! for broken promises. The checker is tested itself.
 
 pub(crate) mod chance;
 pub(crate) mod checker;
 pub(crate) mod posting;
 
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// One message: numbered in the order in which posting began.
+use parking_lot::{Mutex, MutexGuard};
+
+/// Number of a message, in the order in which posting began.
 pub(crate) type Message = usize;
 
-/// One subscription. Its messages are posted one after the other, so their numbers have the order of acceptance.
+/// Number of a subscription. Its messages are posted one after the other, so numbers are in the order of acceptance.
 pub(crate) type Subscription = usize;
 
-/// What the application server knows of a message that it has posted.
+/// Knowledge of the application server about a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// 201: it must be delivered before it expires.
+    /// 201: must be delivered before expiry.
     Accepted,
-    /// A status of the 4xx: it must never be delivered.
+    /// A 4xx: must never be delivered.
     Refused,
-    /// 404 or 410, the subscription has ended: it must never be delivered, and this must be true.
+    /// 404 or 410: the subscription has ended, truly, and the message must never be delivered.
     Gone,
-    /// No answer, or one of the 5xx: both is allowed.
+    /// No answer, or a 5xx: the message may or may not be delivered.
     Unknown,
 }
 
-/// One thing that happened.
+/// Event of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     /// Posting begins.
     Posted { message: Message, to: Subscription, ttl: Duration, topic: Option<u8> },
     /// Posting has ended.
     Answered { message: Message, answer: Answer },
-    /// A user agent has got a message, which says that it is this one.
+    /// A user agent received a message, identified by its content.
     Delivered { message: Message, to: Subscription, version: String },
-    /// A user agent acknowledges it.
+    /// A user agent acknowledges the message.
     Acknowledged { message: Message },
     /// The user agent of a subscription connects again.
     Connected { to: Subscription },
-    /// The user agent of a subscription begins to end it: from now on its messages may end with it.
+    /// The user agent of a subscription begins to end the subscription: from now on messages may end with it.
     Ending { to: Subscription },
-    /// The service has said that it has ended.
+    /// The service has confirmed the end.
     Ended { to: Subscription },
     /// The process is about to be killed, or has been.
     Killed,
     /// Something else was done to the service.
     Fault(String),
-    /// Everything that was posted before has been looked at by the service. What is delivered from here on has waited.
+    /// The service has looked at every message posted before: later deliveries are of stored messages.
     Drained,
 }
 
-/// What happened, and when, counted from the beginning.
+/// Event with its time since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) at: Duration,
     pub(crate) event: Event,
 }
 
-/// The events in their order, written by many at once.
+/// Events in order, written by many tasks.
 #[derive(Debug)]
 pub(crate) struct History {
     began: Instant,
@@ -86,7 +87,7 @@ impl History {
         written.entries.push(Entry { at, event });
     }
 
-    /// Posting of a new message begins.
+    /// Records the start of posting, and numbers the message.
     pub(crate) fn post(&self, to: Subscription, ttl: Duration, topic: Option<u8>) -> Message {
         let mut written = self.lock();
         let (message, at) = (written.messages, self.began.elapsed());
@@ -95,18 +96,23 @@ impl History {
         message
     }
 
+    /// Messages posted so far.
+    pub(crate) fn posted(&self) -> usize {
+        self.lock().messages
+    }
+
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.lock().entries.clone()
     }
 
-    /// No code panics while it holds the lock.
+    /// No code panics while holding the lock.
     fn lock(&self) -> MutexGuard<'_, Written> {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+        self.written.lock()
     }
 }
 
 impl Event {
-    /// Which message it is about.
+    /// Message of the event, if any.
     pub(crate) fn message(&self) -> Option<Message> {
         match self {
             Self::Posted { message, .. }
@@ -129,7 +135,7 @@ impl fmt::Display for Entry {
     }
 }
 
-/// The lines of `entries` about some messages of one subscription, and all that is about neither.
+/// Entries about some messages of one subscription, and those about no message or subscription.
 pub(crate) fn about(entries: &[Entry], messages: &[Message]) -> String {
     let of_them = |entry: &&Entry| entry.event.message().is_some_and(|it| messages.contains(&it));
     let subscription = entries.iter().filter(of_them).find_map(|entry| match entry.event {

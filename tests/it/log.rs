@@ -4,11 +4,10 @@ use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
 
-/// How much of a log is shown, in lines: enough for what led to a fault.
+/// Lines of a log shown at a fault: enough for its cause.
 const SHOWN: usize = 150;
 
-/// What a process says, kept in a file. Shown when it is dropped: the test runner keeps that back unless the test
-/// fails.
+/// Output of a process, kept in a file. Shown on drop; the test runner hides the text unless the test fails.
 #[derive(Debug)]
 pub(crate) struct Log {
     of: String,
@@ -20,25 +19,25 @@ impl Log {
         Self { of: of.into(), path }
     }
 
-    /// Whose it is.
+    /// Name of the process.
     pub(crate) fn of(&self) -> &str {
         &self.of
     }
 
-    /// Where a process may write; what earlier ones wrote stays.
+    /// Handle for a process to append to.
     pub(crate) fn sink(&self) -> Result<Stdio> {
         let file = File::options().create(true).append(true).open(&self.path);
         Ok(file.with_context(|| format!("open the log {}", self.path.display()))?.into())
     }
 
-    /// All of it.
+    /// Whole text.
     pub(crate) fn whole(&self) -> Result<String> {
         let octets = std::fs::read(&self.path);
         let octets = octets.with_context(|| format!("read the log {}", self.path.display()))?;
         Ok(String::from_utf8_lossy(&octets).into_owned())
     }
 
-    /// The last lines.
+    /// Last lines.
     pub(crate) fn tail(&self) -> String {
         let text = self.whole().unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();

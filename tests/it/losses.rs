@@ -1,9 +1,11 @@
-//! The ways in which a deployed service of this kind loses messages that it has accepted: each is a test here, run
-//! against the real process, and nothing is lost.
+//! Known ways in which a deployed push service loses accepted messages: each is a test against the real process, and
+//! nothing is lost.
 //!
-//! The order is that of the cases: many messages in one millisecond, an end of the process, messages that are stored
-//! late, a disconnect with much unacknowledged, topics over a disconnect, a store at the moment of the disconnect, a
-//! long backlog, many reconnects at once.
+//! In this order: many messages in one millisecond, an end of the process, messages stored late, a disconnect with much
+//! unacknowledged, topics over a disconnect, a store at the moment of the disconnect, a long backlog, many reconnects
+//! at once; and a user agent that acknowledges messages of another.
+
+mod foreign;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,7 +16,7 @@ use pushgrid_it::{Server, eventually};
 
 use crate::wire::party::{Agent, Application, Channel, SOON, bodies, body};
 
-/// Who posts at the same time.
+/// Concurrent senders.
 const SENDERS: usize = 64;
 
 /// A service, and a user agent with one subscription.
@@ -25,13 +27,12 @@ async fn start(settings: &[(&str, &str)]) -> Result<(Server, Agent, Channel)> {
     Ok((server, agent, channel))
 }
 
-/// A message says who sent it, and which of its sender's it is.
+/// Body with the sender, and the message's number at that sender.
 fn text(sender: usize, number: usize) -> String {
     format!("{sender}/{number}")
 }
 
-/// Posts `count` messages over `SENDERS` connections at once, each as fast as it is answered, to one channel after
-/// the other.
+/// Posts `count` messages over `SENDERS` connections at once, each as fast as answered, to the channels in turn.
 async fn post_at_once(channels: &[Channel], count: usize) -> Result<()> {
     let senders = (0..SENDERS).map(|sender| async move {
         let app = Application::with_one_connection();
@@ -45,13 +46,13 @@ async fn post_at_once(channels: &[Channel], count: usize) -> Result<()> {
     Ok(())
 }
 
-/// How many messages the router has sent to the mailbox.
+/// Messages that the router has stored in the mailbox.
 async fn stored(server: &Server) -> Result<f64> {
     let stored = server.metrics().await?.sum("pushgrid_router_routed_total", &[("way", "stored")]);
     stored.context("the router counts what it stores")
 }
 
-/// A fault unless each of `count` messages came once, and those of each sender in the order of their acceptance.
+/// Checks that each of `count` messages was delivered once, and those of each sender in the order of acceptance.
 fn all_came_in_order(got: &[Notification], count: usize) -> Result<()> {
     let mut of_sender: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for text in bodies(got) {
@@ -74,7 +75,7 @@ async fn all_were_delivered(server: &Server, count: usize) -> Result<()> {
     Ok(())
 }
 
-/// The next `count` messages, none of them acknowledged.
+/// Receives the next `count` messages without acknowledging.
 async fn look_at(agent: &mut Agent, count: usize) -> Result<Vec<Notification>> {
     let mut got = Vec::with_capacity(count);
     while got.len() < count {
@@ -110,7 +111,7 @@ async fn messages_at_once_to_thirty_channels_of_one_user_agent_all_arrive() -> R
     all_were_delivered(&server, COUNT).await
 }
 
-/// How the process comes to its end.
+/// Way in which the process ends.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Asked,
@@ -129,7 +130,7 @@ async fn unacknowledged_over(end: End) -> Result<()> {
         app.send(&waiting.endpoint, &text(0, number)).await?;
     }
     let mut owed = look_at(&mut agent, COUNT).await?;
-    // One of them has ended, and stays so.
+    // One has ended, and stays so.
     let acknowledged = owed.remove(20);
     agent.ack(&acknowledged).await?;
     server.accounts("one was delivered", |accounts| accounts.ended("delivered") == 1).await?;
@@ -161,6 +162,37 @@ async fn messages_that_are_unacknowledged_when_the_process_is_killed_come_again_
 }
 
 #[tokio::test]
+async fn what_waited_behind_a_full_window_comes_after_what_was_in_it_when_the_process_was_killed()
+-> Result<()> {
+    const WINDOW: usize = 10;
+    const COUNT: usize = 30;
+    const BEHIND: f64 = 20.0;
+    let (mut server, mut agent, channel) = start(&[("PUSHGRID_ROUTER__WINDOW", "10")]).await?;
+    let app = Application::new();
+    for _ in 0..2 {
+        for number in 0..COUNT {
+            app.send(&channel.endpoint, &text(0, number)).await?;
+        }
+        look_at(&mut agent, WINDOW).await?;
+        let service = &server;
+        let has_stored = async || Ok((stored(service).await? >= BEHIND).then_some(()));
+        eventually(SOON, "what has no room is stored", has_stored).await?;
+        agent.vanish();
+        server.kill().await?;
+        server.start_again().await?;
+        agent.come_back().await?;
+        all_came_in_order(&agent.take_all(COUNT).await?, COUNT)?;
+        // The next round begins with no message in flight.
+        agent.nothing_waits(&channel).await?;
+        server.settled().await?;
+        server.restart().await?;
+        agent.vanish();
+        agent.come_back().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_user_agent_is_told_that_the_process_ends_and_to_come_back() -> Result<()> {
     let (mut server, mut agent, channel) = start(&[]).await?;
     let (stopped, ended) = tokio::join!(server.stop(), crate::wire::party::ending(agent.socket()?));
@@ -174,7 +206,7 @@ async fn a_user_agent_is_told_that_the_process_ends_and_to_come_back() -> Result
 
 #[tokio::test]
 async fn what_is_stored_late_is_not_overtaken_by_what_was_accepted_after_it() -> Result<()> {
-    // The first message goes to the mailbox long after the second has ended.
+    // The first message is stored long after the second has ended.
     let settings = [("PUSHGRID_ROUTER__ACK_TIMEOUT", "300ms"), ("PUSHGRID_ROUTER__SWEEP_INTERVAL", "20ms")];
     let (server, mut agent, channel) = start(&settings).await?;
     let app = Application::new();
@@ -186,7 +218,7 @@ async fn what_is_stored_late_is_not_overtaken_by_what_was_accepted_after_it() ->
             app.send(&channel.endpoint, &text(round, number)).await?;
             agent.take().await?;
         }
-        // In the even rounds the time to acknowledge has passed, in the others the disconnect comes first.
+        // In even rounds the deadline for the acknowledgement has passed, in odd ones the disconnect comes first.
         if round % 2 == 0 {
             let later = async || Ok((stored(&server).await? > before).then_some(()));
             eventually(SOON, "the first message goes to the mailbox", later).await?;
@@ -243,7 +275,7 @@ async fn of_a_topic_the_newest_survives_a_disconnect_a_hundred_times() -> Result
         let newest = format!("newest {round}");
         app.send_of("t", &channel.endpoint, &newest).await?;
         agent.come_back().await?;
-        // The older one may be on its way already when the newer one is looked at, but never after it.
+        // The older message may be in flight already when the newer one is looked at, but never after that.
         let mut last = agent.next().await?;
         if body(&last) != newest {
             last = agent.next().await?;
@@ -255,7 +287,7 @@ async fn of_a_topic_the_newest_survives_a_disconnect_a_hundred_times() -> Result
     }
     agent.nothing_waits(&channel).await?;
     let accounts = server.settled().await?;
-    // The first message of a round may come before the acknowledgement of the last one, and replaces it then.
+    // The first message of a round may precede the acknowledgement of the last one, and then replaces it.
     let (replaced, delivered) = (accounts.ended("replaced"), accounts.ended("delivered"));
     ensure!(replaced >= 100 && replaced + delivered == 201, "{accounts:?}");
     Ok(())
@@ -274,12 +306,12 @@ async fn the_old_address_of_a_topic_does_not_delete_the_newer_message() -> Resul
             agent.vanish();
         }
         app.send_of("t", &channel.endpoint, "newer").await?;
-        // 204 when the newer one was not looked at yet.
+        // 204 when the newer message was not looked at yet.
         let status = app.cancel(&old).await?;
         ensure!(matches!(status, 204 | 404), "answered {status}");
         agent.come_back().await?;
         loop {
-            // As above: the old one may come first, when the newer one was not looked at yet.
+            // As above: the older message may be first, when the newer one was not looked at yet.
             let notification = agent.take().await?;
             if body(&notification) == "newer" {
                 break;
@@ -288,7 +320,7 @@ async fn the_old_address_of_a_topic_does_not_delete_the_newer_message() -> Resul
         agent.nothing_waits(&channel).await?;
     }
     let accounts = server.settled().await?;
-    // Both newer ones, and those that looked whether more was there.
+    // Both newer messages, and those that showed that nothing was stored.
     ensure!(accounts.accepted == 6 && accounts.ended("delivered") >= 4, "{accounts:?}");
     Ok(())
 }
@@ -323,7 +355,7 @@ async fn a_user_agent_for_which_more_than_a_thousand_messages_wait_gets_them_all
     agent.leave().await?;
     post_at_once(std::slice::from_ref(&channel), COUNT).await?;
     server.restart().await?;
-    // The hello is answered with the same uaid, or this fails.
+    // Fails unless the hello is answered with the same uaid.
     agent.come_back().await?;
     all_came_in_order(&agent.take_all(COUNT).await?, COUNT)?;
     Application::new().send(&channel.endpoint, "the same endpoint").await?;
@@ -343,7 +375,7 @@ async fn a_hundred_user_agents_that_reconnect_at_once_all_get_what_waits() -> Re
         anyhow::Ok((agent, channel))
     });
     let mut agents = try_join_all(new).await?;
-    // All lose their connection in one moment, and come back in another.
+    // All connections break at one moment, and all user agents return at another.
     server.kill().await?;
     server.start_again().await?;
     let app = Application::new();

@@ -1,26 +1,28 @@
+//! Readings of `/metrics`, and the account of messages (promise P2) in them.
+
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-/// One reading of `/metrics`.
+/// Reading of `/metrics`.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     samples: Vec<(String, f64)>,
 }
 
-/// What became of the messages that were accepted (promise P2).
+/// Account of accepted messages (promise P2).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Accounts {
     /// Accepted in the life of the service's data.
     pub accepted: u64,
-    /// How many ended, by outcome.
+    /// Ended messages by outcome.
     pub ended: BTreeMap<String, u64>,
-    /// How many have not ended yet.
+    /// Messages without an outcome so far.
     pub pending: u64,
 }
 
 impl Metrics {
-    /// From the Prometheus text format.
+    /// Parses the Prometheus text format.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let samples = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let samples = samples.map(|line| {
@@ -30,7 +32,7 @@ impl Metrics {
         Ok(Self { samples: samples.collect::<Result<_>>()? })
     }
 
-    /// The sum of all samples of `name` whose labels have each of `labels`; `None` when there is none.
+    /// Sum of all samples of `name` whose labels include `labels`; `None` without a sample.
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let values = self.samples.iter().filter(|(sample, _)| {
             let (family, set) = sample.split_once('{').unwrap_or((sample, ""));
@@ -39,12 +41,12 @@ impl Metrics {
         values.map(|(_, value)| *value).reduce(|sum, value| sum + value)
     }
 
-    /// Several readings as one: a sum is one over all of them.
+    /// Joins several readings: a sum is one over all of them.
     pub(crate) fn together(readings: Vec<Self>) -> Self {
         Self { samples: readings.into_iter().flat_map(|reading| reading.samples).collect() }
     }
 
-    /// The accounts, summed over all that keep a part of them; a fault when nobody does.
+    /// Account, summed over all processes that keep a part. A fault without any.
     pub fn accounts(&self) -> Result<Accounts> {
         const ENTRY: &str = "pushgrid_account{entry=\"";
         let entries = self.samples.iter().filter_map(|(sample, value)| {
@@ -62,17 +64,17 @@ impl Metrics {
 }
 
 impl Accounts {
-    /// How many ended with `outcome`.
+    /// Messages that ended with `outcome`.
     pub fn ended(&self, outcome: &str) -> u64 {
         self.ended.get(outcome).copied().unwrap_or_default()
     }
 
-    /// How many ended in any way.
+    /// Messages that ended with any outcome.
     pub fn ended_in_all(&self) -> u64 {
         self.ended.values().sum()
     }
 
-    /// Whether each accepted message is either pending or ended in one way.
+    /// True when accepted messages are the sum of pending and ended ones.
     pub fn add_up(&self) -> bool {
         self.accepted == self.ended_in_all() + self.pending
     }

@@ -1,3 +1,5 @@
+//! The web site of an application: a page, its service worker, and a server that both report to.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -15,40 +17,38 @@ use tokio::task::JoinHandle;
 
 use crate::within;
 
-/// How long an event may take from its cause to the page's server: a push message through a busy machine, with the
-/// start of the service worker.
+/// Deadline for an event to reach the site: a push message on a busy machine, with the start of the service worker.
 const ARRIVAL: Duration = Duration::from_mins(1);
 
-/// More than any test causes.
+/// Bound of events, above that of any test.
 const EVENTS: usize = 1000;
 
-/// The largest report: a payload of 4 KiB in base64, and a list of notifications.
+/// Largest report: a payload of 4 KiB in base64, and a list of notifications.
 const REPORT: usize = 256 * 1024;
 
-/// What a service worker has reported.
+/// Report of a service worker.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Event {
-    /// A push message was handed to it.
+    /// Push message.
     Push {
-        /// The path that the worker serves.
+        /// Path of the worker's scope.
         scope: String,
-        /// The decrypted payload in base64; `None` for a message without one.
+        /// Decrypted payload in base64; `None` without one.
         payload: Option<String>,
-        /// The bodies of all notifications of this scope that are shown now.
+        /// Bodies of all notifications of this scope on display.
         shown: Vec<String>,
-        /// How many pages of the site are open.
+        /// Open pages of the site.
         pages: u32,
     },
-    /// The browser has taken its subscription away (`pushsubscriptionchange`).
+    /// The browser has ended the subscription (`pushsubscriptionchange`).
     SubscriptionChange {
-        /// The path that the worker serves.
+        /// Path of the worker's scope.
         scope: String,
     },
 }
 
-/// The web site of an application that uses push: a page, its service worker, and a server that hears from both.
-/// The page gives `subscribe(scope, key)`, `subscription(scope)`, `unsubscribe(scope)` and `permission()`.
+/// Web site of an application that uses push: a page, its service worker, and a server that both report to.
 #[derive(Debug)]
 pub struct Page {
     port: u16,
@@ -72,18 +72,18 @@ impl Page {
             .layer(DefaultBodyLimit::max(REPORT))
             .with_state(reports);
         let server = tokio::spawn(async move {
-            // Ends with the test, which notices when the site is gone before.
+            // Ends with the test, which notices an earlier end.
             let _ = axum::serve(listener, site).await;
         });
         Ok(Self { port, events, server })
     }
 
-    /// The site's address. A secure context, as is all of loopback.
+    /// Address of the site: a secure context, as all of loopback.
     pub fn origin(&self) -> String {
         format!("http://localhost:{}", self.port)
     }
 
-    /// Waits for the first event that `wanted` finds something in, among those that were there before too.
+    /// Waits for the first event, past or future, for which `wanted` returns a value.
     pub async fn event<T>(&self, what: &str, wanted: impl Fn(&Event) -> Option<T>) -> Result<T> {
         let mut events = self.events.clone();
         let arrival = events.wait_for(|events| events.iter().any(|event| wanted(event).is_some()));
@@ -94,8 +94,8 @@ impl Page {
         Ok(found.iter().find_map(wanted).expect("it was found a moment ago"))
     }
 
-    /// Waits for a push message at `scope` with exactly this payload, and gives what was shown then, and how many
-    /// pages were open.
+    /// Waits for a push message at `scope` with exactly this payload; returns the notifications shown then, and the
+    /// number of open pages.
     pub async fn push(&self, scope: &str, payload: &[u8]) -> Result<(Vec<String>, u32)> {
         let expected = STANDARD.encode(payload);
         self.event(&format!("the push message at {scope}"), |event| match event {
@@ -107,7 +107,7 @@ impl Page {
         .await
     }
 
-    /// The payloads of all push messages at `scope` so far, in order of arrival.
+    /// Payloads of all push messages at `scope` so far, in order.
     pub fn pushed(&self, scope: &str) -> Vec<Vec<u8>> {
         let events = self.events.borrow();
         let payloads = events.iter().filter_map(|event| match event {
@@ -119,7 +119,7 @@ impl Page {
         payloads.collect()
     }
 
-    /// Waits until the browser has told the worker at `scope` that its subscription is gone.
+    /// Waits until the browser has reported the end of the subscription at `scope`.
     pub async fn subscription_change(&self, scope: &str) -> Result<()> {
         self.event(&format!("the end of the subscription at {scope}"), |event| match event {
             Event::SubscriptionChange { scope: at } => (at == scope).then_some(()),
@@ -128,7 +128,7 @@ impl Page {
         .await
     }
 
-    /// How many subscriptions the browser has taken away so far.
+    /// Subscriptions ended by the browser so far.
     pub fn subscription_changes(&self) -> usize {
         self.events.borrow().iter().filter(|event| matches!(event, Event::SubscriptionChange { .. })).count()
     }

@@ -1,36 +1,40 @@
+//! Reservation of ports between concurrent tests.
+//! Invariant: no two tests hold one port, and a service finds its port free after a restart.
+
 use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 
 use anyhow::{Context as _, Result};
 use pushgrid_types::{Rng, SystemRng};
 
-/// Ports below those that the machine gives to outgoing connections (from 32768 on): a service that is started
-/// again finds its port free, for no connection of a test can have been given it meanwhile.
+/// First port and number of ports to choose from, below those for outgoing connections (from 32768 on): no connection
+/// can hold the port of a service between two of its starts.
 const FIRST: u16 = 20_000;
 const COUNT: u16 = 10_000;
 
-/// How many numbers are tried before giving up.
+/// Attempts before giving up.
 const TRIES: u16 = 500;
 
-/// A TCP port of loopback that no other test takes while this lives, whether or not something listens on it.
+/// Reserved TCP port of loopback, used or not, until dropped.
 ///
-/// The mark that others see is a UDP socket on the same number: TCP does not mind it, two tests cannot both have
-/// it, and it goes with the process that made it.
+/// The reservation is a UDP socket on the same number: TCP is not affected, no two tests can both have the socket, and
+/// it ends with its process.
 #[derive(Debug)]
-pub(crate) struct Port {
+pub struct Port {
     number: u16,
     _mark: UdpSocket,
 }
 
 impl Port {
-    pub(crate) fn reserve() -> Result<Self> {
+    /// Reserves a free port.
+    pub fn reserve() -> Result<Self> {
         let mut octets = [0; 2];
         SystemRng.fill(&mut octets);
         let start = u16::from_le_bytes(octets) % COUNT;
         (0..TRIES).map(|step| FIRST + (start + step) % COUNT).find_map(Self::take).context("no free port")
     }
 
-    /// Several, at these distances above the first.
-    pub(crate) fn reserve_at(distances: &[u16]) -> Result<Vec<Self>> {
+    /// Reserves several ports, at these distances above the first.
+    pub fn reserve_at(distances: &[u16]) -> Result<Vec<Self>> {
         (0..TRIES)
             .find_map(|_| {
                 let first = Self::reserve().ok()?;
@@ -48,13 +52,13 @@ impl Port {
         Some(Self { number, _mark: mark })
     }
 
-    /// The number alone.
-    pub(crate) fn number(&self) -> u16 {
+    /// Number of the port.
+    pub fn number(&self) -> u16 {
         self.number
     }
 
-    /// As a value of a `…__LISTEN` setting.
-    pub(crate) fn address(&self) -> String {
+    /// Address as a value of a `…__LISTEN` setting.
+    pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.number)
     }
 }

@@ -1,3 +1,5 @@
+//! One connection to a Redis, for faults and measurements of tests.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -6,10 +8,10 @@ use tokio::net::TcpStream;
 
 use crate::within;
 
-/// How long an answer may take.
+/// Deadline of an answer.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// One connection to a Redis, for what a test does to it or wants to know of it.
+/// Connection to a Redis, for faults and measurements.
 #[derive(Debug)]
 pub struct Redis(BufReader<TcpStream>);
 
@@ -22,15 +24,22 @@ impl Redis {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Forgets everything.
+    /// Deletes all keys.
     pub async fn flush_all(&mut self) -> Result<()> {
         let answer = self.ask(&["FLUSHALL"]).await?;
         ensure!(answer == "OK", "FLUSHALL was answered {answer:?}");
         Ok(())
     }
 
-    /// What clients have asked of it since it started: how many scripts, which is what the service asks with, and how many
-    /// octets in all.
+    /// Makes Redis refuse writes, as without memory left, or accept them again.
+    pub async fn refuse_writes(&mut self, refuse: bool) -> Result<()> {
+        let most = if refuse { "1" } else { "0" };
+        let answer = self.ask(&["CONFIG", "SET", "maxmemory", most]).await?;
+        ensure!(answer == "OK", "CONFIG SET was answered {answer:?}");
+        Ok(())
+    }
+
+    /// Scripts run by clients since the start, which all calls of the service are, and octets received in all.
     pub async fn asked(&mut self) -> Result<(u64, u64)> {
         let scripts = self.ask(&["INFO", "commandstats"]).await?;
         let scripts = scripts.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));
@@ -40,7 +49,24 @@ impl Redis {
         Ok((scripts.parse()?, octets.context("no count of octets")?.parse()?))
     }
 
-    /// Sends one command, and answers what came as text.
+    /// Overwrites the service's keys of one kind of a user agent with foreign data. Returns their number.
+    pub async fn spoil(&mut self, kind: &str, user_agent: &[u8]) -> Result<u64> {
+        // Keys are octets, while arguments here are text.
+        let script = r"
+            local who = string.gsub(ARGV[2], '..', function(digits) return string.char(tonumber(digits, 16)) end)
+            local ending, spoilt = ':' .. ARGV[1] .. who, 0
+            for _, key in ipairs(redis.call('KEYS', '*')) do
+              if string.sub(key, -#ending) == ending then
+                redis.call('SET', key, 'not ours')
+                spoilt = spoilt + 1
+              end
+            end
+            return spoilt";
+        let digits = user_agent.iter().fold(String::new(), |digits, octet| digits + &format!("{octet:02x}"));
+        Ok(self.ask(&["EVAL", script, "0", kind, &digits]).await?.parse()?)
+    }
+
+    /// Sends one command, and returns the answer as text.
     async fn ask(&mut self, words: &[&str]) -> Result<String> {
         let words_on_the_wire = words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len()));
         let request = format!("*{}\r\n{}", words.len(), words_on_the_wire.collect::<String>());

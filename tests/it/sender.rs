@@ -1,3 +1,5 @@
+//! Application servers written by others: a process around each library, which sends messages on request.
+
 use std::fmt;
 use std::process::Stdio;
 use std::time::Duration;
@@ -14,13 +16,13 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use crate::log::Log;
 use crate::{programs, within};
 
-/// One message, with the start of the interpreter on a busy machine.
+/// Deadline of one message, with the start of the interpreter on a busy machine.
 const SEND: Duration = Duration::from_mins(1);
 
-/// The longest life of a message in these tests, in seconds.
+/// TTL of messages in these tests, in seconds.
 const TTL: u32 = 3600;
 
-/// Whose code sends.
+/// Library that sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Library {
     /// pywebpush, in Python.
@@ -31,44 +33,44 @@ pub enum Library {
     RustWebPush,
 }
 
-/// How the payload is encrypted.
+/// Encryption of the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
     /// RFC 8188 and RFC 8291.
     Aes128Gcm,
-    /// The draft before them.
+    /// The draft before those RFCs.
     AesGcm,
 }
 
-/// One message to send.
+/// Message to send.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
-    /// Where to.
+    /// Subscription of the user agent.
     pub to: &'a PushSubscription,
-    /// What it is to read.
+    /// Payload to encrypt.
     pub payload: &'a [u8],
-    /// How it is encrypted.
+    /// Encryption of the payload.
     pub encoding: Encoding,
-    /// The private key that signs, base64url; `None` for a message without VAPID.
+    /// Private VAPID key, base64url; `None` for a message without VAPID.
     pub key: Option<&'a str>,
-    /// What it replaces.
+    /// Topic, if any (RFC 8030 section 5.4).
     pub topic: Option<&'a str>,
-    /// How urgent it is.
+    /// Urgency, if any (RFC 8030 section 5.3).
     pub urgency: Option<&'a str>,
 }
 
-/// What the service answered, as the library saw it.
+/// Answer of the service, as seen by the library.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Answer {
     /// The status.
     pub status: u16,
     /// The address of the message.
     pub location: Option<String>,
-    /// The text of a refusal, or what the library made of it.
+    /// Body of a refusal, or the library's version of it.
     pub body: Option<String>,
 }
 
-/// An application server that somebody else wrote: a process that sends one message after the other.
+/// Application server written by others: a process that sends one message after the other.
 #[derive(Debug)]
 pub struct Sender {
     library: Library,
@@ -81,14 +83,14 @@ pub struct Sender {
 }
 
 impl Library {
-    /// All of them.
+    /// All libraries.
     pub const ALL: [Self; 3] = [Self::PyWebPush, Self::NpmWebPush, Self::RustWebPush];
 
-    /// The largest payload that it sends in one record that every service must take (RFC 8030 section 7.2), or that
-    /// it allows at all.
+    /// Largest payload that the library sends in one record that every service must take (RFC 8030 section 7.2), or
+    /// that the library allows.
     pub const fn largest(self, encoding: Encoding) -> usize {
         match (self, encoding) {
-            // Its own bound.
+            // The library's own bound.
             (Self::RustWebPush, _) => 3052,
             (Self::PyWebPush | Self::NpmWebPush, Encoding::Aes128Gcm) => 3993,
             (Self::PyWebPush | Self::NpmWebPush, Encoding::AesGcm) => 4078,
@@ -107,10 +109,10 @@ impl fmt::Display for Library {
 }
 
 impl Encoding {
-    /// Both.
+    /// All encodings.
     pub const ALL: [Self; 2] = [Self::Aes128Gcm, Self::AesGcm];
 
-    /// The word of `Content-Encoding`.
+    /// Value of `Content-Encoding`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Aes128Gcm => "aes128gcm",
@@ -120,12 +122,12 @@ impl Encoding {
 }
 
 impl<'a> Job<'a> {
-    /// An `aes128gcm` message that is signed with `key`.
+    /// Makes an `aes128gcm` message signed with `key`.
     pub fn signed(to: &'a PushSubscription, payload: &'a [u8], key: &'a str) -> Self {
         Self { to, payload, encoding: Encoding::Aes128Gcm, key: Some(key), topic: None, urgency: None }
     }
 
-    /// As one line of JSON, as `tests/clients/README.md` has it.
+    /// One line of JSON, as in `tests/clients/README.md`.
     fn line(&self) -> String {
         let job = json!({
             "endpoint": self.to.endpoint,
@@ -144,7 +146,7 @@ impl<'a> Job<'a> {
 }
 
 impl Sender {
-    /// Starts one. A fault says what is not installed.
+    /// Starts a sender. The error names a missing installation.
     pub fn start(library: Library) -> Result<Self> {
         let [program, argument] = match library {
             Library::PyWebPush => programs::pywebpush()?.map(Some),
@@ -167,7 +169,7 @@ impl Sender {
         Ok(Self { library, input, output, _process: process, _log: log, _folder: folder })
     }
 
-    /// Sends one message and gives what the service answered. A fault when it did not answer.
+    /// Sends one message, and returns the service's answer. A fault without an answer.
     pub async fn send(&mut self, job: &Job<'_>) -> Result<Answer> {
         let library = self.library;
         let exchange = async {
@@ -179,7 +181,7 @@ impl Sender {
         serde_json::from_str(&line).with_context(|| format!("{library} said {line}"))
     }
 
-    /// [`Self::send`], which the service must accept.
+    /// Sends one message, which the service must accept.
     pub async fn deliver(&mut self, job: &Job<'_>) -> Result<()> {
         let answer = self.send(job).await?;
         ensure!(answer.status == 201, "{}: the service answered {answer:?}", self.library);

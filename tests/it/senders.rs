@@ -1,5 +1,8 @@
-//! Application servers that others wrote send to a user agent that decrypts: what arrives is, octet for octet, what
-//! was sent.
+//! Application servers written by others send to a user agent that decrypts: every octet arrives as sent.
+
+mod keys;
+mod pooled;
+mod proxy;
 
 use std::time::Duration;
 
@@ -9,7 +12,7 @@ use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_it::{Accounts, Encoding, Job, Library, Sender, Server};
 use pushgrid_types::{Rng as _, SystemRng, UserAgentId};
 
-/// How long a message may take from its acceptance to the user agent, on a busy machine.
+/// Deadline for a message from its acceptance to the user agent, on a busy machine.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// The service, a user agent and an application server.
@@ -23,7 +26,16 @@ struct Scene {
 
 impl Scene {
     async fn start(library: Library) -> Result<Self> {
-        let server = Server::start().await?;
+        Self::over(Server::start().await?, library).await
+    }
+
+    /// Starts a service whose endpoints begin with `public_url`.
+    async fn start_at(public_url: &str) -> Result<Self> {
+        let server = Server::start_with(&[("PUSHGRID_INGRESS__PUBLIC_URL", public_url)]).await?;
+        Self::over(server, Library::NpmWebPush).await
+    }
+
+    async fn over(server: Server, library: Library) -> Result<Self> {
         let mut socket = UserAgent::connect(server.connection()).await?;
         let user_agent = socket.hello(None).await?.user_agent;
         let (sender, key) = (Sender::start(library)?, KeyPair::generate(&SystemRng));
@@ -47,18 +59,18 @@ impl Scene {
         self.socket.as_mut().context("it is not connected")
     }
 
-    /// A subscription that takes messages signed by the application server only.
+    /// Makes a subscription restricted to the application server's key.
     async fn restricted(&mut self) -> Result<Subscription> {
         let key = self.key.public();
         Ok(self.socket()?.subscribe(&SystemRng, Some(&key)).await?)
     }
 
-    /// A subscription that takes any message.
+    /// Makes an unrestricted subscription.
     async fn open(&mut self) -> Result<Subscription> {
         Ok(self.socket()?.subscribe(&SystemRng, None).await?)
     }
 
-    /// The next message, acknowledged.
+    /// Receives and acknowledges the next message.
     async fn notification(&mut self) -> Result<Notification> {
         let event = self.socket()?.next_within(ARRIVAL).await?.context("no message came")?;
         let Event::Notification(notification) = event else { anyhow::bail!("not a message: {event:?}") };
@@ -183,7 +195,7 @@ async fn each_library_is_told_when_a_subscription_has_ended() -> Result<()> {
         scene.socket()?.unregister(subscription.channel(), codes::UNREGISTERED_BY_HAND).await?;
         let answer = scene.sender.send(&Job::signed(&to, b"too late", &key)).await?;
         ensure!(matches!(answer.status, 404 | 410), "{library}: {answer:?}");
-        // A refusal says what to do about it.
+        // A refusal has advice.
         ensure!(answer.body.is_some_and(|body| !body.is_empty()), "{library} was told nothing");
     }
     Ok(())

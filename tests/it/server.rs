@@ -3,8 +3,11 @@
 mod books;
 mod grid;
 mod process;
+mod recorded;
 
-use anyhow::{Context as _, Result};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
 use futures_util::future::try_join_all;
 use tempfile::TempDir;
 
@@ -14,8 +17,8 @@ use crate::programs::{self, Target};
 pub use grid::{Backing, Grid, Shape};
 pub use process::{Process, Role};
 
-/// The service under test, as its clients see it: one edge for application servers, one for user agents. What is behind
-/// them, the switch of the test run says.
+/// Service under test, as seen by its clients: one edge for application servers, one for user agents. The form behind
+/// them is chosen by the test run.
 #[derive(Debug)]
 pub struct Server(Kind);
 
@@ -26,20 +29,20 @@ enum Kind {
     Grid(Box<Grid>),
 }
 
-/// One process, and the folder of its data. In this order: the log is in the folder.
+/// Process and data directory. Fields in this order: the log is in the folder.
 #[derive(Debug)]
 struct Standalone {
     process: Process,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Server {
-    /// Starts it with the default settings, and waits until it is ready.
+    /// Starts the service with default settings, and waits for readiness.
     pub async fn start() -> Result<Self> {
         Self::start_with(&[]).await
     }
 
-    /// Starts it with `settings` (variables of the environment), and waits until it is ready.
+    /// Starts the service with `settings` (environment variables), and waits for readiness.
     pub async fn start_with(settings: &[(&str, &str)]) -> Result<Self> {
         match programs::target()? {
             Target::Standalone => Self::standalone_with(settings).await,
@@ -50,7 +53,7 @@ impl Server {
         }
     }
 
-    /// Starts it as one process, for a test of what only that has.
+    /// Starts the service as one process, for tests of standalone alone.
     pub async fn standalone_with(settings: &[(&str, &str)]) -> Result<Self> {
         let folder = TempDir::with_prefix("pushgrid-it-")?;
         let data = folder.path().join("data").display().to_string();
@@ -58,10 +61,25 @@ impl Server {
         all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let mut process = Process::new(Role::Standalone, "standalone", folder.path(), &all)?;
         process.start().await?;
-        Ok(Self(Kind::Standalone(Box::new(Standalone { process, _folder: folder }))))
+        Ok(Self(Kind::Standalone(Box::new(Standalone { process, folder }))))
     }
 
-    /// Starts it again, after [`Self::stop`] or [`Self::kill`], on the same data and the same ports.
+    /// Starts the service as one process, with its data on a disk of `size`, as `mount` takes it. Each life has a new
+    /// disk.
+    pub async fn standalone_on_a_disk(size: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let folder = TempDir::with_prefix("pushgrid-it-")?;
+        let disk = folder.path().join("disk");
+        std::fs::create_dir(&disk)?;
+        let data = disk.join("data").display().to_string();
+        let mut all = vec![("PUSHGRID_STANDALONE__DATA_DIR".to_owned(), data)];
+        all.extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        let mut process = Process::new(Role::Standalone, "standalone", folder.path(), &all)?;
+        process.give_disk(&disk, size);
+        process.start().await?;
+        Ok(Self(Kind::Standalone(Box::new(Standalone { process, folder }))))
+    }
+
+    /// Starts the service again after [`Self::stop`] or [`Self::kill`], on the same data and ports.
     pub async fn start_again(&mut self) -> Result<()> {
         match &mut self.0 {
             Kind::Standalone(one) => one.process.start().await,
@@ -69,8 +87,17 @@ impl Server {
         }
     }
 
-    /// Asks it to end (SIGTERM) and waits for it. A fault when it does not end well, or had more to say on standard
-    /// output than the one line.
+    /// Adds a setting (an environment variable) of one process, from its next start on.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        match &mut self.0 {
+            Kind::Standalone(one) => one.process.set(name, value),
+            Kind::Grid(_) => bail!("this is for a service of one process"),
+        }
+        Ok(())
+    }
+
+    /// Stops the service (SIGTERM), and waits for the end. A fault unless it ends cleanly, with one line on standard
+    /// output.
     pub async fn stop(&mut self) -> Result<()> {
         match &mut self.0 {
             Kind::Standalone(one) => one.process.stop().await,
@@ -78,7 +105,20 @@ impl Server {
         }
     }
 
-    /// Ends it without asking (SIGKILL), and waits until it is gone.
+    /// Stops the service as [`Self::stop`], with a deadline of `limit` for each process.
+    pub async fn stop_within(&mut self, limit: Duration) -> Result<()> {
+        match &mut self.0 {
+            Kind::Standalone(one) => one.process.stop_within(limit).await,
+            Kind::Grid(grid) => {
+                for role in [&mut grid.ingress, &mut grid.connection, &mut grid.router] {
+                    try_join_all(role.iter_mut().map(|process| process.stop_within(limit))).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Kills the service (SIGKILL), and waits for the end.
     pub async fn kill(&mut self) -> Result<()> {
         match &mut self.0 {
             Kind::Standalone(one) => one.process.kill().await,
@@ -86,13 +126,13 @@ impl Server {
         }
     }
 
-    /// [`Self::stop`], then [`Self::start_again`].
+    /// Stops the service, then starts it again.
     pub async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
         self.start_again().await
     }
 
-    /// Where application servers post: `http://127.0.0.1:…`.
+    /// URL for application servers: `http://127.0.0.1:…`.
     pub fn ingress(&self) -> &str {
         match &self.0 {
             Kind::Standalone(one) => one.process.url("ingress"),
@@ -100,12 +140,18 @@ impl Server {
         }
     }
 
-    /// Where user agents connect: `ws://127.0.0.1:…`.
+    /// URL for user agents: `ws://127.0.0.1:…`.
     pub fn connection(&self) -> &str {
         match &self.0 {
             Kind::Standalone(one) => one.process.url("connection"),
             Kind::Grid(grid) => grid.connection[0].url("connection"),
         }
+    }
+
+    /// All listeners: name in the ready line, and URL.
+    pub fn listeners(&self) -> Vec<(&'static str, String)> {
+        let all = self.processes().into_iter().flat_map(Process::urls);
+        all.map(|(name, url)| (name, url.to_owned())).collect()
     }
 
     fn processes(&self) -> Vec<&Process> {
@@ -115,20 +161,20 @@ impl Server {
         }
     }
 
-    /// All that its processes have said on standard error, in all their lives.
+    /// Standard error of all processes, over all lives.
     pub fn log(&self) -> Result<String> {
         let logs = self.processes().into_iter().map(Process::log).collect::<Result<Vec<_>>>()?;
         Ok(logs.concat())
     }
 
-    /// Reads `path` of the admin listener of each process: the highest status, and the bodies one after the other.
+    /// Reads `path` of each process's admin listener: the highest status, and the bodies joined.
     pub async fn admin_get(&self, path: &str) -> Result<(u16, String)> {
         let answers = try_join_all(self.processes().into_iter().map(|process| process.get(path))).await?;
         let status = answers.iter().map(|(status, _)| *status).max().context("it has a process")?;
         Ok((status, answers.into_iter().map(|(_, body)| body).collect()))
     }
 
-    /// Reads the metrics of all its processes once.
+    /// Reads the metrics of all processes once.
     pub async fn metrics(&self) -> Result<Metrics> {
         match &self.0 {
             Kind::Standalone(one) => one.process.metrics().await,
@@ -136,7 +182,7 @@ impl Server {
         }
     }
 
-    /// Waits until the accounts add up and are `as_hoped`. The fault shows how they stand.
+    /// Waits until the account adds up and is `as_hoped`. The error shows the account.
     pub async fn accounts(&self, what: &str, as_hoped: impl Fn(&Accounts) -> bool) -> Result<Accounts> {
         match &self.0 {
             Kind::Standalone(one) => {
@@ -146,7 +192,7 @@ impl Server {
         }
     }
 
-    /// Waits until no message is pending any more, and the accounts add up.
+    /// Waits until no message is pending, and the account adds up.
     pub async fn settled(&self) -> Result<Accounts> {
         self.accounts("every message ended", |accounts| accounts.pending == 0).await
     }

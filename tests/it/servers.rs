@@ -1,3 +1,6 @@
+//! A real Kafka and Redis for one test, which may kill, pause and empty them.
+//! Invariant: both end with the value.
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,16 +14,16 @@ use crate::redis::Redis;
 use crate::server::Backing;
 use crate::{eventually, programs, within};
 
-/// Three brokers on a machine that is busy otherwise.
+/// Deadline of a start: three brokers on a busy machine.
 const START: Duration = Duration::from_mins(3);
 
-/// How long a process may take to be gone after SIGKILL.
+/// Deadline for the end of a process after SIGKILL.
 const GONE: Duration = Duration::from_secs(20);
 
-/// The ports of three brokers and their controllers, as distances from the first.
+/// Ports of three brokers and their controllers, as distances from the first.
 const KAFKA: [u16; 5] = [1, 100, 101, 200, 201];
 
-/// A real Kafka and a real Redis that no other test uses: they may be stopped, killed and emptied.
+/// A real Kafka and Redis used by one test alone, which may stop, kill and empty them.
 #[derive(Debug)]
 pub struct Servers {
     script: PathBuf,
@@ -32,7 +35,7 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Starts them, with one broker or three, and waits until they answer.
+    /// Starts the servers, with one broker or three, and waits until all answer.
     pub async fn start(brokers: usize) -> Result<Self> {
         let (script, kafka_home) = programs::servers()?;
         let (kafka, redis) = (Port::reserve_at(&KAFKA)?, Port::reserve()?);
@@ -42,7 +45,7 @@ impl Servers {
         Ok(servers)
     }
 
-    /// Starts those that do not run, on the data that they had.
+    /// Starts the servers that are not running, on their earlier data.
     pub async fn start_again(&self) -> Result<()> {
         let mut up = tokio::process::Command::from(self.script());
         up.args(["up", "--brokers", &self.brokers.to_string()]).kill_on_drop(true);
@@ -54,7 +57,7 @@ impl Servers {
 
     fn script(&self) -> Command {
         let mut command = Command::new(&self.script);
-        // Those of the test run are not these.
+        // The servers of the test run are others.
         command.env_remove("PUSHGRID_KAFKA__BROKERS").env_remove("PUSHGRID_REDIS__URL");
         command.env("PUSHGRID_LOCAL_DIR", self.folder.path()).env("PUSHGRID_LOCAL_KAFKA", &self.kafka_home);
         command.env("PUSHGRID_LOCAL_KAFKA_PORT", self.kafka[0].number().to_string());
@@ -63,7 +66,7 @@ impl Servers {
         command
     }
 
-    /// Where they are.
+    /// Addresses of the servers.
     pub fn backing(&self) -> Backing {
         let brokers = (0..self.brokers).map(|number| self.kafka[2 * number].address());
         Backing { brokers: brokers.collect::<Vec<_>>().join(","), redis: self.redis_url() }
@@ -73,12 +76,12 @@ impl Servers {
         format!("redis://{}", self.redis.address())
     }
 
-    /// A connection to the Redis.
+    /// Connects to the Redis.
     pub async fn redis(&self) -> Result<Redis> {
         Redis::connect(&self.redis_url()).await
     }
 
-    /// The folder in which a broker keeps its records, of the topics whose names begin with `prefix`: how many octets.
+    /// Octets of records on a broker's disk, of the topics with the prefix `prefix`.
     pub fn records(&self, prefix: &str) -> Result<u64> {
         let mut octets = 0;
         for number in 1..=self.brokers {
@@ -93,32 +96,32 @@ impl Servers {
         Ok(octets)
     }
 
-    /// Kills the broker of this number, counted from one, and waits until it is gone.
+    /// Kills the broker of this number, counted from one, and waits for the end.
     pub async fn kill_broker(&self, number: usize) -> Result<()> {
         self.kill(&format!("kafka-{number}")).await
     }
 
-    /// Stops a broker where it stands, until [`Self::resume_broker`].
+    /// Suspends a broker, until [`Self::resume_broker`].
     pub fn pause_broker(&self, number: usize) -> Result<()> {
         Ok(kill_process(self.pid(&format!("kafka-{number}"))?, Signal::STOP)?)
     }
 
-    /// Lets it go on.
+    /// Resumes a broker.
     pub fn resume_broker(&self, number: usize) -> Result<()> {
         Ok(kill_process(self.pid(&format!("kafka-{number}"))?, Signal::CONT)?)
     }
 
-    /// Kills the Redis, and waits until it is gone: with it everything that was in it.
+    /// Kills the Redis with all its data, and waits for the end.
     pub async fn kill_redis(&self) -> Result<()> {
         self.kill("redis").await
     }
 
-    /// Stops the Redis where it stands, until [`Self::resume_redis`].
+    /// Suspends the Redis, until [`Self::resume_redis`].
     pub fn pause_redis(&self) -> Result<()> {
         Ok(kill_process(self.pid("redis")?, Signal::STOP)?)
     }
 
-    /// Lets it go on.
+    /// Resumes the Redis.
     pub fn resume_redis(&self) -> Result<()> {
         Ok(kill_process(self.pid("redis")?, Signal::CONT)?)
     }
@@ -137,13 +140,13 @@ impl Servers {
     }
 }
 
-/// Whether nothing is left of a process but its id, because the one who started it has not asked for it yet.
+/// True for a process that has ended and was not reaped by its parent yet.
 fn is_dead(pid: Pid) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     stat.rsplit(") ").next().is_none_or(|rest| rest.starts_with(['Z', 'X']))
 }
 
-/// What the segments of one partition hold, in octets.
+/// Octets of the segments of one partition.
 fn segments(partition: &Path) -> Result<u64> {
     let mut octets = 0;
     for file in std::fs::read_dir(partition)? {
@@ -156,7 +159,7 @@ fn segments(partition: &Path) -> Result<u64> {
 }
 
 impl Drop for Servers {
-    /// What this could not end is a fault of the script, and shows there.
+    /// A server left running is a fault of the script, and shows there.
     fn drop(&mut self) {
         let down = self.script().args(["down", "--wipe"]).output();
         if let Ok(output) = down

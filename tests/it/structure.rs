@@ -1,26 +1,33 @@
-//! The shape of the repository: who may depend on whom, where drivers live, how large files are, what the top level
-//! holds, and that the generated references are those of the code.
+//! The shape of the repository: dependencies, the homes of drivers, sizes of files, the top level, and generated
+//! references that match the code.
+
+mod circles;
+mod map;
+mod prose;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
-use cargo_metadata::{Metadata, MetadataCommand, Package};
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
-/// Which of ours each of ours may depend on: everything points from the words, over the seams, to what is built on
-/// them.
+/// Allowed dependencies between crates of the project: from the types, over the seams, to adapters and services.
 const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("crypto", &["types"]),
     ("store", &["types"]),
+    // The rule of the mailbox: pure.
+    ("mailbox", &["types", "store"]),
+    // For tests alone: see `the_models_are_for_tests`.
+    ("store-model", &["types", "store", "mailbox"]),
     ("session", &["types", "crypto"]),
     ("proto", &["types", "store"]),
     ("client", &["types", "crypto"]),
     ("runtime", &["types"]),
     // Adapters: never each other.
-    ("store-embedded", &["types", "store", "runtime"]),
-    ("store-changelog", &["types", "store", "runtime"]),
+    ("store-embedded", &["types", "store", "store-model", "mailbox", "runtime"]),
+    ("store-changelog", &["types", "store", "store-model", "mailbox", "runtime"]),
     ("store-redis", REMOTE),
     ("log-kafka", REMOTE),
     ("link-grpc", REMOTE),
@@ -28,13 +35,13 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("ingress", SEAMS),
     ("router", SEAMS),
     ("connection", SEAMS),
-    ("console", SEAMS),
     (
         "wiring",
         &[
             "types",
             "crypto",
             "store",
+            "store-model",
             "session",
             "runtime",
             "proto",
@@ -46,43 +53,23 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "ingress",
             "router",
             "connection",
-            "console",
         ],
     ),
-    // The command.
-    (
-        "",
-        &[
-            "types",
-            "crypto",
-            "store",
-            "session",
-            "runtime",
-            "client",
-            "proto",
-            "store-embedded",
-            "store-changelog",
-            "store-redis",
-            "log-kafka",
-            "link-grpc",
-            "ingress",
-            "router",
-            "connection",
-            "console",
-            "wiring",
-        ],
-    ),
+    // The bench sees a service from outside, and its Redis.
+    ("bench", &["types", "crypto", "client", "runtime", "store-redis"]),
+    // The command: services are wired for it.
+    ("", &["types", "crypto", "store", "runtime", "client", "bench", "wiring"]),
     // Tests see the program from outside.
     ("it", &["types", "crypto", "client"]),
 ];
 
-/// What an adapter of another machine's server may use.
-const REMOTE: &[&str] = &["types", "store", "proto", "runtime"];
+/// Crates for an adapter of a remote server.
+const REMOTE: &[&str] = &["types", "store", "store-model", "proto", "runtime"];
 
-/// What a service may use; the client is for tests.
-const SEAMS: &[&str] = &["types", "crypto", "store", "session", "runtime"];
+/// Crates for a service; the client is for tests.
+const SEAMS: &[&str] = &["types", "crypto", "store", "store-model", "session", "runtime"];
 
-/// The crates that may name a driver: one, but for gRPC, whose code is made where its messages are.
+/// Crates that may name each driver: one, except for gRPC, whose code is generated where its messages are.
 const DRIVERS: &[(&str, &[&str])] = &[
     ("rusqlite", &["store-embedded"]),
     ("redis", &["store-redis"]),
@@ -93,10 +80,10 @@ const DRIVERS: &[(&str, &[&str])] = &[
 const TOP_LEVEL: &[&str] =
     &["Cargo.lock", "Cargo.toml", "LICENSE", "README.md", "deploy", "helm", "proto", "services", "tests"];
 
-/// What a build makes and no one keeps.
+/// Names made by builds and not kept.
 const MADE: &[&str] = &["target", "node_modules", "__pycache__"];
 
-/// In lines. Half of it is a question already.
+/// Most lines of a file. Half of that is a question already.
 const LARGEST_FILE: usize = 800;
 
 fn root() -> &'static Path {
@@ -112,7 +99,7 @@ fn metadata() -> Result<Metadata> {
         .exec()?)
 }
 
-/// A package without its family name: the command is the family.
+/// Package name without the prefix; empty for the command.
 fn short(package: &str) -> Option<&str> {
     match package.strip_prefix("pushgrid") {
         Some("") => Some(""),
@@ -121,7 +108,7 @@ fn short(package: &str) -> Option<&str> {
     }
 }
 
-/// All files below `folder` that somebody wrote.
+/// Files below `folder` written by hand.
 fn written(folder: &Path, into: &mut Vec<PathBuf>) -> Result<()> {
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let entry = entry?;
@@ -170,6 +157,18 @@ fn dependencies_point_in_one_direction() -> Result<()> {
 }
 
 #[test]
+fn the_models_are_for_tests() -> Result<()> {
+    for package in metadata()?.workspace_packages() {
+        let models = package.dependencies.iter().filter(|it| it.name == "pushgrid-store-model");
+        for dependency in models {
+            let kind = dependency.kind;
+            ensure!(kind == DependencyKind::Development, "{} is built with the models", package.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_table_of_dependencies_has_no_circle() -> Result<()> {
     let mut settled: BTreeSet<&str> = BTreeSet::new();
     loop {
@@ -204,6 +203,51 @@ fn each_driver_is_named_where_it_belongs() -> Result<()> {
     for package in metadata.workspace_packages() {
         let count = DRIVERS.iter().filter(|(driver, _)| names(package, driver)).count();
         ensure!(count <= 1, "{} names {count} drivers", package.name);
+    }
+    Ok(())
+}
+
+/// Acceptance in the ingress is the same for all dialects, so it names none, and nothing of HTTP.
+#[test]
+fn acceptance_knows_no_dialect_and_no_http() -> Result<()> {
+    let mut files: Vec<_> = sources()?;
+    let ingress = root().join("services/ingress/src");
+    files.retain(|file| file.starts_with(ingress.join("accept")) || *file == ingress.join("accept.rs"));
+    ensure!(files.len() > 3, "only {files:?} are of acceptance");
+    for file in files {
+        let code = std::fs::read_to_string(&file)?;
+        for foreign in ["http::", "http_body", "hyper", "axum", "tower", "webpush", "crate::request"] {
+            ensure!(!code.contains(foreign), "{} names {foreign}", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// The rule of the mailbox says which outcome a stored message gets. Adapters report what they are told, and what they
+/// have lost.
+#[test]
+fn no_adapter_decides_an_outcome() -> Result<()> {
+    let mut files: Vec<_> = sources()?;
+    let adapters = ["store-embedded/src", "store-changelog/src", "store-redis/src", "store-model/src/memory"]
+        .map(|folder| root().join("services/lib").join(folder));
+    files.retain(|file| adapters.iter().any(|folder| file.starts_with(folder)));
+    let is_test = |file: &Path| {
+        file.strip_prefix(root()).is_ok_and(|file| {
+            file.components().any(|part| part.as_os_str().as_encoded_bytes().starts_with(b"tests"))
+        })
+    };
+    files.retain(|file| !is_test(file));
+    ensure!(files.len() > 50, "only {files:?} are of adapters");
+    for file in files {
+        let code = std::fs::read_to_string(&file)?;
+        let production = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        for outcome in ["Replaced", "Unsubscribed", "Expired", "Cancelled", "Undecryptable"] {
+            ensure!(
+                !production.contains(&format!("Outcome::{outcome}")),
+                "{} ends something as {outcome}",
+                file.display()
+            );
+        }
     }
     Ok(())
 }
@@ -272,7 +316,7 @@ fn the_top_level_holds_only_the_fixed_names() -> Result<()> {
     Ok(())
 }
 
-/// A fault that shows the first line that differs, and says how to make the file anew.
+/// Checks a generated file. The error shows the first line that differs, and the command to regenerate the file.
 fn is_up_to_date(file: &str, expected: &str, how: &str) -> Result<()> {
     let path = root().join(file);
     let written = std::fs::read_to_string(&path).with_context(|| format!("{file} is missing: {how}"))?;
@@ -286,7 +330,7 @@ fn is_up_to_date(file: &str, expected: &str, how: &str) -> Result<()> {
     anyhow::bail!("{file} is out of date: {how}\nline {}: {has}\nshould be: {should}", line + 1)
 }
 
-/// The program writes its own references.
+/// Checks a reference against the output of the program.
 async fn is_what_the_program_says(file: &str, what: &str) -> Result<()> {
     let output = pushgrid_it::pushgrid()?.args(["config", what]).output().await?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -1,11 +1,12 @@
-//! The behaviour of the service as its two kinds of clients see it, one behaviour for each test.
+//! The behaviour of the service as seen by its two kinds of clients, one behaviour for each test.
 //!
-//! Nothing here knows how the service is built: the tests use the addresses that it announces, and its metrics.
-//! Nothing is asserted about time but that what should come comes in the end, and what has expired does not.
+//! Nothing here depends on the inside of the service: the tests use its announced addresses, and its metrics. Nothing
+//! is asserted about time, except that each expected event happens in the end, and no expired message is delivered.
 
 mod ack;
 mod blind;
 mod cancel;
+mod empty;
 mod hello;
 mod http;
 mod liveness;

@@ -1,3 +1,5 @@
+//! The settings of section `connection`.
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -5,51 +7,52 @@ use pushgrid_runtime::config::Reader;
 use pushgrid_runtime::http;
 use pushgrid_session::Limits;
 use pushgrid_session::autopush::PingAllowance;
+use pushgrid_types::cast::saturating;
 
 const SHORTEST: Duration = Duration::from_millis(50);
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 
-/// Connections at once. What a machine can hold is less; its limit of open files says so.
+/// Connections at once. A machine holds fewer, by the limit of open files.
 const CONNECTIONS: usize = 1_000_000;
 
-/// How user agents are served.
+/// Settings of the service for user agents.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where user agents connect: for the caller to bind.
+    /// Address for user agents; the caller binds the listener.
     pub listen: SocketAddr,
-    /// How long after the upgrade the hello may take.
+    /// Time limit for the hello, from the upgrade.
     pub hello_timeout: Duration,
-    /// How often the server pings, give or take a tenth.
+    /// Interval of the server's pings, give or take a tenth.
     pub ping_interval: Duration,
-    /// How long a user agent may take until anything comes from it after a ping.
+    /// Time limit after a ping for any sign of life from the user agent.
     pub pong_timeout: Duration,
-    /// How long a user agent may leave what it is sent unread.
+    /// Time limit for a user agent to read its output.
     pub write_timeout: Duration,
-    /// How long a connection that has been closed waits for the other side.
+    /// Time limit after a close for the other side to close as well.
     pub close_timeout: Duration,
-    /// How long a router may take to answer.
+    /// Time limit for an answer of a router.
     pub router_timeout: Duration,
-    /// How long a connection waits for a router to take what its user agent has acknowledged.
+    /// Time limit for a router to confirm acknowledgements of a connection.
     pub router_patience: Duration,
-    /// Over which time all connections are closed when the node stops; zero closes them at once.
+    /// Time over which all connections are closed when the node stops; zero closes them at once.
     pub drain: Duration,
     /// The largest message of a user agent, in octets.
     pub max_frame: usize,
-    /// How often a user agent may ping.
+    /// Limit on the rate of pings by user agents.
     pub pings: PingAllowance,
-    /// What each connection may be owed: for [`crate::Node::new`].
+    /// Bounds of the messages owed to each connection: for [`crate::Node::new`].
     pub queue: Limits,
-    /// Bounds of the HTTP that comes before the upgrade, and of connections at once.
+    /// Bounds of the HTTP before the upgrade, and of connections at once.
     pub http: http::Limits,
 }
 
 impl Config {
-    /// Reads the settings of section `connection`. `drain` is what [`Self::drain`] is unless it is set: one node of many
-    /// takes its time, and a process that is all there is comes back the sooner the better.
+    /// Reads the settings of section `connection`. `drain` is the default of [`Self::drain`]: one node of
+    /// many takes its time, and a process alone comes back the sooner the better.
     pub fn read(reader: &mut Reader, drain: &'static str) -> Self {
-        let listen = reader.address("connection.listen", "127.0.0.1:8081", "Where user agents connect.");
+        let listen = reader.address("connection.listen", "127.0.0.1:8081", "Address for user agents.");
         let http = http::Limits { max_connections: CONNECTIONS, ..http::Limits::default() };
         Self {
             listen,
@@ -57,43 +60,43 @@ impl Config {
                 "connection.hello_timeout",
                 "5s",
                 SHORTEST..=HOUR,
-                "How long after connecting the hello of a user agent may take.",
+                "Longest time from connecting to the hello of a user agent.",
             ),
             ping_interval: reader.duration(
                 "connection.ping_interval",
                 "300s",
                 SHORTEST..=DAY,
-                "How often the server pings each user agent, give or take a tenth. Shorter finds dead connections sooner, and wakes phones more often.",
+                "Interval between pings to each user agent, give or take a tenth. A shorter one finds dead connections sooner, and wakes phones more often.",
             ),
             pong_timeout: reader.duration(
                 "connection.pong_timeout",
                 "10s",
                 SHORTEST..=HOUR,
-                "How long a user agent may take to answer a ping.",
+                "Longest time for a user agent to answer a ping.",
             ),
             write_timeout: reader.duration(
                 "connection.write_timeout",
                 "30s",
                 SHORTEST..=HOUR,
-                "How long a user agent may leave what it is sent unread before it is cut off.",
+                "Longest time that a user agent may leave messages unread before it is cut off.",
             ),
             close_timeout: reader.duration(
                 "connection.close_timeout",
                 "2s",
                 Duration::ZERO..=MINUTE,
-                "How long a closed connection waits for the other side to close as well.",
+                "Longest wait of a closed connection for the other side to close as well.",
             ),
             router_timeout: reader.duration(
                 "connection.router_timeout",
                 "10s",
                 SHORTEST..=HOUR,
-                "How long a router may take to answer before it counts as unavailable.",
+                "Longest time for a router to answer before it counts as unavailable.",
             ),
             router_patience: reader.duration(
                 "connection.router_patience",
                 "60s",
                 Duration::ZERO..=HOUR,
-                "How long a connection stays open without a router that takes the acknowledgements of its user agent. They come again with the messages when it is closed.",
+                "Longest time that a connection stays open without a router that takes its acknowledgements. Once it is closed, the messages are redelivered, and acknowledged again.",
             ),
             drain: reader.duration(
                 "connection.drain",
@@ -127,7 +130,7 @@ fn queue(reader: &mut Reader) -> Limits {
         4096..=1 << 30,
         "Octets that one connection may be owed: waiting, and sent but not acknowledged.",
     );
-    Limits { messages: usize::try_from(messages).unwrap_or(usize::MAX), octets }
+    Limits { messages: saturating::<usize>(messages), octets }
 }
 
 fn pings(reader: &mut Reader) -> PingAllowance {
@@ -141,7 +144,7 @@ fn pings(reader: &mut Reader) -> PingAllowance {
         "connection.ping_every",
         "1s",
         Duration::ZERO..=HOUR,
-        "How long it takes until a user agent may send one more ping. 0s allows any number.",
+        "Time after which a user agent may send one more ping. 0s allows any number.",
     );
-    PingAllowance { burst: u32::try_from(burst).unwrap_or(u32::MAX), every }
+    PingAllowance { burst: saturating::<u32>(burst), every }
 }

@@ -1,74 +1,91 @@
+//! One connection of a user agent, in any protocol, from the handshake to the end.
+
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use bytes::Bytes;
-use pushgrid_runtime::http;
+use pushgrid_runtime::spans;
 use pushgrid_session::Next;
-use pushgrid_session::autopush::{Action, Close, Kind, Protocol, reply};
 use pushgrid_store::Settlement;
-use pushgrid_types::Outcome;
-use tokio_tungstenite::tungstenite::Message;
+use pushgrid_types::{CloseReason, Outcome, UserAgentId};
+use tokio::time::{Sleep, sleep, timeout};
+use tracing::Level;
 
-use crate::ask::{self, Asking, Settling};
-use crate::counts::Sent;
-use crate::node::Seat;
-use crate::outbox::Ending;
-use crate::run::Shared;
-use crate::socket::{End, Socket};
+use crate::end::End;
+use crate::node::Slot;
+use crate::protocol::{Command, EndOf, Input, Output, Protocol};
+use crate::router_session::{AckReport, Answer, Request, RouterFailure, RouterSession};
+use crate::send_queue::Ending;
+use crate::shared::Shared;
 use crate::timer::{Due, Timer};
 
-/// Frames of a user agent that are taken in a row before it is its messages' turn.
-const FRAMES_AT_ONCE: usize = 32;
+mod requests;
 
-/// Acknowledgements that are gathered before they go to the router, give or take those of one frame.
-const ENDED_AT_ONCE: usize = 256;
+#[cfg(test)]
+mod tests;
 
-/// Notifications that are sent in a row before it is the user agent's turn.
+/// Inputs taken from a user agent in a row before messages have a turn.
+const INPUTS_AT_ONCE: usize = 32;
+
+/// Acknowledgements gathered before a report to the router, give or take those of one request.
+const ACKS_AT_ONCE: usize = 256;
+
+/// Messages sent in a row before the user agent's input has a turn.
 const MESSAGES_AT_ONCE: usize = 32;
 
 /// One user agent connection.
-struct Connection {
+struct Connection<P: Protocol> {
     shared: Arc<Shared>,
-    seat: Seat,
-    socket: Socket,
-    protocol: Protocol,
-    asking: Asking,
+    slot: Slot,
+    protocol: P,
+    session: RouterSession,
     timer: Timer,
-    /// Messages that have ended, for the router to hear of.
-    ended: Vec<Settlement>,
-    /// Those that it is being told of. Meanwhile the user agent is served, as far as it asks nothing of the router.
-    settling: Option<Settling>,
+    /// Messages ended by acknowledgement or by expiry, and still to be reported to the router.
+    unreported: Vec<Settlement>,
+    /// The report of earlier messages, polled beside all else.
+    report: Option<AckReport>,
+    /// Request received before the answer about the user agent's identity. Nothing more is read until then.
+    early: Option<Box<P::Request>>,
 }
 
-/// What a connection waits for.
-enum Event {
+/// Event awaited by a connection.
+enum Event<P: Protocol> {
     /// Something from the user agent.
-    Frame(Result<Message, End>),
+    Input(Result<Input<P::Request>, EndOf<P>>),
     /// The time has come.
     Timer,
     /// Something from the router or the node.
-    Outbox,
-    /// The router has heard of what had ended, or could not be reached for too long.
-    Heard(bool),
+    Queue,
+    /// The router has confirmed the report, or could not be reached for too long.
+    Confirmed(bool),
+    /// The request under way has ended.
+    Answer(Result<Answer, RouterFailure>),
 }
 
-/// Serves an upgraded connection to its end. `read` is what had been read beyond the request.
-pub(crate) async fn begin(
+/// State of the transport for which output waits.
+#[derive(Debug, Clone, Copy)]
+enum Until {
+    /// There is room for one more output.
+    Room,
+    /// All is handed to the operating system.
+    Flushed,
+}
+
+/// Serves a connection to the end.
+pub(crate) fn serve<P: Protocol>(
     shared: Arc<Shared>,
-    seat: Seat,
-    socket: http::Socket,
-    read: Bytes,
+    slot: Slot,
+    protocol: P,
 ) -> impl Future<Output = ()> + Send {
-    let config = &shared.config;
     let mut connection = Connection {
-        socket: Socket::new(socket, read, config.max_frame, config.write_timeout).await,
-        protocol: Protocol::default(),
-        asking: Asking::new(seat.session()),
-        timer: Timer::new(config),
-        ended: Vec::new(),
-        settling: None,
-        seat,
+        protocol,
+        session: RouterSession::default(),
+        timer: Timer::new(&shared.config),
+        unreported: Vec::new(),
+        report: None,
+        early: None,
+        slot,
         shared,
     };
     connection.shared.counts.opened();
@@ -84,154 +101,176 @@ pub(crate) async fn begin(
     }
 }
 
-impl Connection {
-    /// Does what is to be done, and gives what waits on the other side its turn.
-    async fn serve(&mut self, event: Event) -> Result<(), End> {
+impl<P: Protocol> Connection<P> {
+    /// Handles one event, and then gives the other side a turn.
+    async fn serve(&mut self, event: Event<P>) -> Result<(), EndOf<P>> {
         match event {
-            Event::Frame(frame) => self.frames(frame?).await?,
+            Event::Input(input) => self.inputs(input?).await?,
             Event::Timer => self.due().await?,
-            Event::Outbox => {}
-            Event::Heard(heard) => {
-                self.settling = None;
-                if !heard {
-                    return Err(End::Close(Close::Unavailable));
-                }
-            }
+            Event::Queue => {}
+            Event::Confirmed(confirmed) => self.confirmed(confirmed)?,
+            Event::Answer(answer) => self.answered(answer?).await?,
         }
-        if let Some(ending) = self.seat.outbox.ending() {
+        self.carry_out_requests().await?;
+        if let Some(ending) = self.slot.queue.ending() {
             return Err(ending.into());
         }
-        if self.protocol.user_agent().is_some() {
-            self.notifications().await?;
+        if self.delivers() {
+            self.messages().await?;
         }
         self.catch_up().await
     }
 
-    async fn event(&mut self) -> Event {
-        let identified = self.protocol.user_agent().is_some();
-        // A user agent that acknowledges on and on is not read any more while nobody hears of it.
-        let reads = self.ended.len() < ENDED_AT_ONCE;
+    /// The connection, as named in log lines.
+    fn context(&self) -> spans::Session {
+        let user_agent = self.session.user_agent();
+        spans::Session { protocol: P::NAME, session: self.slot.session(), user_agent }
+    }
+
+    async fn event(&mut self) -> Event<P> {
+        let (delivers, reads) = (self.delivers(), self.reads());
         poll_fn(|cx| {
-            if let Some(settling) = &mut self.settling
-                && let Poll::Ready(heard) = settling.as_mut().poll(cx)
+            if let Some(report) = &mut self.report
+                && let Poll::Ready(confirmed) = report.poll(cx)
             {
-                return Poll::Ready(Event::Heard(heard));
+                return Poll::Ready(Event::Confirmed(confirmed));
             }
-            let work = if identified {
-                self.seat.outbox.poll_work(cx)
+            if let Poll::Ready(answer) = self.session.poll(cx) {
+                return Poll::Ready(Event::Answer(answer));
+            }
+            let work = if delivers {
+                self.slot.queue.poll_work(cx)
             } else {
-                self.seat.outbox.poll_ending(cx, Ending::Draining)
+                self.slot.queue.poll_ending(cx, Ending::Draining)
             };
-            if reads && let Poll::Ready(frame) = self.socket.poll_frame(cx) {
-                return Poll::Ready(Event::Frame(frame));
+            if reads {
+                if let Some(early) = self.early.take() {
+                    return Poll::Ready(Event::Input(Ok(Input::Request(*early))));
+                }
+                if let Poll::Ready(input) = self.protocol.poll_input(cx) {
+                    return Poll::Ready(Event::Input(input));
+                }
+                // Who is not read cannot show that it is there.
+                if self.timer.poll(cx).is_ready() {
+                    return Poll::Ready(Event::Timer);
+                }
             }
-            if self.timer.poll(cx).is_ready() {
-                return Poll::Ready(Event::Timer);
-            }
-            work.map(|()| Event::Outbox)
+            work.map(|()| Event::Queue)
         })
         .await
     }
 
-    /// Takes a frame, and those that are there already, so that their acknowledgements go to the router as one.
-    async fn frames(&mut self, mut frame: Message) -> Result<(), End> {
-        let mut left = FRAMES_AT_ONCE;
+    /// Tells whether messages may be sent: after the answer about the user agent's identity, and after the
+    /// answer to the request by which the session is opened.
+    fn delivers(&self) -> bool {
+        self.session.user_agent().is_some() && !self.session.is_opening()
+    }
+
+    /// Tells whether the user agent is read. Reading stops while no router confirms an endless run of
+    /// acknowledgements or requests, and after a request that came before the answer about the user agent's
+    /// identity.
+    fn reads(&self) -> bool {
+        let may_come = self.early.is_none() || self.session.user_agent().is_some();
+        may_come && self.unreported.len() < ACKS_AT_ONCE && !self.session.is_full()
+    }
+
+    /// Takes an input together with all others already there, for one report of all the acknowledgements.
+    async fn inputs(&mut self, mut input: Input<P::Request>) -> Result<(), EndOf<P>> {
+        let mut left = INPUTS_AT_ONCE;
         loop {
-            self.timer.heard();
-            match frame {
-                Message::Text(text) => self.text(&text).await?,
-                Message::Binary(_) => return Err(End::Close(Close::Binary)),
-                Message::Close(_) => {
-                    // What was acknowledged before the goodbye does not come again after the answer to it.
-                    self.all_heard().await?;
+            self.timer.alive();
+            match input {
+                Input::Request(request) => self.request(request).await?,
+                Input::Alive => {}
+                Input::Goodbye => {
+                    // What was acknowledged before the goodbye is not redelivered after the answer to it.
+                    self.all_confirmed().await?;
+                    self.session.finish(&self.shared, &self.slot, P::NAME).await?;
                     // The answer to it waits to be flushed; the user agent need not stay for it.
-                    let _ = self.socket.flush(&self.seat.outbox).await;
-                    return Err(End::ByPeer);
+                    let _ = self.ready(Until::Flushed).await;
+                    return Err(End::For(CloseReason::Client));
                 }
-                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             }
             left -= 1;
-            if left == 0 || self.ended.len() >= ENDED_AT_ONCE {
+            if left == 0 || !self.reads() {
                 return Ok(());
             }
-            match self.socket.frame_at_hand().await {
-                Some(next) => frame = next?,
-                None => return Ok(()),
+            match poll_fn(|cx| Poll::Ready(self.protocol.poll_input(cx))).await {
+                Poll::Ready(next) => input = next?,
+                Poll::Pending => return Ok(()),
             }
         }
     }
 
-    async fn text(&mut self, text: &str) -> Result<(), End> {
-        let config = &self.shared.config;
-        let (kind, action) = self.protocol.receive(text, self.shared.clock.now(), &config.pings);
-        self.shared.counts.received(kind);
-        match action {
-            Action::Identify { claimed } => {
-                let user_agent = self.asking.identify(claimed, &self.shared, &self.seat.outbox).await?;
-                self.timer.greeted(&self.shared.config, &*self.shared.rng);
-                let reply = self.protocol.identified(user_agent);
-                self.put(Sent::Hello, reply).await
-            }
-            Action::Register { channel, vapid } => {
-                self.catch_up().await?;
-                self.all_heard().await?;
-                let Some(user_agent) = self.protocol.user_agent() else {
-                    return Err(End::Close(Close::Internal));
+    async fn request(&mut self, request: P::Request) -> Result<(), EndOf<P>> {
+        let user_agent = self.session.user_agent();
+        if user_agent.is_none() && self.session.is_busy() {
+            self.early = Some(Box::new(request));
+            return Ok(());
+        }
+        match (self.protocol.decode(request, self.shared.clock.now())?, user_agent) {
+            (Command::Identify { claimed }, _) => {
+                // From now on it is about probes, however long the answer takes.
+                self.timer.identified(&self.shared.config, &*self.shared.rng);
+                let Some(claimed) = claimed else {
+                    // The router need not hear of it before it has a subscription.
+                    let new = UserAgentId::random(&*self.shared.rng);
+                    return self.answered(Answer::Identified(new)).await;
                 };
-                let outbox = &self.seat.outbox;
-                let reply = self.asking.register(user_agent, channel, vapid, &self.shared, outbox).await?;
-                self.put(Sent::Register, reply).await
+                self.ask(Request::Identify { claimed }).await
             }
-            Action::Unregister { channel } => {
-                self.catch_up().await?;
-                self.all_heard().await?;
-                let reply = self.asking.unregister(channel, &self.shared, &self.seat.outbox).await?;
-                self.put(Sent::Unregister, reply).await
+            (Command::Reply(reply), _) => self.put(Output::Reply(reply)).await,
+            (Command::Nothing, _) => Ok(()),
+            (_, None) => Err(End::For(CloseReason::Unidentified)),
+            (Command::Register { channel, restriction }, Some(user_agent)) => {
+                self.ask(Request::Register { user_agent, channel, restriction }).await
             }
-            Action::Settle(updates) => {
-                for update in updates {
-                    self.shared.counts.ack(update.code);
+            (Command::RegisterWithBadKey { channel }, Some(_)) => {
+                self.ask(Request::RegisterWithBadKey { channel }).await
+            }
+            (Command::Unregister { channel }, Some(_)) => self.ask(Request::Unregister { channel }).await,
+            (Command::Acknowledge(acks), Some(user_agent)) => {
+                for ack in &acks {
                     // Ids that it does not owe are for the router to judge: an earlier connection may have sent them.
-                    self.seat.outbox.settle(update.id);
-                    self.ended.push(Settlement { id: update.id, outcome: update.outcome() });
+                    let owed = self.slot.queue.settle(ack.id);
+                    let trace = owed.as_ref().and_then(|message| message.content.trace_parent.as_ref());
+                    let span = spans::settle(user_agent, ack.id, trace);
+                    if !span.is_disabled() {
+                        let outcome = ack.outcome.as_str();
+                        span.in_scope(|| tracing::debug!(target: spans::MESSAGES, outcome, "acknowledged"));
+                    }
                 }
+                self.unreported.extend(acks);
                 Ok(())
             }
-            Action::Nack { code } => {
-                self.shared.counts.nack(code);
-                Ok(())
-            }
-            Action::Send(text) => self.put(answer_to(kind), text).await,
-            Action::Nothing => Ok(()),
-            Action::Close(why) => Err(End::Close(why)),
         }
     }
 
-    async fn due(&mut self) -> Result<(), End> {
+    async fn due(&mut self) -> Result<(), EndOf<P>> {
         match self.timer.due(&self.shared.config, &*self.shared.rng) {
-            Due::Ping => {
-                self.socket.room(&self.seat.outbox).await?;
-                self.socket.put(Message::Ping(Bytes::new()))
-            }
-            Due::Close(why) => Err(End::Close(why)),
+            Due::Probe => self.put(Output::Probe).await,
+            Due::End(reason) => Err(End::For(reason)),
         }
     }
 
-    /// Sends some of what waits. A message's expiry is looked at when there is room for it, and not before: a user
-    /// agent that reads slowly must not get it late.
-    async fn notifications(&mut self) -> Result<(), End> {
+    /// Sends some of the waiting messages. Expiry is judged when there is room for the message, and not
+    /// before: a slow reader must not get a message late.
+    async fn messages(&mut self) -> Result<(), EndOf<P>> {
         for _ in 0..MESSAGES_AT_ONCE {
-            if !self.seat.outbox.has_pending() {
+            if !self.slot.queue.has_pending() {
                 break;
             }
-            self.socket.room(&self.seat.outbox).await?;
-            match self.seat.outbox.next(self.shared.clock.now()) {
+            self.ready(Until::Room).await?;
+            match self.slot.queue.next(self.shared.clock.now()) {
                 Some(Next::Send { message, .. }) => {
-                    self.socket.put(Message::text(reply::notification(&message)))?;
-                    self.shared.counts.sent(Sent::Notification);
+                    let span = spans::send(&message);
+                    span.in_scope(|| self.protocol.put(Output::Message(&message)))?;
+                    if !span.is_disabled() {
+                        span.in_scope(|| tracing::debug!(target: spans::MESSAGES, "sent"));
+                    }
                 }
                 Some(Next::Expired(message)) => {
-                    self.ended.push(Settlement { id: message.id, outcome: Outcome::Expired });
+                    self.unreported.push(Settlement { id: message.id, outcome: Outcome::Expired });
                 }
                 None => break,
             }
@@ -239,73 +278,69 @@ impl Connection {
         Ok(())
     }
 
-    /// Everything that was put leaves, and the router is told what has ended.
-    async fn catch_up(&mut self) -> Result<(), End> {
-        self.socket.flush(&self.seat.outbox).await?;
-        self.report_ended().await
-    }
-
-    /// Begins to tell the router what has ended; what ends meanwhile is told next. Most of the time it is told at once.
-    async fn report_ended(&mut self) -> Result<(), End> {
-        if self.ended.is_empty() || self.settling.is_some() {
-            return Ok(());
-        }
-        self.settling = self.asking.settling(std::mem::take(&mut self.ended), &self.shared);
-        let Some(settling) = &mut self.settling else { return Ok(()) };
-        if let Poll::Ready(heard) = poll_fn(|cx| Poll::Ready(settling.as_mut().poll(cx))).await {
-            self.settling = None;
-            if !heard {
-                return Err(End::Close(Close::Unavailable));
-            }
-        }
-        Ok(())
-    }
-
-    /// Returns when the router has heard of everything that has ended.
-    async fn all_heard(&mut self) -> Result<(), End> {
+    /// Flushes all output, and reports ended messages to the router. A confirmation at once may release the
+    /// answer to a request, and then this answer leaves too.
+    async fn catch_up(&mut self) -> Result<(), EndOf<P>> {
         loop {
-            if let Some(settling) = &mut self.settling {
-                let heard = ask::heard(settling, &self.seat.outbox).await;
-                self.settling = None;
-                heard?;
-            }
-            if self.ended.is_empty() {
+            self.ready(Until::Flushed).await?;
+            let unreported = self.unreported.len();
+            self.report_acks().await?;
+            if unreported == 0 || self.report.is_some() || !self.session.is_busy() {
                 return Ok(());
             }
-            self.report_ended().await?;
+            self.carry_out_requests().await?;
         }
     }
 
-    async fn put(&mut self, kind: Sent, text: String) -> Result<(), End> {
-        self.socket.room(&self.seat.outbox).await?;
-        self.shared.counts.sent(kind);
-        self.socket.put(Message::text(text))
+    async fn put(&mut self, output: Output<'_, P::Reply>) -> Result<(), EndOf<P>> {
+        self.ready(Until::Room).await?;
+        self.protocol.put(output)
     }
 
-    /// Takes nothing any more, hands what is left to the router, and then tells the user agent why.
-    async fn finish(&mut self, end: End) {
-        self.shared.counts.closed(end);
-        let unsettled = self.seat.outbox.close();
-        tracing::debug!(session = self.seat.session().session.0, ?end, unsettled, "a connection ends");
-        if end != End::Abandoned {
-            // What the router does not hear of now comes again.
-            let _ = self.all_heard().await;
-            self.asking.close(&self.shared, &self.seat.outbox).await;
-            if let End::Close(why) = end {
-                self.socket.close(why, self.shared.config.close_timeout).await;
+    /// Waits for the transport. The fast way costs nothing; only a full transport gets a timer. A connection
+    /// about to end does not wait.
+    async fn ready(&mut self, until: Until) -> Result<(), EndOf<P>> {
+        let mut deadline: Option<Pin<Box<Sleep>>> = None;
+        poll_fn(|cx| {
+            let ready = match until {
+                Until::Room => self.protocol.poll_room(cx),
+                Until::Flushed => self.protocol.poll_flush(cx),
+            };
+            if ready.is_ready() {
+                return ready;
             }
+            let queue = &self.slot.queue;
+            if queue.poll_ending(cx, Ending::Draining).is_ready() {
+                return Poll::Ready(Err(queue.ending().map_or(End::Abandoned, End::from)));
+            }
+            let deadline = deadline.get_or_insert_with(|| Box::pin(sleep(self.shared.config.write_timeout)));
+            deadline.as_mut().poll(cx).map(|()| Err(End::For(CloseReason::Slow)))
+        })
+        .await
+    }
+
+    /// Takes nothing any more, hands the rest to the router, and then tells the user agent why.
+    async fn finish(&mut self, end: EndOf<P>) {
+        self.shared.counts.closed(end.reason());
+        let unsettled = self.slot.queue.close();
+        if tracing::enabled!(Level::DEBUG) {
+            self.context().span().in_scope(|| tracing::debug!(?end, unsettled, "a connection ends"));
+        }
+        if matches!(end, End::Abandoned) {
+            return;
+        }
+        // What the router does not confirm now is redelivered.
+        let _ = self.all_confirmed().await;
+        let answer = self.session.finish(&self.shared, &self.slot, P::NAME).await;
+        self.session.close(&self.shared, &self.slot, P::NAME).await;
+        if end.is_told() {
+            let patience = self.shared.config.close_timeout;
+            if let Ok(Some(answer)) = answer {
+                // It was asked for before the end, and goes before the goodbye if it is read in time.
+                let _ = timeout(patience, self.answered(answer)).await;
+            }
+            // A box, for it is the largest future of a connection and needed once.
+            let _ = Box::pin(timeout(patience, self.protocol.close(end))).await;
         }
     }
 }
-
-/// As what an answer of the protocol's own is counted.
-const fn answer_to(kind: Kind) -> Sent {
-    match kind {
-        Kind::Register => Sent::Register,
-        Kind::BroadcastSubscribe => Sent::Broadcast,
-        Kind::Hello | Kind::Unregister | Kind::Ack | Kind::Nack | Kind::Ping | Kind::Invalid => Sent::Ping,
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,33 +1,37 @@
+//! The drain: the end of all connections of a node, at once or spread over a time.
+
 use std::time::Duration;
 
 use pushgrid_runtime::Shutdown;
 use pushgrid_types::Rng;
+use pushgrid_types::cast::saturating;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::outbox::Ending;
-use crate::run::Shared;
+use crate::jitter::fraction;
+use crate::send_queue::Ending;
+use crate::shared::Shared;
 
-/// How often some of the connections are closed, when they are not closed at once.
+/// Interval at which some of the connections are closed, in a drain spread over time.
 const STEP: Duration = Duration::from_millis(100);
 
-/// How long connections that were told to drop everything may take for it.
+/// Time limit for connections told to drop everything.
 const DROP: Duration = Duration::from_millis(500);
 
-/// Lets nobody in any more, ends every connection, and returns when they have ended, or been dropped because the
-/// process stops.
+/// Lets nobody in any more, ends every connection, and returns when all have ended, or have been dropped
+/// because the process stops.
 pub(crate) async fn all(shared: &Shared, shutdown: &Shutdown) {
-    let outboxes = shared.node.close_doors();
+    let queues = shared.node.close_doors();
     shared.connections.close();
-    tracing::info!(connections = outboxes.len(), "closing the connections of user agents");
+    tracing::info!(connections = queues.len(), "closing the connections of user agents");
     let spread = async {
-        let count = outboxes.len();
+        let count = queues.len();
         let (start, over) = (Instant::now(), shared.config.drain);
-        for (index, outbox) in outboxes.iter().enumerate() {
+        for (index, queue) in queues.iter().enumerate() {
             let due = start + share(over, index, count, &*shared.rng);
             if due > Instant::now() + STEP {
                 sleep_until(due).await;
             }
-            outbox.end(Ending::Draining);
+            queue.end(Ending::Draining);
         }
         shared.connections.wait().await;
     };
@@ -36,14 +40,15 @@ pub(crate) async fn all(shared: &Shared, shutdown: &Shutdown) {
         () = spread => return,
         () = shutdown.stopping() => {}
     }
-    for outbox in &outboxes {
-        outbox.end(Ending::Abandoned);
+    for queue in &queues {
+        queue.end(Ending::Abandoned);
     }
     // Nothing is lost when it takes longer: they go with the process.
     let _ = timeout(DROP, shared.connections.wait()).await;
 }
 
-/// When the connection at `index` of `count` is due: evenly over the time, each at a random moment of its share.
+/// Moment at which the connection at `index` of `count` is due: evenly over the time, each at a random moment
+/// of its share.
 fn share(over: Duration, index: usize, count: usize, rng: &dyn Rng) -> Duration {
     if over.is_zero() {
         return Duration::ZERO;
@@ -52,15 +57,8 @@ fn share(over: Duration, index: usize, count: usize, rng: &dyn Rng) -> Duration 
     Duration::from_secs_f64(share * (to_f64(index) + fraction(rng)))
 }
 
-/// A random number from 0 to 1.
-pub(crate) fn fraction(rng: &dyn Rng) -> f64 {
-    let mut octets = [0; 4];
-    rng.fill(&mut octets);
-    f64::from(u32::from_le_bytes(octets)) / f64::from(u32::MAX)
-}
-
 fn to_f64(count: usize) -> f64 {
-    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+    f64::from(saturating::<u32>(count))
 }
 
 #[cfg(test)]

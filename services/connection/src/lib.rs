@@ -1,35 +1,47 @@
-//! The edge that user agents connect to: sockets on one side, a router on the other.
+//! The edge for user agents: connections on one side, a router on the other.
 //!
-//! The way of a connection through the modules: `upgrade` turns a request into a WebSocket, `connection` serves it,
-//! `ask` is what it asks of the router, and `drain` ends all of them. [`Node`] is the way back: the router hands
-//! messages to it, and each waits in the `outbox` of its connection until the socket takes it.
+//! The core knows no protocol: `service` starts and ends a node, `connection` serves one user agent,
+//! `router_session` keeps the user agent's requests to the router in order and reports acknowledgements,
+//! `timer` says when the user agent has been silent for too long, `end` why a connection ends, and `drain`
+//! ends all connections. [`Node`] is the way back: the router hands over messages, and each waits in the
+//! `send_queue` of its connection until the transport takes it.
 //!
-//! What is not here: any durable state, and any knowledge of a store. What a connection has not settled when it ends
-//! is the router's to keep, and the end tells it so.
+//! `protocol` is the seam, and a folder beside the core is a protocol: `autopush` with its WebSocket, frames
+//! and close codes. The core knows no frame, no close code and no JSON; a protocol knows no router, no timer
+//! and no drain.
 //!
-//! Invariant: the answer to a hello is on the wire before any notification is.
-//! Invariant: a session that was opened at the router is closed there exactly once, however the connection ends,
+//! Not here: any durable state, and any knowledge of a store. Messages not settled when a connection ends are
+//! the router's to keep, and the end tells the router so.
+//!
+//! Invariant: the answer about the user agent's identity is on the wire before any message is.
+//! Invariant: a session opened at the router is closed there exactly once, however the connection ends,
 //! except when the process is stopped at once.
-//! Invariant: a connection reads nothing while it waits for the router's answer to a register or unregister, for its
-//! socket, or with a batch of acknowledgements at hand that the router has not heard of: so a user agent cannot make it
-//! hold more than one frame, two such batches and its bounded outbox.
+//! Invariant: while a router takes its time, a connection serves everything that needs no answer of the
+//! router: messages, probes, acknowledgements. Registers and unregisters are answered in order.
+//! Invariant: a connection reads nothing while waiting for the transport, while as many requests as allowed
+//! wait for the router, or with a batch of unconfirmed acknowledgements at hand: so a user agent cannot make
+//! a connection hold more than one request, so many requests to the router, two such batches and the bounded
+//! send queue.
 //! Invariant: a user agent without subscriptions costs the router nothing.
 
-mod ask;
+mod autopush;
 mod config;
 mod connection;
 mod counts;
 mod drain;
+mod end;
+mod jitter;
 mod node;
-mod outbox;
-mod run;
-mod socket;
+mod protocol;
+mod router_session;
+mod send_queue;
+mod service;
+mod shared;
 mod timer;
-mod upgrade;
 
 pub use config::Config;
 pub use node::Node;
-pub use run::{Deps, run};
+pub use service::{Connections, Deps};
 
 #[cfg(test)]
 mod testing;

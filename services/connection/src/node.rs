@@ -1,21 +1,26 @@
+//! The node: all connections of this process, as found by the router.
+
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_runtime::spans;
 use pushgrid_session::Limits;
 use pushgrid_store::{Claim, Eviction, Held, NodeLink, NotDelivered, Sessions};
+use pushgrid_types::cast::fitting;
 use pushgrid_types::{Message, NodeId, Rng, SessionId, SessionRef, UserAgentId};
 
-use crate::outbox::{Ending, Outbox};
+use crate::send_queue::{Ending, SendQueue};
 
-/// Parts that the register of sessions is split into, so that threads seldom meet at a lock.
+/// Parts of the register of sessions; many, so threads seldom meet at a lock.
 const SHARDS: usize = 16;
 
-/// This process as a connection node: its name, and its open sessions by their ids. Clones share both.
+/// This process as a connection node: a name, and the open sessions by their ids. Clones share both.
 ///
-/// As a [`NodeLink`] it is the router's way to the user agents. It exists before [`crate::run`] does, for the router
-/// is built with it and [`crate::run`] with the router.
+/// As a [`NodeLink`], the router's way to the user agents. Made before [`crate::Connections`], because the
+/// router is built with the node and [`crate::Connections`] with the router.
 ///
 /// Guarantee: a [`SessionId`] is never given out twice.
 #[derive(Clone)]
@@ -23,27 +28,27 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     id: NodeId,
-    queue: Limits,
+    limits: Limits,
     last_session: AtomicU64,
     sessions: AtomicUsize,
     closing: AtomicBool,
-    shards: [Mutex<HashMap<SessionId, Arc<Outbox>>>; SHARDS],
+    shards: [Mutex<HashMap<SessionId, Arc<SendQueue>>>; SHARDS],
 }
 
-/// The place of one connection in the node; given up when it is dropped.
+/// The place of one connection in the node; given up on drop.
 #[derive(Debug)]
-pub(crate) struct Seat {
+pub(crate) struct Slot {
     node: Node,
     session: SessionId,
-    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) queue: Arc<SendQueue>,
 }
 
 impl Node {
-    /// A node without sessions, and unlike any other node. `queue` bounds what each session may be owed.
+    /// A node without sessions, and unlike any other node. `queue` bounds the messages owed to each session.
     pub fn new(rng: &dyn Rng, queue: Limits) -> Self {
         Self(Arc::new(Inner {
             id: NodeId::random(rng),
-            queue,
+            limits: queue,
             last_session: AtomicU64::new(0),
             sessions: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
@@ -51,7 +56,7 @@ impl Node {
         }))
     }
 
-    /// Its name.
+    /// Name of the node.
     pub fn id(&self) -> NodeId {
         self.0.id
     }
@@ -61,49 +66,54 @@ impl Node {
         self.0.sessions.load(Ordering::Relaxed)
     }
 
-    /// A seat for one more connection; `None` when the node closes.
-    pub(crate) fn enter(&self) -> Option<Seat> {
+    /// A slot for one more connection; `None` when the node closes.
+    pub(crate) fn enter(&self) -> Option<Slot> {
         let session = SessionId(self.0.last_session.fetch_add(1, Ordering::Relaxed) + 1);
-        let outbox = Arc::new(Outbox::new(self.0.queue));
+        let queue = Arc::new(SendQueue::new(self.0.limits));
         let mut shard = self.shard(session);
         // Under the lock, so that `close_doors` sees whoever came in before.
         if self.0.closing.load(Ordering::Relaxed) {
             return None;
         }
-        shard.insert(session, Arc::clone(&outbox));
+        shard.insert(session, Arc::clone(&queue));
         self.0.sessions.fetch_add(1, Ordering::Relaxed);
-        Some(Seat { node: self.clone(), session, outbox })
+        Some(Slot { node: self.clone(), session, queue })
     }
 
-    /// Lets nobody in any more, and answers who is there.
-    pub(crate) fn close_doors(&self) -> Vec<Arc<Outbox>> {
+    /// Lets nobody in any more, and answers the connections present.
+    pub(crate) fn close_doors(&self) -> Vec<Arc<SendQueue>> {
         self.0.closing.store(true, Ordering::Relaxed);
-        let shards = self.0.shards.iter().map(lock);
+        let shards = self.0.shards.iter().map(Mutex::lock);
         shards.flat_map(|shard| shard.values().cloned().collect::<Vec<_>>()).collect()
     }
 
-    fn outbox(&self, of: SessionRef) -> Option<Arc<Outbox>> {
+    fn queue(&self, of: SessionRef) -> Option<Arc<SendQueue>> {
         if of.node != self.0.id {
             return None;
         }
         self.shard(of.session).get(&of.session).cloned()
     }
 
-    fn shard(&self, session: SessionId) -> MutexGuard<'_, HashMap<SessionId, Arc<Outbox>>> {
-        let shards = u64::try_from(SHARDS).expect("a handful");
-        let index = usize::try_from(session.0 % shards).expect("less than the shards");
-        lock(&self.0.shards[index])
+    fn shard(&self, session: SessionId) -> MutexGuard<'_, HashMap<SessionId, Arc<SendQueue>>> {
+        let shards = fitting::<u64>(SHARDS);
+        let index = fitting::<usize>(session.0 % shards);
+        self.0.shards[index].lock()
     }
 }
 
 impl NodeLink for Node {
     fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered> {
-        self.outbox(to).ok_or(NotDelivered::NotHere)?.offer(message)
+        let span = spans::deliver(message);
+        let taken = self.queue(to).ok_or(NotDelivered::NotHere).and_then(|queue| queue.offer(message));
+        if !span.is_disabled() {
+            span.in_scope(|| tracing::debug!(target: spans::MESSAGES, ?taken, "handed to a session"));
+        }
+        taken
     }
 
     fn evict(&self, session: SessionRef, why: Eviction) {
-        if let Some(outbox) = self.outbox(session) {
-            outbox.end(match why {
+        if let Some(queue) = self.queue(session) {
+            queue.end(match why {
                 Eviction::Superseded => Ending::Superseded,
                 Eviction::Resync => Ending::Resync,
             });
@@ -119,14 +129,12 @@ impl Sessions for Node {
     fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held> {
         let mut held = Vec::new();
         for shard in &self.0.shards {
-            let shard = lock(shard);
-            let open = shard.iter().filter_map(|(session, outbox)| Some((*session, outbox.holder()?)));
-            held.extend(open.filter(|(_, (user_agent, _))| chosen(*user_agent)).map(
-                |(session, (user_agent, epoch))| Held {
-                    user_agent,
-                    claim: Claim { epoch, session: SessionRef { node: self.0.id, session } },
-                },
-            ));
+            let shard = shard.lock();
+            let open = shard.iter().filter_map(|(session, queue)| Some((*session, queue.announce(chosen)?)));
+            held.extend(open.map(|(session, (user_agent, epoch))| Held {
+                user_agent,
+                claim: Claim { epoch, session: SessionRef { node: self.0.id, session } },
+            }));
         }
         held
     }
@@ -141,24 +149,19 @@ impl fmt::Debug for Node {
     }
 }
 
-impl Seat {
+impl Slot {
     /// The name of this connection among all nodes.
     pub(crate) fn session(&self) -> SessionRef {
         SessionRef { node: self.node.id(), session: self.session }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Slot {
     fn drop(&mut self) {
-        self.outbox.close();
+        self.queue.close();
         self.node.shard(self.session).remove(&self.session);
         self.node.0.sessions.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// No code panics while it holds the lock, so what a poisoned one guards is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -13,8 +13,11 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, client_async};
+use tokio_util::task::TaskTracker;
 
-use crate::{Config, Deps, Node, run};
+use crate::counts::Counts;
+use crate::shared::Shared;
+use crate::{Config, Connections, Deps, Node};
 
 mod router;
 
@@ -33,6 +36,34 @@ pub(crate) fn config(settings: &[&str]) -> Config {
     let config = Config::read(&mut reader, "0s");
     reader.finish().unwrap();
     config
+}
+
+/// A node without a listener, with a router behind it: for connections that a test makes itself.
+pub(crate) struct Core {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) router: Arc<Router>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) meter: Meter,
+}
+
+impl Core {
+    pub(crate) fn new(settings: &[&str]) -> Self {
+        let config = config(settings);
+        let node = Node::new(&SystemRng, config.queue);
+        let router = Arc::new(Router::new(node.clone()));
+        let clock = Arc::new(ManualClock::at(NOW));
+        let meter = Meter::new();
+        let shared = Shared {
+            counts: Counts::new(&meter, &node),
+            router: Arc::<Router>::clone(&router),
+            node,
+            clock: Arc::<ManualClock>::clone(&clock),
+            rng: Arc::new(SystemRng),
+            connections: TaskTracker::new(),
+            config,
+        };
+        Self { shared: Arc::new(shared), router, clock, meter }
+    }
 }
 
 /// A node that serves, with a router behind it.
@@ -65,7 +96,7 @@ impl Server {
             meter: meter.clone(),
             latch: readiness.latch("connection"),
         };
-        let serving = tokio::spawn(run(config, deps, shutdown.clone()));
+        let serving = tokio::spawn(Connections::new(config, deps).run(shutdown.clone()));
         Self { address, router, node, clock, meter, readiness, shutdown, serving }
     }
 

@@ -1,18 +1,20 @@
+//! The timer of a connection: the time limit for the user agent's hello, and the probes after it.
+
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use pushgrid_session::autopush::Close;
-use pushgrid_types::Rng;
+use pushgrid_types::{CloseReason, Rng};
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::Config;
-use crate::drain::fraction;
+use crate::config::Config;
+use crate::jitter::fraction;
 
-/// How much an interval varies, so that the pings of user agents that came together do not stay together.
+/// Share by which an interval varies, to spread the probes of user agents connected at the same time.
 const JITTER: f64 = 0.1;
 
-/// The one timer of a connection: first for the hello, then for pings and what has to come after them.
+/// The one timer of a connection: first for the hello of the user agent, then for probes and the input due
+/// after each.
 #[derive(Debug)]
 pub(crate) struct Timer {
     sleep: Pin<Box<Sleep>>,
@@ -21,39 +23,39 @@ pub(crate) struct Timer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Until a hello has to be there.
-    Hello,
-    /// Until the next ping.
+    /// Until the time limit for the hello.
+    Unidentified,
+    /// Until the next probe.
     Quiet,
-    /// Until anything has to have come after the ping.
+    /// Until anything has to have come after the probe.
     Asked {
-        /// When the next ping is due, if it has.
+        /// Instant of the next probe; `None` without probes.
         next: Instant,
     },
 }
 
-/// What to do when the time has come.
+/// Action when the time has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Send a ping.
-    Ping,
-    /// Close.
-    Close(Close),
+    /// Ask whether the user agent is there.
+    Probe,
+    /// End the connection.
+    End(CloseReason),
 }
 
 impl Timer {
     /// Begins with the wait for the hello.
     pub(crate) fn new(config: &Config) -> Self {
-        Self { sleep: Box::pin(sleep(config.hello_timeout)), phase: Phase::Hello }
+        Self { sleep: Box::pin(sleep(config.hello_timeout)), phase: Phase::Unidentified }
     }
 
-    /// The hello is there: from now on it is about pings.
-    pub(crate) fn greeted(&mut self, config: &Config, rng: &dyn Rng) {
+    /// Ends the wait for the hello, and begins the probes.
+    pub(crate) fn identified(&mut self, config: &Config, rng: &dyn Rng) {
         self.wait(Instant::now() + jittered(config.ping_interval, rng), Phase::Quiet);
     }
 
     /// Something came from the user agent.
-    pub(crate) fn heard(&mut self) {
+    pub(crate) fn alive(&mut self) {
         if let Phase::Asked { next } = self.phase {
             self.wait(next, Phase::Quiet);
         }
@@ -64,17 +66,17 @@ impl Timer {
         self.sleep.as_mut().poll(cx)
     }
 
-    /// What is due now; begins the next wait.
+    /// Answers the action due now, and begins the next wait.
     pub(crate) fn due(&mut self, config: &Config, rng: &dyn Rng) -> Due {
         match self.phase {
-            Phase::Hello => Due::Close(Close::HelloTimeout),
+            Phase::Unidentified => Due::End(CloseReason::Unidentified),
             Phase::Quiet => {
                 let now = Instant::now();
                 let next = now + jittered(config.ping_interval, rng);
                 self.wait(now + config.pong_timeout, Phase::Asked { next });
-                Due::Ping
+                Due::Probe
             }
-            Phase::Asked { .. } => Due::Close(Close::NoPong),
+            Phase::Asked { .. } => Due::End(CloseReason::Idle),
         }
     }
 
@@ -109,19 +111,19 @@ mod tests {
         let config = testing::config(&[]);
         let mut timer = Timer::new(&config);
         let (after, due) = next(&mut timer, &config).await;
-        assert_eq!((after.as_secs(), due), (5, Due::Close(Close::HelloTimeout)));
+        assert_eq!((after.as_secs(), due), (5, Due::End(CloseReason::Unidentified)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn pings_come_at_the_interval_give_or_take_a_tenth() {
         let config = testing::config(&[]);
         let mut timer = Timer::new(&config);
-        timer.greeted(&config, &SystemRng);
+        timer.identified(&config, &SystemRng);
         for _ in 0..50 {
             let (after, due) = next(&mut timer, &config).await;
-            assert_eq!(due, Due::Ping);
+            assert_eq!(due, Due::Probe);
             assert!((270..=330).contains(&after.as_secs()), "{after:?}");
-            timer.heard();
+            timer.alive();
         }
     }
 
@@ -129,10 +131,10 @@ mod tests {
     async fn silence_after_a_ping_is_closed() {
         let config = testing::config(&[]);
         let mut timer = Timer::new(&config);
-        timer.greeted(&config, &SystemRng);
-        timer.heard();
-        assert_eq!(next(&mut timer, &config).await.1, Due::Ping);
+        timer.identified(&config, &SystemRng);
+        timer.alive();
+        assert_eq!(next(&mut timer, &config).await.1, Due::Probe);
         let (after, due) = next(&mut timer, &config).await;
-        assert_eq!((after.as_secs(), due), (10, Due::Close(Close::NoPong)));
+        assert_eq!((after.as_secs(), due), (10, Due::End(CloseReason::Idle)));
     }
 }

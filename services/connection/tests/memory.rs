@@ -7,14 +7,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_connection::{Config, Deps, Node, run};
+use pushgrid_connection::{Config, Connections, Deps, Node};
+use pushgrid_runtime::clock::SteadyClock;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
-use pushgrid_store::{Cancelled, LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
+use pushgrid_store::{LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, MessageRef, SessionRef, SubscriptionRef, SystemClock, SystemRng,
-    Timestamp, UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Incarnation, Restriction, SessionRef, SubscriptionRef, SystemRng, Timestamp,
+    UserAgentId,
 };
 
 /// Connections, within the 1,024 files that a process may open by default: each is two of them.
@@ -40,10 +41,10 @@ impl RouterLink for Agreeable {
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
-        vapid: Option<VapidKeyHash>,
+        restriction: Restriction,
     ) -> Result<Registered, LinkError> {
         let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) };
-        let subscription = Subscription { id, vapid, created_at: Timestamp::from_secs(0) };
+        let subscription = Subscription { id, restriction, created_at: Timestamp::from_secs(0) };
         Ok(Registered {
             subscription,
             endpoint: format!("https://push.example.net/push/{}", "x".repeat(110)),
@@ -54,20 +55,12 @@ impl RouterLink for Agreeable {
         Ok(())
     }
 
-    async fn settle(&self, _: UserAgentId, _: SessionRef, _: Vec<Settlement>) -> Result<(), LinkError> {
+    async fn settle(&self, _: UserAgentId, _: Vec<Settlement>) -> Result<(), LinkError> {
         Ok(())
     }
 
     async fn close(&self, _: UserAgentId, _: SessionRef) -> Result<(), LinkError> {
         Ok(())
-    }
-
-    async fn alive(&self, _: SubscriptionRef) -> Result<bool, LinkError> {
-        Ok(true)
-    }
-
-    async fn cancel(&self, _: MessageRef) -> Result<Cancelled, LinkError> {
-        Ok(Cancelled::Gone)
     }
 }
 
@@ -83,12 +76,12 @@ fn serve() -> (SocketAddr, Node, tokio::runtime::Runtime) {
         listener,
         router: Arc::new(Agreeable),
         node: node.clone(),
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SteadyClock::of_machine()),
         rng: Arc::new(SystemRng),
         meter: Meter::new(),
         latch: Readiness::new().latch("connection"),
     };
-    drop(runtime.spawn(run(config, deps, Shutdown::new())));
+    drop(runtime.spawn(Connections::new(config, deps).run(Shutdown::new())));
     (address, node, runtime)
 }
 

@@ -1,18 +1,21 @@
+//! Settings: the section `ingress`.
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
 use http::StatusCode;
 use pushgrid_runtime::config::Reader;
+use pushgrid_runtime::http::Limits;
 use pushgrid_types::{Ttl, limits};
 
-/// What an operator may choose of an ingress.
+/// Settings of an ingress.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens.
+    /// Address of the listener.
     pub listen: std::net::SocketAddr,
-    /// The origin that endpoints begin with; `None` means the address that it listens on, as `localhost`.
+    /// The origin of endpoints; `None` means the address of the listener, as `localhost`.
     pub public_url: Option<String>,
-    /// How many VAPID tokens it remembers as verified.
+    /// Bound of the cache of verified VAPID tokens.
     pub vapid_cache: u64,
     pub(crate) max_body: usize,
     pub(crate) max_ttl: Ttl,
@@ -25,9 +28,11 @@ pub struct Config {
     pub(crate) rate: Option<Rate>,
     pub(crate) max_waiting_messages: u64,
     pub(crate) max_waiting_octets: u64,
+    /// Bounds of the connections of application servers.
+    pub(crate) http: Limits,
 }
 
-/// How many messages one user agent may be sent.
+/// Limit of the messages to one user agent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
     pub(crate) per_second: NonZeroU32,
@@ -44,12 +49,12 @@ impl Config {
             listen: reader.address(
                 "ingress.listen",
                 "127.0.0.1:8080",
-                "Where application servers post to: HTTP/1.1, and HTTP/2 without TLS. Put TLS in front of it.",
+                "Address for application servers: HTTP/1.1, and HTTP/2 without TLS. Put TLS in front of it.",
             ),
             public_url: reader.url(
                 "ingress.public_url",
                 None,
-                "What endpoints begin with, as application servers see it: https://push.example.com. VAPID tokens \
+                "Prefix of endpoints, as application servers see it: https://push.example.com. VAPID tokens \
                  must name it. Without it: http://localhost and the port of ingress.listen.",
             ),
             vapid_cache: reader.count(
@@ -81,29 +86,29 @@ impl Config {
                 "ingress.gone_status",
                 GONE,
                 "404",
-                "Answer for a subscription that has ended: 404 as RFC 8030 has it, or 410 as some services do.",
+                "Answer for an endpoint whose subscription has ended, or that never had one: 404 as RFC 8030 has it, or 410 as some services do.",
             ),
             require_vapid: reader.switch(
                 "ingress.require_vapid",
                 false,
-                "Whether every message needs VAPID, also those for subscriptions that are open to all.",
+                "Requires VAPID of every message, also for subscriptions that are open to all.",
             ),
             require_encryption: reader.switch(
                 "ingress.require_encryption",
                 true,
-                "Whether a body must be aes128gcm or aesgcm. Browsers drop all others.",
+                "Requires bodies to be aes128gcm or aesgcm. Browsers drop all others.",
             ),
             append_timeout: reader.duration(
                 "ingress.append_timeout",
                 "10s",
                 Duration::from_millis(10)..=seconds(120),
-                "How long a message may take to become durable before the answer is 503.",
+                "Longest time for a message to become durable before the answer is 503.",
             ),
             body_timeout: reader.duration(
                 "ingress.body_timeout",
                 "20s",
                 Duration::from_millis(10)..=seconds(120),
-                "How long an application server may take to send a body.",
+                "Longest time for an application server to send a body.",
             ),
             max_in_flight: usize::try_from(reader.count(
                 "ingress.max_in_flight",
@@ -128,6 +133,7 @@ impl Config {
                 )
                 .try_into()
                 .unwrap_or(u64::MAX),
+            http: Limits::read(reader, "ingress"),
         }
     }
 }

@@ -2,7 +2,7 @@ use http::StatusCode;
 use metrics::{Counter, Histogram};
 use pushgrid_runtime::metrics::{self as names, Meter};
 
-/// What an ingress counts. The answer of nearly every request has its handle ready.
+/// The metrics of an ingress. Nearly every answer finds its metric's handle ready.
 #[derive(Debug)]
 pub(crate) struct Figures {
     pub(crate) seconds: Histogram,
@@ -38,10 +38,13 @@ impl Figures {
         meter.counter(&names::INGRESS_REQUESTS, &[("route", route), ("status", status)]).increment(1);
     }
 
-    pub(crate) fn refused(meter: &Meter, reason: &'static str, vapid: bool) {
+    /// Counts a refused message, under the label of the reason.
+    pub(crate) fn refused(meter: &Meter, reason: &'static str) {
         meter.counter(&names::INGRESS_REFUSED, &[("reason", reason)]).increment(1);
-        if vapid {
-            meter.counter(&names::VAPID_VERIFICATIONS, &[("result", "refused")]).increment(1);
-        }
+    }
+
+    /// Counts an invalid VAPID token.
+    pub(crate) fn vapid_refused(meter: &Meter) {
+        meter.counter(&names::VAPID_VERIFICATIONS, &[("result", "refused")]).increment(1);
     }
 }

@@ -1,23 +1,32 @@
-//! The edge that application servers post to (RFC 8030 section 5, RFC 8292).
+//! The edge for application servers.
 //!
-//! A push message's way, file by file: `push` is the order of the checks; `push::authorize` who sends it;
-//! `push::fields` what the header fields ask for; `push::content` what the body is; then it is appended to the log,
-//! and `answer` says so. `cancel` takes a message back. Every refusal is a variant of `refusal::Refusal`.
+//! A request comes in by the routes of a dialect, which reads the request and writes the answer; `webpush` is
+//! the dialect of RFC 8030 section 5 and RFC 8292. Between the two stands `accept`, the same for all
+//! dialects: the checks in order, then the log.
 //!
-//! What is not here: connections of user agents, and any state about them but what the seams answer.
+//! Not here: connections of user agents, and any state about user agents but the answers of the seams.
 //!
-//! Invariant: a 201 is sent only after [`pushgrid_store::EventLog::append`] has returned (promise P1).
-//! Invariant: a request that is refused has changed nothing.
+//! Invariant: a message is said to be accepted only after [`pushgrid_store::EventLog::append`] has returned
+//! (promise P1).
+//! Invariant: a refused request has changed nothing.
+//! Invariant: `accept` knows no dialect and no HTTP.
 
-mod cancel;
+mod accept;
 mod config;
 mod figures;
 mod limit;
-mod push;
-mod refusal;
+mod request;
 mod service;
 mod shared;
+mod webpush;
 
 pub use config::Config;
 pub use service::Ingress;
 pub use shared::Deps;
+
+/// Every dialect: each is added or removed by a module and an entry here. The fallback of the routes, one for
+/// all, is the one of Web Push.
+const DIALECTS: &[service::Dialect] = &[webpush::routes];
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use pushgrid_types::UserAgentId;
 
 use crate::config::Rate;
 
-/// How many messages each user agent may be sent (RFC 8030 section 8.4): one token bucket each.
+/// Rate limit of the messages to each user agent (RFC 8030 section 8.4): one token bucket each.
 #[derive(Debug)]
 pub(crate) struct PerUserAgent {
     limiter: Option<DefaultKeyedRateLimiter<UserAgentId>>,
@@ -25,8 +25,8 @@ impl PerUserAgent {
         limiter.check_key(&user_agent).map_err(|until| until.wait_time_from(self.clock.now()))
     }
 
-    /// Forgets buckets that are full again. Called once a minute, so there are as many as user agents that were sent
-    /// something in a minute: only a live subscription gets a bucket.
+    /// Forgets buckets that are full again. Called once a minute, so there are as many buckets as user agents
+    /// with a message in the last minute: only a live subscription gets a bucket.
     pub(crate) fn tidy(&self) {
         if let Some(limiter) = &self.limiter {
             limiter.retain_recent();

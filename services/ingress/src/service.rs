@@ -1,45 +1,93 @@
+//! The ingress as a service: the routes of all dialects under one CORS policy, the count of answers, and the
+//! upkeep of the rate limits.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use http::{HeaderName, Method, header};
-use pushgrid_runtime::metrics;
+use http::{HeaderName, Method, StatusCode, header};
+use pushgrid_runtime::{Latch, Shutdown, http as serving, metrics};
+use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::interval;
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use crate::config::Config;
 use crate::figures::Figures;
 use crate::limit::PerUserAgent;
-use crate::refusal::Refusal;
-use crate::shared::{Deps, Shared};
-use crate::{cancel, push};
+use crate::shared::{Deps, Outages, Shared};
 
-/// An ingress. Cheap to clone.
+/// Interval at which idle buckets of the rate limit are removed.
+const TIDY: Duration = Duration::from_mins(1);
+
+/// The routes of a dialect.
+pub(crate) type Dialect = fn() -> Router<Edge>;
+
+/// An ingress, built and not yet serving.
+#[derive(Debug)]
+pub struct Ingress {
+    edge: Edge,
+    listener: TcpListener,
+    latch: Latch,
+}
+
+/// State of the routes. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Ingress(pub(crate) Arc<Shared>);
+pub(crate) struct Edge(pub(crate) Arc<Shared>);
 
 impl Ingress {
-    /// Builds an ingress.
+    /// Builds an ingress on the listener of `deps`.
     pub fn new(config: Config, deps: Deps) -> Self {
-        let figures = Figures::new(&deps.meter);
-        let ingress = Self(Arc::new(Shared {
+        let edge = Edge(Arc::new(Shared {
             rates: PerUserAgent::new(config.rate),
             in_flight: Semaphore::new(config.max_in_flight.min(Semaphore::MAX_PERMITS)),
-            figures,
+            figures: Figures::new(&deps.meter),
+            outages: Outages::new(),
             config,
-            deps,
+            tokens: deps.tokens,
+            addresses: deps.addresses,
+            verifier: deps.verifier,
+            public_url: deps.public_url,
+            directory: deps.directory,
+            log: deps.log,
+            router: deps.router,
+            clock: deps.clock,
+            wall: deps.wall,
+            rng: deps.rng,
+            meter: deps.meter,
         }));
-        ingress.publish_verifications();
-        ingress
+        edge.publish_verifications();
+        Self { edge, listener: deps.listener, latch: deps.latch }
     }
 
-    /// What it serves.
-    pub fn routes(&self) -> Router {
+    /// Serves application servers until `shutdown` drains; then finishes the requests in flight, by the rules
+    /// of [`pushgrid_runtime::http::serve`], and returns when every connection is closed.
+    ///
+    /// Ready as soon as this is called: the listener is bound, and a client waits in the kernel's queue at
+    /// most.
+    pub fn run(self, shutdown: Shutdown) -> impl Future<Output = ()> + Send {
+        let Self { edge, listener, latch } = self;
+        latch.ready();
+        async move {
+            let limits = edge.0.config.http.clone();
+            let serving = serving::serve(listener, edge.routes_of(crate::DIALECTS), limits, shutdown.clone());
+            let upkeep = async {
+                edge.tidy(&shutdown).await;
+                latch.not_ready("stopping");
+            };
+            tokio::join!(serving, upkeep);
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn routes_of(&self, dialects: &[Dialect]) -> Router {
+        self.edge.routes_of(dialects)
+    }
+}
+
+impl Edge {
+    /// The routes of some dialects. One dialect may have a fallback.
+    fn routes_of(&self, dialects: &[Dialect]) -> Router {
         let exposed = [header::LOCATION, header::LINK, HeaderName::from_static("ttl"), header::RETRY_AFTER];
         // A wildcard of allowed fields does not cover Authorization, so the fields asked for are mirrored.
         let cors = CorsLayer::new()
@@ -48,84 +96,42 @@ impl Ingress {
             .allow_headers(AllowHeaders::mirror_request())
             .expose_headers(exposed)
             .max_age(Duration::from_hours(1));
-        Router::new()
-            .route("/push/{token}", any(push_resource))
-            .route("/wpush/v1/{token}", any(push_resource))
-            .route("/wpush/v2/{token}", any(push_resource))
-            .route("/m/{address}", any(message_resource))
-            .fallback(nothing_here)
-            .with_state(self.clone())
-            .layer(cors)
+        let routes = dialects.iter().fold(Router::new(), |all, dialect| all.merge(dialect()));
+        routes.with_state(self.clone()).layer(cors)
     }
 
-    /// Keeps the house: to be called once a minute.
-    pub fn tidy(&self) {
-        self.0.rates.tidy();
+    /// Removes idle buckets of the rate limit at intervals, until `shutdown` drains.
+    async fn tidy(&self, shutdown: &Shutdown) {
+        let mut ticks = interval(TIDY);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.0.rates.tidy(),
+                () = shutdown.draining() => return,
+            }
+        }
     }
 
-    /// Shows what the verifier counts.
+    /// Publishes the verifier's counts.
     fn publish_verifications(&self) {
-        let meter = &self.0.deps.meter;
+        let meter = &self.0.meter;
         let verified = |result| meter.counter(&metrics::VAPID_VERIFICATIONS, &[("result", result)]);
         let (cached, fresh) = (verified("cached"), verified("verified"));
         let weak = Arc::downgrade(&self.0);
         meter.on_scrape(move || {
-            if let Some(inner) = weak.upgrade() {
-                let counts = inner.deps.verifier.counts();
+            if let Some(shared) = weak.upgrade() {
+                let counts = shared.verifier.counts();
                 cached.absolute(counts.hits);
                 fresh.absolute(counts.misses);
             }
         });
     }
 
-    /// Turns what a route came to into its response, and counts it.
-    fn answer(&self, route: &'static str, answer: Result<impl IntoResponse, Refusal>) -> Response {
-        let response = match answer {
-            Ok(accepted) => accepted.into_response(),
-            Err(refusal) => {
-                if let Some(reason) = refusal.reason() {
-                    Figures::refused(&self.0.deps.meter, reason, matches!(refusal, Refusal::Vapid(_)));
-                }
-                refusal.into_response()
-            }
-        };
-        self.0.figures.answered(&self.0.deps.meter, route, response.status());
-        response
+    /// Counts an answer; `refused` is the word for why a message was refused.
+    pub(crate) fn count(&self, route: &'static str, status: StatusCode, refused: Option<&'static str>) {
+        let meter = &self.0.meter;
+        if let Some(label) = refused {
+            Figures::refused(meter, label);
+        }
+        self.0.figures.answered(meter, route, status);
     }
-}
-
-async fn push_resource(
-    State(ingress): State<Ingress>,
-    token: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response {
-    let began = Instant::now();
-    let answer = match *request.method() {
-        Method::POST => push::push(&ingress.0, &segment(token), request).await,
-        _ => Err(Refusal::Method { allow: "POST, OPTIONS" }),
-    };
-    let response = ingress.answer("push", answer);
-    ingress.0.figures.seconds.record(began.elapsed().as_secs_f64());
-    response
-}
-
-async fn message_resource(
-    State(ingress): State<Ingress>,
-    address: Result<Path<String>, PathRejection>,
-    request: Request,
-) -> Response {
-    let answer = match *request.method() {
-        Method::DELETE => cancel::cancel(&ingress.0, &segment(address)).await,
-        _ => Err(Refusal::Method { allow: "DELETE, OPTIONS" }),
-    };
-    ingress.answer("message", answer)
-}
-
-/// The part of the path that names a resource. Escapes that are no text name nothing, as the empty one does.
-fn segment(path: Result<Path<String>, PathRejection>) -> String {
-    path.map_or_else(|_not_text| String::new(), |Path(segment)| segment)
-}
-
-async fn nothing_here(State(ingress): State<Ingress>) -> Response {
-    ingress.answer("other", Err::<(), _>(Refusal::NoRoute))
 }

@@ -1,11 +1,12 @@
 use clap::{Parser, Subcommand};
 use pushgrid_runtime::config::Faults;
 use pushgrid_wiring::Failure;
+use pushgrid_wiring::backup::BackupFailure;
 
 use crate::settings::Sources;
-use crate::{bench, config, keys, listen, send};
+use crate::{backup, config, keys, listen, send};
 
-/// What was asked for.
+/// The parsed command line.
 #[derive(Parser)]
 #[command(name = "pushgrid", version, about = "A Web Push service that you run yourself")]
 pub(crate) struct Cli {
@@ -33,12 +34,19 @@ pub(crate) enum Command {
     Keys(keys::Args),
     /// Check the settings, or print what can be set
     Config(config::Args),
+    /// Copy the data of a standalone, running or not, and its endpoint keys into a new directory
+    Backup(backup::BackupArgs),
+    /// Bring a backup back into an empty data directory
+    Restore(backup::RestoreArgs),
     /// Load a running service of your own, and report
-    Bench(bench::Args),
+    Bench(pushgrid_bench::Args),
 }
 
-/// Whether a person has to change a setting before the same command can work.
+/// True when the same command can work only after a setting has been changed.
 pub(crate) fn is_bad_configuration(error: &anyhow::Error) -> bool {
     let failure = error.chain().find_map(|cause| cause.downcast_ref::<Failure>());
-    error.is::<Faults>() || failure.is_some_and(Failure::is_bad_configuration)
+    let backup = error.chain().find_map(|cause| cause.downcast_ref::<BackupFailure>());
+    error.is::<Faults>()
+        || backup.is_some_and(BackupFailure::is_bad_configuration)
+        || failure.is_some_and(Failure::is_bad_configuration)
 }

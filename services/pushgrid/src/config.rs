@@ -13,9 +13,9 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Check the settings, and report everything that is wrong with them
+    /// Check the settings, and report every fault in them
     Check(CheckArgs),
-    /// Print every setting with its default and meaning, as a TOML file to start from
+    /// Print every setting with default and meaning, as a TOML file to start from
     Defaults,
     /// Print every environment variable, as a table
     Env,
@@ -27,7 +27,7 @@ enum What {
 struct CheckArgs {
     #[command(flatten)]
     sources: Sources,
-    /// For which process: some settings are needed by some roles only
+    /// The role to check for: some settings are needed by some roles only
     #[arg(long, value_name = "ROLE", default_value = "standalone", value_parser = role)]
     role: Role,
 }
@@ -38,7 +38,7 @@ fn role(name: &str) -> Result<Role, String> {
     roles.into_iter().find(|role| role.as_str() == name).ok_or_else(|| format!("write one of {names}"))
 }
 
-/// Looks at settings and starts nothing.
+/// Reads settings and starts nothing.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match &args.what {
         What::Check(args) => {

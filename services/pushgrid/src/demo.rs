@@ -1,6 +1,5 @@
-//! The main job, shown: a service, a user agent that subscribes, and an application server that sends it a message.
+//! `pushgrid demo`: a service, a user agent that subscribes, and an application server that sends one message.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,72 +9,81 @@ use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::Ledger;
 use pushgrid_types::{ChannelId, Outcome, SystemRng};
-use pushgrid_wiring::standalone::Addresses;
+use pushgrid_wiring::Addresses;
+use pushgrid_wiring::standalone::Serving;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, interval, timeout};
 
 use crate::say;
 use crate::settings::Sources;
-use crate::standalone::start;
+use crate::standalone::serve;
 
-/// How long the whole show may take on a slow machine.
+/// Time that the whole show may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const TEXT: &str = "Hello from pushgrid";
 
+/// URLs of the listeners that the demonstration names.
+#[derive(Debug)]
+struct Urls {
+    connection: String,
+    admin: String,
+}
+
+impl Urls {
+    fn of(addresses: &Addresses) -> anyhow::Result<Self> {
+        let url = |name: &str| addresses.url(name).map(str::to_owned).with_context(|| format!("no {name}"));
+        Ok(Self { connection: url("connection")?, admin: url("admin")? })
+    }
+}
+
 /// Starts standalone, shows one message's life, and keeps serving until a signal.
 pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
     let started = Instant::now();
-    let (standalone, shutdown) = Box::pin(start(&sources)).await?;
-    let (addresses, ledger) = (standalone.addresses().clone(), standalone.ledger());
+    let shutdown = Shutdown::new();
     let (ready, serving) = oneshot::channel();
-    let show = tokio::spawn(show_when_ready(serving, addresses, ledger, started, shutdown.clone()));
-    let announce = |_: &Addresses| {
-        // Nobody to tell: the show has broken off, and says so itself.
-        let _ = ready.send(());
+    let show = tokio::spawn(show_when_ready(serving, started, shutdown.clone()));
+    let announce = |serving: &Serving| {
+        // The receiver is gone when the show has broken off, which reports itself.
+        let _ = ready.send(serving.clone());
     };
-    let served = Box::pin(standalone.run(shutdown, announce)).await;
+    let served = serve(&sources, shutdown, announce).await;
     let shown = show.await.context("the demonstration broke off")?;
     served?;
     say::line("stopped cleanly; what was accepted is kept for the next start");
     shown
 }
 
-/// Whatever goes wrong in the show ends the service too: a demonstration that fails must not look like one.
+/// Runs the show. A failed show ends the service too: a demonstration that fails must not look like a success.
 async fn show_when_ready(
-    serving: oneshot::Receiver<()>,
-    addresses: Addresses,
-    ledger: Arc<Ledger>,
+    serving: oneshot::Receiver<Serving>,
     started: Instant,
     shutdown: Shutdown,
 ) -> anyhow::Result<()> {
-    if serving.await.is_err() {
-        return Ok(());
-    }
-    let show = timeout(PATIENCE, show(&addresses, &ledger, started));
+    let Ok(serving) = serving.await else { return Ok(()) };
+    let urls = Urls::of(&serving.addresses)?;
+    let show = timeout(PATIENCE, show(&serving, &urls, started));
     let shown = tokio::select! {
         shown = show => shown.context("it took too long").and_then(|shown| shown),
         () = shutdown.draining() => return Ok(()),
     };
     match shown {
-        Ok(()) => print_next_steps(&addresses),
+        Ok(()) => print_next_steps(&urls),
         Err(_) => shutdown.drain(),
     }
     shown.context("the demonstration failed")
 }
 
-async fn show(addresses: &Addresses, ledger: &Ledger, started: Instant) -> anyhow::Result<()> {
+async fn show(serving: &Serving, urls: &Urls, started: Instant) -> anyhow::Result<()> {
+    let ledger = &*serving.ledger;
     let line = |what: &str| {
         say::line(&format!("{:>9.1} ms  {what}", started.elapsed().as_secs_f64() * 1000.0));
     };
     say::line("");
-    line(&format!(
-        "serving: endpoints at {}, user agents at ws://{}",
-        addresses.public_url, addresses.connection
-    ));
+    line(&format!("serving: endpoints at {}, user agents at {}", serving.public_url, urls.connection));
 
     let key = KeyPair::generate(&SystemRng);
-    let mut user_agent = UserAgent::connect(&format!("ws://{}", addresses.connection)).await?;
+    let mut user_agent = UserAgent::connect(&urls.connection).await?;
     user_agent.hello(None).await?;
     let channel = ChannelId::random(&SystemRng);
     let endpoint = user_agent.register(channel, Some(&key.public())).await?;
@@ -114,15 +122,14 @@ fn delivered(ledger: &Ledger) -> u64 {
     ledger.snapshot().ended[Outcome::Delivered.index()]
 }
 
-fn print_next_steps(addresses: &Addresses) {
-    let Addresses { connection, admin, .. } = addresses;
+fn print_next_steps(Urls { connection, admin }: &Urls) {
     say::line(&format!(
         "
 It keeps serving. In another terminal:
-  pushgrid listen --url ws://{connection} --subscription subscription.json
+  pushgrid listen --url {connection} --subscription subscription.json
   pushgrid send --subscription subscription.json --message 'Hello again'
 (`pushgrid` is target/release/pushgrid here.) Look at:
-  http://{admin}/metrics
+  {admin}/metrics
 README.md says how to point a Firefox at it. Ctrl-C stops it."
     ));
 }

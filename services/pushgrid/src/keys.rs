@@ -18,9 +18,9 @@ pub(crate) struct Args {
 
 #[derive(clap::Subcommand)]
 enum Kind {
-    /// Keys that endpoints and message addresses are sealed with: the same for every process of a service
+    /// Keys to seal endpoints and message addresses with: the same for every process of a service
     Endpoint(Endpoint),
-    /// The key pair of an application server, to sign its messages with
+    /// The key pair of an application server, to sign messages with
     Vapid(Vapid),
 }
 
@@ -29,7 +29,7 @@ struct Endpoint {
     /// Write the key to a new file (mode 0600) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Put a new key in front of those in this file; the old ones still open the endpoints that they sealed
+    /// Put a new key in front of those in this file; the old keys still open the endpoints sealed under them
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     rotate: Option<PathBuf>,
 }
@@ -39,12 +39,12 @@ struct Vapid {
     /// Write the private key to a new file (mode 0600) instead of printing it
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// The private key as base64url of its 32 octets, as npm web-push takes it, instead of PEM
+    /// The private key as base64url of 32 octets, the form of npm web-push, instead of PEM
     #[arg(long)]
     text: bool,
 }
 
-/// Makes what was asked for. Secrets go to the file or to standard output, and nowhere else.
+/// Makes the keys. Secrets go to the file or to standard output, and nowhere else.
 pub(crate) fn run(args: Args) -> Result<()> {
     match args.kind {
         Kind::Endpoint(Endpoint { rotate: Some(file), .. }) => rotate(&file, &SystemRng),

@@ -1,6 +1,7 @@
 //! `pushgrid listen`: a user agent in the terminal.
 //!
-//! It keeps who it is and its keys in a file, so the next start goes on where this one ended and gets what waited.
+//! Identity and keys are kept in a file, so the next start continues with the same subscription and gets the messages
+//! stored meanwhile. A message is acknowledged only after it has been printed.
 
 mod output;
 mod recent;
@@ -9,33 +10,33 @@ mod state;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use pushgrid_client::{ClientError, Event, Notification, UserAgent, codes};
 use pushgrid_crypto::vapid::PublicKey;
+use pushgrid_runtime::Backoff;
 use pushgrid_types::{Rng, SystemClock, SystemRng};
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
 use self::recent::Recent;
 use self::state::State;
-use crate::secret_file;
+use crate::{secret_file, vapid_file};
 
-/// The first pause before a reconnect; it doubles up to [`PAUSE_MAX`].
-const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Backoff before a reconnect.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Where the push service takes user agents
+    /// Address of the push service for user agents
     #[arg(long, default_value = "ws://localhost:8081")]
     url: String,
-    /// Keeps who this user agent is, and its private keys (mode 0600)
+    /// Keeps the identity of this user agent, and the private keys (mode 0600)
     #[arg(long, value_name = "FILE", default_value = "pushgrid-listen.json")]
     state: PathBuf,
-    /// Take only messages that are signed with the private half of this VAPID key
-    #[arg(long, value_name = "VAPID_PUBLIC", conflicts_with = "open")]
+    /// Take only messages signed with the private half of this VAPID key: the key as text, or a file with the pair
+    #[arg(long, value_name = "VAPID_PUBLIC|FILE", conflicts_with = "open")]
     key: Option<String>,
-    /// Take messages from anybody who has the endpoint; with neither, the subscription stays as it was
+    /// Take messages from anybody with the endpoint; with neither, the subscription stays as it was
     #[arg(long)]
     open: bool,
     /// Also write the subscription to this file (mode 0600), for pushgrid send
@@ -49,21 +50,19 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Who may send.
+/// The application servers that may send.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Senders {
-    /// As the subscription was made; anybody, when it is made now.
+    /// As the subscription was made; anybody, for a new subscription.
     AsBefore,
     Anybody,
     Only(PublicKey),
 }
 
-/// Listens until a signal comes, or until `--count` messages have.
+/// Listens until a signal, or until `--count` messages have come.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let senders = match (&args.key, args.open) {
-        (Some(text), _) => {
-            Senders::Only(PublicKey::from_text(text).context("--key is not a VAPID public key")?)
-        }
+        (Some(text), _) => Senders::Only(vapid_file::public_key(text)?),
         (None, true) => Senders::Anybody,
         (None, false) => Senders::AsBefore,
     };
@@ -106,15 +105,15 @@ struct Listener {
     subscription_file: Option<PathBuf>,
     state: State,
     output: Output,
-    /// The subscription that was printed last.
+    /// The subscription printed last.
     shown: Option<String>,
-    /// How many messages are still wanted.
+    /// Number of messages still wanted; `None` for no limit.
     left: Option<u64>,
     recent: Recent,
     rng: Box<dyn Rng>,
 }
 
-/// Why a connection ended without a fault of this side.
+/// Reason that a connection ended without a fault of this side.
 enum End {
     Stopped,
     Counted,
@@ -122,14 +121,15 @@ enum End {
 }
 
 impl Listener {
-    /// Connects again and again. The first connection must succeed: a wrong address is better said than retried.
+    /// Connects again and again, with backoff. The first connection must succeed: a wrong address is better reported
+    /// than retried.
     async fn run(&mut self, stop: &CancellationToken) -> Result<()> {
-        let mut failures = 0_u32;
+        let mut backoff = BACKOFF;
         loop {
             let mut welcomed = false;
             let ended = self.connection(stop, &mut welcomed).await;
             if welcomed {
-                failures = 0;
+                backoff.reset();
             }
             let why = match ended {
                 Ok(End::Stopped | End::Counted) => return Ok(()),
@@ -140,8 +140,7 @@ impl Listener {
                 Err(error) if !welcomed && self.shown.is_none() => return Err(error),
                 Err(error) => error,
             };
-            let pause = self.pause(failures);
-            failures = failures.saturating_add(1);
+            let pause = backoff.fail();
             self.output.note(&format!("{why:#}; connecting again in {} ms", pause.as_millis()));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -150,15 +149,7 @@ impl Listener {
         }
     }
 
-    /// Between half and all of the doubled pause, so that many user agents do not come back at once.
-    fn pause(&self, failures: u32) -> Duration {
-        let whole = PAUSE.saturating_mul(1 << failures.min(16)).min(PAUSE_MAX);
-        let mut octet = [0];
-        self.rng.fill(&mut octet);
-        whole / 2 + whole / 2 * u32::from(octet[0]) / 255
-    }
-
-    /// One connection, from its beginning to its end.
+    /// Runs one connection from connect to close.
     async fn connection(&mut self, stop: &CancellationToken, welcomed: &mut bool) -> Result<End> {
         let mut user_agent = tokio::select! {
             () = stop.cancelled() => return Ok(End::Stopped),
@@ -179,12 +170,12 @@ impl Listener {
                 break End::Counted;
             }
         };
-        // What the push service does not answer to a goodbye is its own affair.
+        // The connection is over either way: a failed goodbye is the push service's affair.
         let _ = user_agent.close().await;
         Ok(end)
     }
 
-    /// Connects, says who it is, and subscribes if there is no subscription that fits.
+    /// Connects, identifies the user agent, and subscribes unless a fitting subscription is kept.
     async fn enter(&mut self) -> Result<UserAgent> {
         let mut user_agent = UserAgent::connect(&self.url).await?;
         let hello = user_agent.hello(self.state.user_agent()).await?;
@@ -206,7 +197,7 @@ impl Listener {
         Ok(user_agent)
     }
 
-    /// Prints the subscription when it is not the one that was printed before.
+    /// Prints the subscription, unless the same was printed before.
     fn show(&mut self) -> Result<()> {
         let json = self.state.subscription().expect("it has just been made").to_json();
         self.output.note(&format!("listening at {}", self.url));
@@ -221,11 +212,11 @@ impl Listener {
         Ok(())
     }
 
-    /// Prints one message, then acknowledges it: what was not printed comes again.
+    /// Prints one message, then acknowledges it: a message that was not printed is redelivered.
     async fn take(&mut self, user_agent: &mut UserAgent, notification: &Notification) -> Result<()> {
         let code = match self.state.subscription().filter(|it| it.channel() == notification.channel) {
             None => codes::NOT_DELIVERED,
-            // A repeat, whose acknowledgement was lost.
+            // A redelivery: the acknowledgement of the first was lost.
             Some(_) if self.recent.has(&notification.version) => codes::DELIVERED,
             Some(subscription) => match subscription.decrypt(notification) {
                 Ok(plaintext) => {
@@ -246,7 +237,7 @@ impl Listener {
 }
 
 impl Senders {
-    /// Whether a subscription that is restricted to `key` is what is wanted.
+    /// True when a subscription restricted to `key` is open to exactly the wanted senders.
     fn fit(&self, key: Option<&PublicKey>) -> bool {
         match self {
             Self::AsBefore => true,

@@ -1,6 +1,6 @@
 //! The one command: a subcommand per role, and the tools.
 
-mod bench;
+mod backup;
 mod cli;
 mod config;
 mod demo;
@@ -12,6 +12,7 @@ mod secret_file;
 mod send;
 mod settings;
 mod standalone;
+mod vapid_file;
 
 use std::process::ExitCode;
 
@@ -19,7 +20,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use pushgrid_wiring::Role;
 
-/// Settings or flags that cannot be used.
+/// Exit code for settings or flags that cannot be used.
 const BAD_CONFIGURATION: u8 = 64;
 
 fn main() -> ExitCode {
@@ -57,6 +58,8 @@ fn start(command: Command) -> anyhow::Result<()> {
         Command::Send(args) => runtime.block_on(send::run(args)),
         Command::Keys(args) => keys::run(args),
         Command::Config(args) => config::run(&args),
-        Command::Bench(args) => runtime.block_on(bench::run(args)),
+        Command::Backup(args) => backup::back_up(args),
+        Command::Restore(args) => backup::restore(args),
+        Command::Bench(args) => runtime.block_on(pushgrid_bench::run(args, say::text)),
     }
 }

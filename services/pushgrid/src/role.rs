@@ -7,7 +7,7 @@ use pushgrid_wiring::{Addresses, Role, connection, ingress, router};
 use crate::say;
 use crate::settings::{self, Sources};
 
-/// One role of a grid, until a signal.
+/// Runs one role of a grid until a signal.
 pub(crate) async fn run(sources: Sources, role: Role) -> anyhow::Result<()> {
     let (settings, _) = settings::read(&sources, role)?;
     logs::install(settings.log_format, &settings.log_filter)?;
@@ -23,7 +23,7 @@ pub(crate) async fn run(sources: Sources, role: Role) -> anyhow::Result<()> {
     ran.with_context(|| format!("the {} failed", role.as_str()))
 }
 
-/// One line that is true when it is printed: scripts wait for it.
+/// Prints the line for which scripts wait: true when printed.
 fn announce(addresses: &Addresses) {
     say::line(&format!("ready {addresses}"));
 }

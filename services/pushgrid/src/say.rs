@@ -10,6 +10,6 @@ pub(crate) fn line(text: &str) {
 /// Writes `text` as it is, if anybody reads it.
 pub(crate) fn text(text: &str) {
     let mut output = std::io::stdout().lock();
-    // Who closed the pipe has seen enough; what the command did stands all the same.
+    // A reader that closed the pipe has seen enough; the work of the command stands.
     let _ = output.write_all(text.as_bytes()).and_then(|()| output.flush());
 }

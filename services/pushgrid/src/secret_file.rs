@@ -17,7 +17,7 @@ pub(crate) fn create(path: &Path, text: &str) -> Result<()> {
     sync_folder(path)
 }
 
-/// Writes a file, in place of the one that may be there. Answers with the new file, still open.
+/// Writes a file, in place of any that is there. Returns the new file, still open.
 pub(crate) fn replace(path: &Path, text: &str) -> Result<File> {
     let written = write_beside(path, text)?;
     let file = written
@@ -28,7 +28,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> Result<File> {
     Ok(file)
 }
 
-/// The text is on disk under another name in the same folder, so that it can take the name in one step.
+/// Writes the text to disk under another name in the same folder, from which it can take the final name in one step.
 fn write_beside(path: &Path, text: &str) -> Result<NamedTempFile> {
     let folder = folder_of(path);
     let failed = || format!("cannot write into {}: check that it exists and is yours", folder.display());
@@ -39,7 +39,7 @@ fn write_beside(path: &Path, text: &str) -> Result<NamedTempFile> {
     Ok(file)
 }
 
-/// The name is durable only when the folder is.
+/// Syncs the folder, without which the new name is not durable.
 fn sync_folder(path: &Path) -> Result<()> {
     let folder = folder_of(path);
     let synced = File::open(&folder).and_then(|it| it.sync_all());

@@ -2,33 +2,32 @@
 
 use std::fs;
 use std::io::{IsTerminal, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use pushgrid_client::{ApplicationServer, PushSubscription, Receipt, SendOptions, Setup};
-use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_types::{Topic, Ttl, Urgency};
 
-use crate::say;
+use crate::{say, vapid_file};
 
-/// More than any message may have: enough to be told that it is too long.
+/// Octets read of standard input: more than any message may have, enough to be told that the message is too long.
 const STDIN_MAX: u64 = 64 * 1024;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Whom to send to: the JSON of a push subscription, or a file that holds it
+    /// The recipient: the JSON of a push subscription, or a file with one
     #[arg(long, value_name = "FILE|JSON")]
     subscription: String,
-    /// Sign with this private key: a file with PEM, or with base64url of 32 octets
+    /// Sign with this private key: a file written by openssl, web-push, `py_vapid` or `pushgrid keys vapid`
     #[arg(long, value_name = "KEYFILE")]
     vapid: Option<PathBuf>,
-    /// Who to write to about the messages: mailto:… or https:…, goes into the signature
+    /// Contact for questions about the messages: mailto:… or https:…, goes into the signature
     #[arg(long, requires = "vapid")]
     subject: Option<String>,
-    /// How long the message may wait for the user agent, in seconds; 0 is now or never
+    /// Seconds that the message may wait for the user agent; 0 is now or never
     #[arg(long, default_value = "60")]
     ttl: Ttl,
-    /// Replace the waiting message that has this topic
+    /// Replace the waiting message of this topic
     #[arg(long)]
     topic: Option<Topic>,
     /// very-low, low, normal or high
@@ -42,10 +41,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Sends, and prints what the push service answered. Any answer but 2xx is an error.
+/// Sends, and prints the answer of the push service. Any answer but 2xx is an error.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let to = subscription(&args.subscription)?;
-    let key = args.vapid.as_deref().map(key).transpose()?;
+    let key = args.vapid.as_deref().map(vapid_file::private_key).transpose()?;
     let payload = match args.message {
         Some(text) => text.into_bytes(),
         None => standard_input()?,
@@ -66,13 +65,6 @@ fn subscription(given: &str) -> Result<PushSubscription> {
         format!("cannot read the subscription from {given}: pushgrid listen --subscription FILE writes one")
     })?;
     text.parse().with_context(|| format!("{given} holds no subscription"))
-}
-
-fn key(file: &Path) -> Result<KeyPair> {
-    let text = fs::read_to_string(file).with_context(|| {
-        format!("cannot read {}: pushgrid keys vapid --out FILE makes one", file.display())
-    })?;
-    KeyPair::from_text(&text).with_context(|| format!("{} holds no VAPID key", file.display()))
 }
 
 fn standard_input() -> Result<Vec<u8>> {

@@ -6,7 +6,7 @@ use pushgrid_runtime::config::{Faults, Layers, Listing, Reader};
 use pushgrid_runtime::logs::Format;
 use pushgrid_wiring::{Role, Settings as ServiceSettings};
 
-/// Where settings come from, beside their defaults and the environment.
+/// Sources of settings, beside defaults and the environment.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub(crate) struct Sources {
     /// Settings from a TOML file
@@ -17,7 +17,7 @@ pub(crate) struct Sources {
     overrides: Vec<String>,
 }
 
-/// Everything that can be set.
+/// The settings of a process.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) service: ServiceSettings,
@@ -25,13 +25,13 @@ pub(crate) struct Settings {
     pub(crate) log_filter: String,
 }
 
-/// Reads every setting, for a process that is to be `role`. Whatever is wrong with any of them is reported, and nothing is used.
+/// Reads every setting, for a process of `role`. Fails with all faults at once; then none of the settings is used.
 pub(crate) fn read(sources: &Sources, role: Role) -> Result<(Settings, Listing), Faults> {
     let layers = Layers::load(sources.config.as_deref(), std::env::vars(), &sources.overrides)?;
     from_layers(layers, role)
 }
 
-/// The listing of every setting, whatever is set here.
+/// The listing of every setting, independent of this process's settings.
 pub(crate) fn listing() -> Result<Listing, Faults> {
     from_layers(Layers::none(), Role::Standalone).map(|(_, listing)| listing)
 }
@@ -44,12 +44,12 @@ fn from_layers(layers: Layers, role: Role) -> Result<(Settings, Listing), Faults
             "log.format",
             Format::OPTIONS,
             "text",
-            "How log lines look: text for people, JSON for machines.",
+            "Form of log lines: text for people, JSON for machines.",
         ),
         log_filter: reader.text(
             "log.filter",
             "info",
-            "Which log lines are written: a level, or one for each part, such as info,pushgrid_router=debug.",
+            "Log lines to be written: a level, or one for each part, such as info,pushgrid_router=debug.",
         ),
     };
     Ok((settings, reader.finish()?))

@@ -1,33 +1,35 @@
 use anyhow::Context;
 use pushgrid_runtime::{Shutdown, logs};
 use pushgrid_wiring::Role;
-use pushgrid_wiring::standalone::{Addresses, Standalone};
+use pushgrid_wiring::standalone::{self, Serving};
 
 use crate::say;
 use crate::settings::{self, Sources};
 
-/// All roles in one process, until a signal.
+/// Runs all roles in one process until a signal.
 pub(crate) async fn run(sources: Sources) -> anyhow::Result<()> {
-    let (standalone, shutdown) = Box::pin(start(&sources)).await?;
-    Box::pin(standalone.run(shutdown, announce)).await?;
-    Ok(())
+    serve(&sources, Shutdown::new(), announce).await
 }
 
-/// Reads the settings and builds the process: it listens, and signals are heard.
-pub(crate) async fn start(sources: &Sources) -> anyhow::Result<(Standalone, Shutdown)> {
+/// Serves until `shutdown` drains, which a signal begins. `ready` is called once every part serves.
+pub(crate) async fn serve(
+    sources: &Sources,
+    shutdown: Shutdown,
+    ready: impl FnOnce(&Serving),
+) -> anyhow::Result<()> {
     let (settings, _) = settings::read(sources, Role::Standalone)?;
     logs::install(settings.log_format, &settings.log_filter)?;
-    let stop_timeout = settings.service.stop_timeout();
-    let standalone = Box::pin(Standalone::build(settings.service)).await.context("could not start")?;
-    let shutdown = Shutdown::new();
-    tokio::spawn(shutdown.clone().on_signals(stop_timeout));
-    Ok((standalone, shutdown))
+    tokio::spawn(shutdown.clone().on_signals(settings.service.stop_timeout()));
+    let mut started = false;
+    let starts = |serving: &Serving| {
+        started = true;
+        ready(serving);
+    };
+    let served = Box::pin(standalone::run(settings.service, shutdown, starts)).await;
+    if started { Ok(served?) } else { served.context("could not start") }
 }
 
-/// One line that is true when it is printed: scripts wait for it.
-fn announce(addresses: &Addresses) {
-    let Addresses { ingress, connection, admin, .. } = addresses;
-    say::line(&format!(
-        "ready role=standalone ingress=http://{ingress} connection=ws://{connection} admin=http://{admin}"
-    ));
+/// Prints the line for which scripts wait: true when printed.
+fn announce(serving: &Serving) {
+    say::line(&format!("ready {}", serving.addresses));
 }

@@ -1,11 +1,15 @@
+//! Settings of a router, and the bounds of a partition derived from them ([`Limits`]). Bounds that no
+//! operator sets are constants here. Not here: settings of the log and of the stores.
+
 use std::time::Duration;
 
 use pushgrid_runtime::config::Reader;
 use pushgrid_store::PageLimit;
+use pushgrid_types::cast::saturating;
 
 use crate::partition::Limits;
 
-/// What an operator may choose of a router.
+/// Settings of the section `router`, within their bounds.
 #[derive(Debug, Clone)]
 pub struct Config {
     window: usize,
@@ -14,10 +18,15 @@ pub struct Config {
     batch: usize,
     max_subscriptions: usize,
     sweep_interval: Duration,
+    stuck_after: Duration,
 }
 
-/// The router's waiting list of events, in events. A session adds at most one at a time.
+/// Capacity of a partition's event queue, in events. A session adds at most one at a time.
 pub(crate) const INBOX: usize = 4096;
+
+/// Most acknowledgements remembered of a partition's messages that are not yet re-read from the log after a
+/// take-over: about 3 MB.
+const EARLY_ENDS: usize = 65_536;
 
 impl Config {
     /// Reads the settings of the section `router`.
@@ -34,13 +43,13 @@ impl Config {
                 "router.ack_timeout",
                 "30s",
                 Duration::from_millis(100)..=seconds(3600),
-                "How long a message may be in flight before it is moved from the log to the mailbox.",
+                "Longest time that a message may be in flight before it is moved from the log to the mailbox.",
             ),
             page_octets: reader.octets(
                 "router.page",
                 "256KiB",
                 4096..=16 << 20,
-                "How much is read from the mailbox at a time for one user agent.",
+                "Octets read from the mailbox at a time for one user agent.",
             ),
             batch: at_most_usize(reader.count(
                 "router.batch",
@@ -58,7 +67,14 @@ impl Config {
                 "router.sweep_interval",
                 "1s",
                 Duration::from_millis(10)..=seconds(60),
-                "How often expired messages are looked for.",
+                "Interval between searches for expired messages.",
+            ),
+            stuck_after: reader.duration(
+                "router.stuck_after",
+                "15s",
+                seconds(1)..=seconds(3600),
+                "Longest time that a partition assigned to a router may be without a working owner before the \
+                 router is not ready. A rebuild that moves on is work.",
             ),
         }
     }
@@ -75,19 +91,25 @@ impl Config {
         self.sweep_interval
     }
 
-    pub(crate) const fn limits(&self) -> Limits {
+    /// Longest time for an assigned partition without a working owner before its router is not ready.
+    pub const fn stuck_after(&self) -> Duration {
+        self.stuck_after
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
         Limits {
             window: self.window,
             ack_timeout: self.ack_timeout,
             page: PageLimit { messages: self.window, octets: self.page_octets },
             cancel_grace: Duration::from_secs(1),
             early_cancels: 10_000,
-            early_ends_for: Duration::from_secs(30),
-            early_ends: 10_000,
+            early_ends: EARLY_ENDS,
+            // A user agent cannot have had more in flight.
+            early_ends_each: self.window.min(EARLY_ENDS / 64),
         }
     }
 }
 
 fn at_most_usize(count: u64) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX)
+    saturating::<usize>(count)
 }

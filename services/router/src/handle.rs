@@ -1,25 +1,29 @@
-//! What connection nodes and the ingress ask of a router.
+//! Calls of connection nodes and the ingress to one partition: subscriptions and claims go to the stores
+//! directly, everything else becomes an [`Event`] of the worker that owns the partition. Not here: the choice
+//! of the partition (`router/registry`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pushgrid_crypto::EndpointTokens;
 use pushgrid_store::{
-    Cancelled, Claim, Eviction, Held, LinkError, Mailbox, NodeLink, Opened, Presence, Registered, RouterLink,
-    Settlement, Subscription, Subscriptions,
+    Cancelled, Claim, Eviction, Held, IngressLink, LinkError, Mailbox, NodeLink, Opened, Presence,
+    Registered, RouterLink, Settlement, Subscription, Subscriptions,
 };
 use pushgrid_types::{
-    ChannelId, Clock, Incarnation, MessageRef, NodeId, Rng, SessionRef, SubscriptionRef, UserAgentId,
-    VapidKeyHash,
+    ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp,
+    UserAgentId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
+use tracing::{Instrument, Span};
 
-/// The pause before sessions that were announced are taken over again, when the presence cannot be reached.
+use crate::RouterContext;
+
+/// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
 
-/// An event for the worker that owns the user agent.
+/// An event for the worker of the user agent's partition.
 #[derive(Debug)]
 pub(crate) enum Event {
     Open { user_agent: UserAgentId, claim: Claim },
@@ -31,7 +35,8 @@ pub(crate) enum Event {
     Unsubscribe { user_agent: UserAgentId, channel: ChannelId, done: oneshot::Sender<()> },
 }
 
-/// The way to a router. Cheap to clone.
+/// Calls one partition's worker. Cheap to clone; fails with [`LinkError::Unavailable`] once the worker is
+/// gone.
 #[derive(Debug, Clone)]
 pub struct Handle {
     inbox: mpsc::Sender<Event>,
@@ -40,14 +45,18 @@ pub struct Handle {
 
 #[derive(Debug)]
 pub(crate) struct Shared {
+    pub(crate) context: Arc<RouterContext>,
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
     pub(crate) mailbox: Arc<dyn Mailbox>,
     pub(crate) presence: Arc<dyn Presence>,
-    pub(crate) tokens: EndpointTokens,
-    pub(crate) public_url: String,
-    pub(crate) max_subscriptions: usize,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) rng: Arc<dyn Rng>,
+    /// Span of the partition.
+    pub(crate) span: Span,
+}
+
+impl Shared {
+    pub(crate) fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
 }
 
 impl Handle {
@@ -55,26 +64,33 @@ impl Handle {
         Self { inbox, shared }
     }
 
+    /// Span of the partition, for log lines.
+    pub(crate) fn span(&self) -> &Span {
+        &self.shared.span
+    }
+
     async fn tell(&self, event: Event) -> Result<(), LinkError> {
         self.inbox.send(event).await.map_err(|_| LinkError::Unavailable)
     }
 
-    /// Ends one life of a channel: nobody finds it any more, then what is in flight of it ends, then what waits.
+    /// Ends one incarnation of a channel: the subscription with all stored messages, then the messages in
+    /// flight.
     async fn end_subscription(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
+        // First: once look-ups miss the subscription, no new message joins those that end below.
         self.shared.subscriptions.remove(user_agent, channel).await?;
         let (done, ended) = oneshot::channel();
         self.tell(Event::Unsubscribe { user_agent, channel, done }).await?;
-        ended.await.map_err(|_| LinkError::Unavailable)?;
-        Ok(self.shared.mailbox.purge(user_agent, channel).await?)
+        ended.await.map_err(|_| LinkError::Unavailable)
     }
 
-    /// Takes over sessions that were opened at an earlier owner of the partition, or that were thought lost. Those
-    /// that a later claim has put out are closed.
+    /// Resumes sessions opened at an earlier owner of the partition, or thought lost. A session superseded by
+    /// a later claim is evicted.
     ///
-    /// Goes on by itself, and as long as it takes: nobody announces them again.
+    /// Returns at once; the task retries until the presence answers or the worker is gone, for nodes do not
+    /// announce twice.
     pub(crate) fn resume(&self, held: Vec<Held>, nodes: Arc<dyn NodeLink>) {
         let handle = self.clone();
-        tokio::spawn(async move {
+        let resuming = async move {
             let claims: Vec<_> = held.iter().map(|held| (held.user_agent, held.claim)).collect();
             let Some(holding) = handle.make_hold(&claims).await else { return };
             for ((user_agent, claim), holds) in claims.into_iter().zip(holding) {
@@ -84,10 +100,11 @@ impl Handle {
                     return;
                 }
             }
-        });
+        };
+        tokio::spawn(resuming.instrument(self.span().clone()));
     }
 
-    /// `None` when the partition is owned here no longer.
+    /// Present claims, in the order of `claims`. `None` once the partition is no longer owned here.
     async fn make_hold(&self, claims: &[(UserAgentId, Claim)]) -> Option<Vec<Claim>> {
         loop {
             match self.shared.presence.resume(claims).await {
@@ -101,20 +118,21 @@ impl Handle {
         }
     }
 
-    /// A socket is gone, and nobody waits to hear that what was in flight to it is kept.
+    /// Closes the session without waiting until messages in flight are stored.
     pub(crate) async fn forget(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         let (done, _nobody) = oneshot::channel();
         self.tell(Event::Close { user_agent, session, done }).await
     }
 
-    /// Ends all sessions of a node that is no more.
+    /// Ends all sessions of a node whose lease has run out.
     pub(crate) async fn gone(&self, node: NodeId) -> Result<(), LinkError> {
         self.tell(Event::Gone { node }).await
     }
 
     fn registered(&self, subscription: Subscription) -> Registered {
-        let token = self.shared.tokens.seal(&subscription.id, subscription.vapid);
-        Registered { subscription, endpoint: format!("{}/push/{token}", self.shared.public_url) }
+        let RouterContext { tokens, public_url, .. } = &*self.shared.context;
+        let token = tokens.seal(&subscription.id, subscription.restriction);
+        Registered { subscription, endpoint: format!("{public_url}/push/{token}") }
     }
 }
 
@@ -133,28 +151,28 @@ impl RouterLink for Handle {
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
-        vapid: Option<VapidKeyHash>,
+        restriction: Restriction,
     ) -> Result<Registered, LinkError> {
-        let subscriptions = &self.shared.subscriptions;
+        let Shared { context, subscriptions, .. } = &*self.shared;
         match subscriptions.find(user_agent, channel).await? {
-            Some(existing) if existing.vapid == vapid => return Ok(self.registered(existing)),
-            Some(_other_key) => self.end_subscription(user_agent, channel).await?,
+            Some(existing) if existing.restriction == restriction => return Ok(self.registered(existing)),
+            Some(_restricted_otherwise) => self.end_subscription(user_agent, channel).await?,
             None => {
-                let limit = self.shared.max_subscriptions;
+                let limit = context.config.max_subscriptions();
                 if subscriptions.count(user_agent).await? >= limit {
                     return Err(LinkError::TooManySubscriptions { limit });
                 }
             }
         }
-        let incarnation = Incarnation::random(&*self.shared.rng);
+        let incarnation = Incarnation::random(&*context.rng);
         let new = Subscription {
             id: SubscriptionRef { user_agent, channel, incarnation },
-            vapid,
-            created_at: self.shared.clock.now(),
+            restriction,
+            created_at: self.shared.now(),
         };
         match subscriptions.put(None, new).await? {
-            Some(kept) if kept.vapid == vapid => Ok(self.registered(kept)),
-            // Another session of this user agent registers the channel with another key at this moment.
+            Some(kept) if kept.restriction == restriction => Ok(self.registered(kept)),
+            // Another session of this user agent is registering the channel with another restriction.
             Some(_) | None => Err(LinkError::Unavailable),
         }
     }
@@ -163,12 +181,7 @@ impl RouterLink for Handle {
         self.end_subscription(user_agent, channel).await
     }
 
-    async fn settle(
-        &self,
-        user_agent: UserAgentId,
-        _session: SessionRef,
-        ended: Vec<Settlement>,
-    ) -> Result<(), LinkError> {
+    async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         self.tell(Event::Settle { user_agent, ended }).await
     }
 
@@ -177,12 +190,16 @@ impl RouterLink for Handle {
         self.tell(Event::Close { user_agent, session, done }).await?;
         closed.await.map_err(|_| LinkError::Unavailable)
     }
+}
 
+#[async_trait]
+impl IngressLink for Handle {
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let (reply, cancelled) = oneshot::channel();
         self.tell(Event::Cancel { message, reply }).await?;
         cancelled.await.map_err(|_| LinkError::Unavailable)
     }
+
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
         Ok(self.shared.subscriptions.alive(&[id]).await? == [true])
     }

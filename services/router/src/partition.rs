@@ -1,15 +1,21 @@
-//! What a router knows of the user agents of one partition: who is connected, what is in flight to them, what is
-//! on its way into the mailbox. A state machine without I/O: events go in by its verbs (one file each), the work
-//! that they cause comes out as [`Work`], and what that work came to goes in again.
+//! Delivery state of the user agents of one partition: sessions, messages in flight, messages on the way into
+//! the mailbox. A state machine without I/O of its own: events go in by its verbs (one file each), calls of a
+//! store come out as [`Work`], and the results of these calls go in again. Only `NodeLink` is called inside a
+//! turn, and never waits.
 //!
-//! Invariant: a message is in exactly one place: in the log and in a window, in the log and in `storing`, or in the
-//! mailbox (and perhaps in a window too). Whatever takes it out of its last place gives it its outcome.
+//! Invariant: a message is in exactly one place: in the log and in a window, in the log and in `storing`, or
+//! in the mailbox (and perhaps in a window too). Removing a message from the last place gives the message its
+//! outcome.
 //! Invariant: a message that has ended is not sent again, even while its end is not durable yet.
-//! Invariant: a session is [`Backlog::None`] only when all that the mailbox holds for its user agent has been sent on
-//! that very session; only then do messages go straight from the log to the socket.
+//! Invariant: a session is [`Backlog::None`] only when everything in the mailbox of its user agent has been
+//! sent on this very session; only then do messages go straight from the log to the socket.
+//! Invariant: nothing is sent from the mailbox before all older messages have come out of the log. An earlier
+//! owner may have stored newer messages than the oldest one in flight, which the log hands out again.
 
 mod cancel;
 mod close;
+mod cursor;
+mod early_ends;
 mod ending;
 mod open;
 mod page;
@@ -20,63 +26,78 @@ mod sweep;
 mod tests;
 mod unsubscribe;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_store::{Cancelled, NodeLink, PageLimit};
+use pushgrid_store::{Cancelled, End, NodeLink, PageLimit};
 use pushgrid_types::{
-    ChannelId, Epoch, Message, MessageId, MessageRef, Outcome, Sequence, SessionRef, Timestamp, Topic,
-    UserAgentId,
+    ChannelId, Epoch, Message, MessageId, MessageRef, Outcome, ReplaceKey, Sequence, SessionRef, Timestamp,
+    TraceParent, UserAgentId,
 };
 use tokio::sync::oneshot;
 
+use cursor::Cursor;
+use early_ends::EarlyEnds;
 pub(crate) use route::Routable;
 
-/// The bounds of a partition.
+/// Key of a message within its user agent. The id alone would let one user agent name the message of another.
+type Named = (UserAgentId, MessageId);
+
+/// Bounds of a partition.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Messages sent to one session and not acknowledged.
+    /// Most messages in flight to one session.
     pub(crate) window: usize,
-    /// How long a message may stay in flight without being stored.
+    /// Time in flight after which a message is stored.
     pub(crate) ack_timeout: Duration,
-    /// How much is read from the mailbox at a time.
+    /// Bound of one page of the mailbox.
     pub(crate) page: PageLimit,
-    /// How long a cancellation waits for a message that has not come out of the log, when nothing comes.
+    /// Time that a cancellation waits for a message to come out of the log, while the log yields nothing.
     pub(crate) cancel_grace: Duration,
-    /// How many cancellations wait like that.
+    /// Most cancellations waiting for the log.
     pub(crate) early_cancels: usize,
-    /// How long after a take-over, and how many, ends of messages are remembered that have not come out of the log.
-    pub(crate) early_ends_for: Duration,
+    /// Most ends remembered of messages not yet re-read from the log after a take-over.
     pub(crate) early_ends: usize,
+    /// Most such ends of one user agent.
+    pub(crate) early_ends_each: usize,
 }
 
-/// The state of one partition.
+/// Delivery state of one partition.
+///
+/// The verbs are given the way to the nodes ([`NodeLink`]) and hand messages over in the midst of a turn,
+/// where other effects come out as [`Work`]. The turn stays without I/O, for [`NodeLink::deliver`] never
+/// waits; and the answer decides at once where a message is: in the window, or on the way into the mailbox.
+/// As work, the answer would come after the turn, when newer messages of the user agent may have been decided
+/// on.
 #[derive(Debug)]
 pub(crate) struct Partition {
     limits: Limits,
     agents: HashMap<UserAgentId, Agent>,
-    /// How many of them have a session.
+    /// User agents with a session.
     sessions: usize,
-    /// User agents with something in flight, by the time at which to look after them; each at most once.
+    /// User agents with messages in flight, by the time of the next check; each at most once.
     watched: VecDeque<(Timestamp, UserAgentId)>,
-    /// Everything up to here has come out of the log.
-    routed: Sequence,
-    /// Cancellations of messages that nobody has seen yet.
-    early: HashMap<MessageId, EarlyCancel>,
-    /// What ended on a socket before this owner of the partition had read it from the log: an earlier owner had sent
-    /// it. Until a while after the take-over, so that what was acknowledged meanwhile is not sent again.
-    early_ends: HashMap<MessageId, Outcome>,
-    early_ends_until: Option<Timestamp>,
-    /// Messages that have ended and may still be in a page, by how many calls are taking them out of the mailbox.
-    ending: HashMap<MessageId, u32>,
-    /// Of these, those that are out of it, while a page of their user agent was being read.
+    /// Low watermark: no message before this sequence can still come out of the log.
+    read_to: Sequence,
+    /// During the replay of an earlier owner's log: sessions held back until the log is read beyond the next
+    /// stored message of each, by the sequence of this message.
+    held: BTreeSet<(Sequence, UserAgentId)>,
+    /// User agents whose node had no room in the middle of a page; read on at the next sweep. At most one
+    /// entry for each page read.
+    pushed_back: Vec<UserAgentId>,
+    /// Cancellations of messages not out of the log yet.
+    early: HashMap<Named, EarlyCancel>,
+    early_ends: EarlyEnds,
+    /// Ended messages, possibly still in a page, with the number of calls removing each from the mailbox.
+    ending: HashMap<Named, u32>,
+    /// Messages of `ending` removed while a page of the user agent was being read.
     ended_while_reading: HashMap<UserAgentId, Vec<MessageId>>,
     work: Work,
     tally: Tally,
 }
 
-/// A user agent that is connected, or has messages on their way into the mailbox.
+/// User agent with a session or with messages on the way into the mailbox.
 #[derive(Debug, Default)]
 struct Agent {
     session: Option<Box<Session>>,
@@ -84,40 +105,41 @@ struct Agent {
     watched: bool,
 }
 
-/// The socket that holds a user agent.
+/// Session of a user agent.
 #[derive(Debug)]
 struct Session {
     at: SessionRef,
     epoch: Epoch,
     opened_at: Timestamp,
-    /// Sent and not acknowledged, oldest first.
+    /// Messages in flight, oldest first.
     window: VecDeque<InFlight>,
-    /// Everything stored up to here has been sent on this session, or has ended.
-    cursor: Sequence,
+    cursor: Cursor,
     backlog: Backlog,
 }
 
-/// Whether the mailbox holds messages that this session has not been sent.
+/// State of the mailbox towards a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Backlog {
-    /// No.
+    /// Nothing stored is unsent.
     None,
-    /// Perhaps: a page has to be read when there is room.
+    /// Stored messages may be unsent: a page is to be read when the window has room.
     Some,
-    /// A page is being read. `bound`: nothing at or after it counts, for earlier messages were still on their way
-    /// into the mailbox. `again`: something was stored since the read began.
-    Reading { bound: Sequence, again: bool },
+    /// A page is being read. `bound`: messages at or after this sequence are ignored, for earlier ones were
+    /// still on the way out of the log or into the mailbox. `storing`: some were on the way into the mailbox,
+    /// so an empty page does not end the backlog. `again`: a message was stored since the read began.
+    Reading { bound: Sequence, storing: bool, again: bool },
 }
 
-/// A message on the wire.
+/// Message in flight.
 #[derive(Debug)]
 struct InFlight {
     id: MessageId,
-    sequence: Sequence,
     channel: ChannelId,
     sent_at: Timestamp,
     accepted_at: Timestamp,
     expires_at: Timestamp,
+    /// Trace of the sender, for the end.
+    trace: Option<TraceParent>,
     place: Place,
 }
 
@@ -125,69 +147,72 @@ impl InFlight {
     fn new(message: &Message, sent_at: Timestamp, place: Place) -> Self {
         Self {
             id: message.id,
-            sequence: message.sequence,
             channel: message.to.channel,
             sent_at,
             accepted_at: message.accepted_at,
             expires_at: message.expires_at,
+            trace: message.content.trace_parent.clone(),
             place,
         }
     }
 }
 
-/// Where the durable copy of a message in flight is.
+/// Place of the durable copy of a message in flight.
 #[derive(Debug)]
 enum Place {
-    /// In the log: it has to be stored if the session ends.
+    /// In the log: stored if the session ends.
     Log(Arc<Message>),
-    /// On its way from the log to the mailbox: listed in [`Agent::storing`] too.
+    /// On the way from the log to the mailbox: listed in [`Agent::storing`] too.
     Moving,
     /// In the mailbox.
-    Mailbox(Option<Topic>),
+    Mailbox(Option<ReplaceKey>),
 }
 
-/// A message on its way from the log to the mailbox.
+/// Message on the way from the log to the mailbox.
 #[derive(Debug)]
 struct Storing {
     id: MessageId,
     sequence: Sequence,
-    /// It ended on the way, and is to be taken out again.
+    /// Outcome of a message ended on the way, and removed once stored.
     ended: Option<Outcome>,
 }
 
-/// A cancellation that looks into the mailbox.
+/// Cancellation waiting for the mailbox's answer.
 #[derive(Debug)]
 pub(crate) struct Cancelling {
     message: MessageRef,
-    /// Whether the message had come out of the log when the look began.
+    /// Set if the message had come out of the log when the mailbox was asked.
     routed: bool,
+    /// Set if the message was in flight from the mailbox: the message ends in any case, and is not sent
+    /// again.
+    was_stored: bool,
     reply: oneshot::Sender<Cancelled>,
 }
 
-/// A cancellation of a message that has not come out of the log.
+/// Cancellation of a message not out of the log yet.
 #[derive(Debug)]
 struct EarlyCancel {
     until: Timestamp,
     sequence: Sequence,
-    /// What had come out when it was last looked at: while more comes, the message may come too.
-    routed: Sequence,
+    /// Read position of the log at the last check: while the log advances, the message may still come.
+    read_to: Sequence,
     reply: oneshot::Sender<Cancelled>,
 }
 
-/// What the events of a turn ask of the stores.
+/// Store calls of a turn.
 #[derive(Debug, Default)]
 pub(crate) struct Work {
-    /// Messages that ended without leaving the log.
-    pub(crate) settle_log: Vec<(Sequence, Outcome)>,
-    /// Messages to move from the log to the mailbox; the answer goes to [`Partition::stored`].
+    /// Messages ended without leaving the log.
+    pub(crate) settle_log: Vec<End>,
+    /// Messages to store; the answer goes to [`Partition::stored`].
     pub(crate) store: Vec<Arc<Message>>,
-    /// Who waits until all of `store` is done.
+    /// Callers to answer once all of `store` is done.
     pub(crate) after_store: Vec<oneshot::Sender<()>>,
     /// Messages to end in the mailbox.
     pub(crate) settle_mailbox: Vec<SettleStored>,
     /// Pages to read; the answer goes to [`Partition::page`].
     pub(crate) pages: Vec<PageRequest>,
-    /// Claims to give back.
+    /// Claims to release.
     pub(crate) releases: Vec<(UserAgentId, Epoch)>,
 }
 
@@ -196,11 +221,11 @@ pub(crate) struct Work {
 pub(crate) struct SettleStored {
     pub(crate) user_agent: UserAgentId,
     pub(crate) ended: Vec<(MessageId, Outcome)>,
-    /// A cancellation that wants to know whether the message was there; goes to [`Partition::cancel_met`].
+    /// Cancellation to tell of the result, through [`Partition::cancel_met`].
     pub(crate) cancel: Option<Cancelling>,
 }
 
-/// A page to read from the mailbox.
+/// Page to read from the mailbox.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageRequest {
     pub(crate) user_agent: UserAgentId,
@@ -209,7 +234,7 @@ pub(crate) struct PageRequest {
     pub(crate) limit: PageLimit,
 }
 
-/// What the turns since the last look came to, for the metrics.
+/// Counts since the last [`Partition::take_tally`], for the metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) direct: u64,
@@ -217,11 +242,11 @@ pub(crate) struct Tally {
     pub(crate) ended: u64,
     pub(crate) not_here: u64,
     pub(crate) busy: u64,
-    /// From acceptance to acknowledgement, of each message delivered.
+    /// Time from acceptance to acknowledgement, of each delivered message.
     pub(crate) delivered: Vec<Duration>,
 }
 
-/// What every verb is given: the time of the turn, and the way to the nodes.
+/// Context of every verb: the time of the turn, and the link to the nodes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Turn<'a> {
     pub(crate) now: Timestamp,
@@ -229,16 +254,21 @@ pub(crate) struct Turn<'a> {
 }
 
 impl Partition {
-    pub(crate) fn new(limits: Limits) -> Self {
+    /// Builds the state of a partition whose log has been read to `read_to`. `inherited_to` is the end of the
+    /// log at the take-over.
+    pub(crate) fn new(limits: Limits, read_to: Sequence, inherited_to: Sequence) -> Self {
+        let mut early_ends = EarlyEnds::new(inherited_to);
+        early_ends.log_read_to(read_to);
         Self {
             limits,
             agents: HashMap::new(),
             sessions: 0,
             watched: VecDeque::new(),
-            routed: Sequence::default(),
+            read_to,
+            held: BTreeSet::new(),
+            pushed_back: Vec::new(),
             early: HashMap::new(),
-            early_ends: HashMap::new(),
-            early_ends_until: None,
+            early_ends,
             ending: HashMap::new(),
             ended_while_reading: HashMap::new(),
             work: Work::default(),
@@ -246,26 +276,46 @@ impl Partition {
         }
     }
 
-    /// The work that has come up since the last call.
+    /// Advances the low watermark of the log: messages before `read_to` have come out, or ended under an
+    /// earlier owner. Sessions held back by the log read on.
+    pub(crate) fn log_read_to(&mut self, read_to: Sequence) {
+        self.read_to = self.read_to.max(read_to);
+        self.early_ends.log_read_to(self.read_to);
+        let bound = self.log_bound();
+        while let Some(&(next, user_agent)) = self.held.first()
+            && next < bound
+        {
+            self.held.pop_first();
+            self.read_on(user_agent);
+        }
+    }
+
+    /// First sequence that may be stored while older messages are still in the log. Beyond the inherited part
+    /// there is none: this owner stores only messages already out of the log.
+    fn log_bound(&self) -> Sequence {
+        if self.early_ends.has_caught_up() { Sequence(u64::MAX) } else { self.read_to }
+    }
+
+    /// Takes the work added since the last call.
     pub(crate) fn take_work(&mut self) -> Work {
         self.note_ending();
         std::mem::take(&mut self.work)
     }
 
-    /// The tally since the last call.
+    /// Takes the counts since the last call.
     pub(crate) fn take_tally(&mut self) -> Tally {
         std::mem::take(&mut self.tally)
     }
 
-    /// How many sessions there are, and how many messages are in flight to them. Looks only at the user agents that
-    /// have something in flight: idle ones cost nothing here either.
+    /// Number of sessions, and of messages in flight. Visits only user agents with messages in flight, so
+    /// idle ones cost nothing.
     pub(crate) fn population(&self) -> (usize, usize) {
         let busy = self.watched.iter().filter_map(|(_, user_agent)| self.agents.get(user_agent));
         let windows = busy.filter_map(|agent| agent.session.as_ref()).map(|session| session.window.len());
         (self.sessions, windows.sum())
     }
 
-    /// Forgets a user agent that has neither a session nor messages on their way.
+    /// Forgets a user agent without a session and without messages on the way.
     fn forget_if_idle(&mut self, user_agent: UserAgentId) {
         if self
             .agents
@@ -287,7 +337,7 @@ impl Work {
             && self.releases.is_empty()
     }
 
-    /// Ends a message that is in the mailbox.
+    /// Ends a stored message.
     fn end_stored(&mut self, user_agent: UserAgentId, id: MessageId, outcome: Outcome) {
         match self.settle_mailbox.last_mut() {
             Some(last) if last.user_agent == user_agent && last.cancel.is_none() => {
@@ -303,7 +353,7 @@ impl Work {
 }
 
 impl Agent {
-    /// Starts moving `message` from the log to the mailbox.
+    /// Starts moving `message` from the log to the mailbox; a session gets a backlog.
     fn store(&mut self, message: Arc<Message>, work: &mut Work) {
         self.storing.push(Storing { id: message.id, sequence: message.sequence, ended: None });
         work.store.push(message);
@@ -324,7 +374,7 @@ impl Session {
         self.window.iter().position(|message| message.id == id)
     }
 
-    /// Takes a message out of the window. An empty window gives its memory back: most sessions are idle.
+    /// Takes a message out of the window. An empty window gives all memory back: most sessions are idle.
     fn take(&mut self, index: usize) -> InFlight {
         let message = self.window.remove(index).expect("the index was found in this window");
         if self.window.is_empty() {

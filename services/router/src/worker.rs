@@ -1,5 +1,5 @@
-//! The loop that owns a partition: takes events and messages one turn at a time, and carries out what the turn
-//! decided. All I/O of a turn runs beside the loop and comes back as an event of its own.
+//! The loop that owns a partition: takes events and messages one turn at a time, and carries out the
+//! decisions of the turn. All I/O of a turn runs beside the loop and comes back as an event of its own.
 
 mod carry_out;
 
@@ -9,64 +9,35 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
-use pushgrid_crypto::EndpointTokens;
 use pushgrid_runtime::Shutdown;
 use pushgrid_runtime::metrics::{self, Meter};
-use pushgrid_store::{LogConsumer, Mailbox, NodeLink, Presence, StoreError, Subscriptions};
-use pushgrid_types::{Clock, Rng};
+use pushgrid_store::{LogConsumer, NodeLink, PartitionState, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tracing::Span;
 
-use crate::Config;
+use crate::RouterContext;
 use crate::config::INBOX;
 use crate::handle::{Event, Handle, Shared};
 use crate::partition::{Partition, Turn};
 use carry_out::{Done, StoreQueue};
 
-/// Messages on their way into the mailbox, above which nothing more is taken from the log.
+/// Length of the queue into the mailbox above which no batch is taken from the log.
 const STORE_QUEUE: usize = 8192;
-/// Store calls under way, above which no further events are taken.
+/// Store calls under way above which no event is taken.
 const CALLS: usize = 4096;
-/// The longest pause between two tries of a store that fails.
-const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// What a router works with.
-#[derive(Debug)]
-pub struct Deps {
-    /// Where accepted messages come from.
-    pub consumer: Box<dyn LogConsumer>,
-    /// Where messages wait.
-    pub mailbox: Arc<dyn Mailbox>,
-    /// Who may receive.
-    pub subscriptions: Arc<dyn Subscriptions>,
-    /// Who is connected.
-    pub presence: Arc<dyn Presence>,
-    /// The way to the sockets.
-    pub nodes: Arc<dyn NodeLink>,
-    /// Seals endpoints.
-    pub tokens: EndpointTokens,
-    /// What endpoints begin with: an origin without a slash at its end.
-    pub public_url: String,
-    /// What time it is.
-    pub clock: Arc<dyn Clock>,
-    /// Where new identifiers come from.
-    pub rng: Arc<dyn Rng>,
-    /// Where its figures go.
-    pub meter: Meter,
-}
-
-/// Why a router gave up.
+/// Failures that end a worker.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The log or the mailbox holds something unreadable, or is closed.
+pub enum WorkerFailure {
+    /// The log is unreadable, or the log or the mailbox is closed.
     #[error("the router cannot go on without its store")]
     Store(#[from] StoreError),
 }
 
-/// A router, built and not yet running.
+/// Worker of a partition, built and not yet running.
 #[derive(Debug)]
-pub struct Router {
-    config: Config,
+pub struct PartitionWorker {
     consumer: Box<dyn LogConsumer>,
     nodes: Arc<dyn NodeLink>,
     shared: Arc<Shared>,
@@ -74,7 +45,7 @@ pub struct Router {
     partition: Partition,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     storing: StoreQueue,
-    /// One batch of the log at a time is being looked up, so that they are routed in their order.
+    /// Set while a batch is looked up: one at a time keeps the order of the log.
     looking_up: bool,
     figures: Figures,
 }
@@ -92,51 +63,59 @@ struct Figures {
     queue: Part,
 }
 
-/// What this router adds to a gauge that others of the process add to as well; taken back at its end.
+/// Share of one worker in a gauge of the process; withdrawn on drop.
 #[derive(Debug)]
 struct Part {
     whole: ::metrics::Gauge,
     added: f64,
 }
 
-impl Router {
-    /// Builds a router, and the way to it.
-    pub fn new(config: Config, deps: Deps) -> (Self, Handle) {
+impl PartitionWorker {
+    /// Builds a worker of `state` that hands messages to `nodes`, and the handle to its events. The account
+    /// and the end of the state stay with the caller. Log lines of the handle are in the current span.
+    pub fn new(
+        context: &Arc<RouterContext>,
+        state: PartitionState,
+        nodes: Arc<dyn NodeLink>,
+    ) -> (Self, Handle) {
+        let PartitionState { consumer, mailbox, subscriptions, presence, leader_epoch: _, lifecycle: _ } =
+            state;
         let (sender, inbox) = mpsc::channel(INBOX);
         let shared = Arc::new(Shared {
-            subscriptions: deps.subscriptions,
-            mailbox: deps.mailbox,
-            presence: deps.presence,
-            tokens: deps.tokens,
-            public_url: deps.public_url,
-            max_subscriptions: config.max_subscriptions(),
-            clock: deps.clock,
-            rng: deps.rng,
+            context: context.clone(),
+            subscriptions,
+            mailbox,
+            presence,
+            span: Span::current(),
         });
-        let router = Self {
-            partition: Partition::new(config.limits()),
-            config,
-            consumer: deps.consumer,
-            nodes: deps.nodes,
+        let limits = context.config.limits();
+        let worker = Self {
+            partition: Partition::new(limits, consumer.read_to(), consumer.inherited_to()),
+            consumer,
+            nodes,
             shared: shared.clone(),
             inbox,
             calls: FuturesUnordered::new(),
             storing: StoreQueue::default(),
             looking_up: false,
-            figures: Figures::new(&deps.meter),
+            figures: Figures::new(&context.meter),
         };
-        (router, Handle::new(sender, shared))
+        (worker, Handle::new(sender, shared))
     }
 
-    /// Runs until `shutdown` drains; by then nobody may hold a session. What is under way is finished first.
-    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), Failure> {
+    /// Runs until `shutdown` drains and all calls under way are finished; by then no session may be open.
+    ///
+    /// Errors: [`WorkerFailure::Store`] once the log is unreadable, or the log or the mailbox is closed.
+    pub async fn run(mut self, shutdown: Shutdown) -> Result<(), WorkerFailure> {
+        let context = self.shared.context.clone();
+        let config = &context.config;
         let mut ticks = interval(Duration::from_millis(100));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_sweep = Instant::now();
         let mut log_open = true;
         loop {
             let may_take = self.calls.len() < CALLS;
-            // What is not taken any more stays in the log, for the next life or the next owner.
+            // Messages left in the log are redelivered by the next owner.
             let may_consume = log_open
                 && may_take
                 && !self.looking_up
@@ -145,7 +124,7 @@ impl Router {
             tokio::select! {
                 Some(done) = self.calls.next(), if !self.calls.is_empty() => self.finish(done)?,
                 Some(event) = self.inbox.recv(), if may_take => self.take(event),
-                batch = self.consumer.next(self.config.batch()), if may_consume => match batch {
+                batch = self.consumer.next(config.batch()), if may_consume => match batch {
                     Ok(batch) if batch.is_empty() => log_open = false,
                     Ok(batch) => self.look_up(batch),
                     Err(error) if error.is_retryable() => {
@@ -155,16 +134,21 @@ impl Router {
                     Err(error) => return Err(error.into()),
                 },
                 _ = ticks.tick() => {
-                    self.partition.sweep(Turn { now: self.shared.clock.now(), nodes: &*self.nodes });
+                    if !self.looking_up {
+                        // Messages that ended under an earlier owner never come out of the log, yet advance its read
+                        // position.
+                        self.partition.log_read_to(self.consumer.read_to());
+                    }
+                    self.partition.sweep(Turn { now: self.shared.now(), nodes: &*self.nodes });
                     if Instant::now() >= next_sweep {
-                        next_sweep = Instant::now() + self.config.sweep_interval();
+                        next_sweep = Instant::now() + config.sweep_interval();
                         self.expire();
                         self.figures.population(self.partition.population(), self.storing.len());
                     }
                 },
                 () = shutdown.draining(), if self.is_idle() => return Ok(()),
             }
-            self.carry_out();
+            self.carry_out(shutdown.is_draining());
         }
     }
 
@@ -173,7 +157,7 @@ impl Router {
     }
 
     fn take(&mut self, event: Event) {
-        let turn = Turn { now: self.shared.clock.now(), nodes: &*self.nodes };
+        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes };
         match event {
             Event::Open { user_agent, claim } => self.partition.open(turn, user_agent, claim),
             Event::Resume { user_agent, claim } => self.partition.resume(turn, user_agent, claim),
@@ -233,7 +217,7 @@ impl Drop for Part {
     }
 }
 
-/// Whoever asked may have gone away meanwhile; the deed is done all the same.
+/// The caller may have gone away, which undoes nothing.
 fn answer(done: oneshot::Sender<()>) {
     let _ = done.send(());
 }

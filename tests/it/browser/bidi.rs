@@ -9,10 +9,10 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::within;
 
-/// The longest that one command may take: a page that subscribes, on a busy machine.
+/// Deadline of one command: a page that subscribes, on a busy machine.
 const COMMAND: Duration = Duration::from_mins(1);
 
-/// A session of the W3C protocol `WebDriver BiDi`: commands go out one at a time, events are not asked for.
+/// Session of the W3C protocol `WebDriver BiDi`: one command at a time, no events.
 #[derive(Debug)]
 pub(super) struct Session {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
@@ -27,7 +27,7 @@ impl Session {
         Ok(session)
     }
 
-    /// One command and its result.
+    /// Sends one command, and returns its result.
     pub(super) async fn call(&mut self, method: &str, params: Value) -> Result<Value> {
         within(COMMAND, method, self.exchange(method, params)).await?.with_context(|| method.to_owned())
     }
@@ -41,7 +41,7 @@ impl Session {
             let Message::Text(text) = message else { continue };
             let mut answer: Value = serde_json::from_str(&text)?;
             if answer["id"] != self.last {
-                // An answer to a command that was given up, or an event.
+                // Answer to an abandoned command, or an event.
                 continue;
             }
             if answer["type"] == "error" {

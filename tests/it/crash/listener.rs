@@ -1,4 +1,4 @@
-//! User agents that come and go, forget to acknowledge, and write down what they get.
+//! User agents that connect and disconnect, forget to acknowledge, and record every message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,14 +15,14 @@ use crate::history::chance::Chance;
 use crate::history::{Answer, Event, History, Message, Subscription, posting};
 use crate::wire::party::{Agent, Application, Channel, SOON};
 
-/// How a user agent spends its time while the service is being killed.
+/// Habit of a user agent while the service is killed again and again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Habit {
     /// Connects whenever it can.
     Online,
-    /// Comes and goes.
+    /// Connects and disconnects.
     Restless,
-    /// Is away until all is over.
+    /// Stays away until the end.
     Away,
 }
 
@@ -35,12 +35,12 @@ pub(super) struct Listener {
     pub(super) chance: Chance,
     pub(super) agent: Agent,
     pub(super) channels: BTreeMap<Subscription, Channel>,
-    /// Got, and not acknowledged yet.
+    /// Received, not acknowledged yet.
     pub(super) owed: Vec<Notification>,
 }
 
 impl Listener {
-    /// Lives by its habit until all is done.
+    /// Follows the habit until the end.
     pub(super) async fn run(mut self) -> Result<Self> {
         if self.habit == Habit::Away {
             self.agent.vanish();
@@ -57,7 +57,7 @@ impl Listener {
                     let (here, away) = (self.chance.millis(20, 600), self.chance.millis(20, 2500));
                     self.listen(here).await?;
                     if self.chance.percent(50) && self.agent.socket().is_ok() {
-                        // The goodbye may meet a service that is gone.
+                        // The service may be down.
                         let _ = self.agent.leave().await;
                     }
                     self.until_done(away).await;
@@ -66,18 +66,18 @@ impl Listener {
         }
     }
 
-    /// Waits, but not longer than until all is done.
+    /// Waits for `time`, at most until the end.
     async fn until_done(&mut self, time: Duration) {
         let _ = timeout(time, self.service.wait_for(|service| *service == Service::Done)).await;
     }
 
-    /// Connects, takes what comes for `time`, and is gone without a word when the connection breaks. A fault only when
-    /// the service has forgotten it, or sends what it must not.
+    /// Connects and takes messages for `time`; a broken connection ends that early. An error only when the service has
+    /// forgotten the user agent, or sends a frame that it must not.
     async fn listen(&mut self, time: Duration) -> Result<()> {
         let Ok(back) = timeout(SOON, self.connect()).await else { bail!("no hello in time") };
         if let Err(fault) = back {
             ensure!(!fault.to_string().contains("forgotten"), fault);
-            // It is being killed, or has not come up.
+            // The service is down, or still starting.
             sleep(Duration::from_millis(20)).await;
             return Ok(());
         }
@@ -110,7 +110,7 @@ impl Listener {
         self.agent.come_back().await
     }
 
-    /// Writes down what came.
+    /// Records a delivery.
     fn got(&self, notification: &Notification) -> Result<Message> {
         let octets = notification.data.as_deref().unwrap_or_default();
         let message = posting::number(octets).context("a body came that nobody has posted")?;
@@ -123,7 +123,7 @@ impl Listener {
         self.channels.iter().find(|(_, it)| it.id == channel).map(|(number, _)| *number)
     }
 
-    /// Mostly at once, now and then later, and some never. Answers whether the connection still lives.
+    /// Acknowledges most messages at once, some later, and some never. Returns whether the connection still lives.
     async fn acknowledge_some(&mut self) -> bool {
         if self.chance.percent(10) {
             return true;
@@ -136,15 +136,15 @@ impl Listener {
         if self.agent.ack_all(&now).await.is_err() {
             return false;
         }
-        // Of those that are kept, most are forgotten: the service must send them again.
+        // Most unacknowledged messages are forgotten: the service must redeliver them.
         if self.chance.percent(70) {
             self.owed.clear();
         }
         true
     }
 
-    /// Takes what waits until a new message of each subscription has come: then the service has looked at everything
-    /// that was posted before. Acknowledges all of it, or, when there may be more to learn, all but topics.
+    /// Takes stored messages until a new one of each subscription was received: then the service has looked at every
+    /// message posted before. Acknowledges all, or, when there may be more to learn, all without a topic.
     pub(super) async fn drain(&mut self, topics: &BTreeMap<Message, u8>, keep_topics: bool) -> Result<()> {
         self.connect().await?;
         let app = Application::new();
@@ -176,7 +176,7 @@ impl Listener {
         Ok(())
     }
 
-    /// A fault when anything waits still.
+    /// Checks that no message is left, and returns the number of messages posted for that.
     pub(super) async fn has_all(&mut self) -> Result<usize> {
         self.agent.leave().await?;
         self.agent.come_back().await?;

@@ -1,4 +1,4 @@
-//! Application servers that post as fast as they are answered.
+//! Application servers that post as fast as answered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,35 +11,35 @@ use crate::history::posting::post;
 use crate::history::{Answer, History, Subscription};
 use crate::wire::party::Application;
 
-/// A sender takes a breath after a refusal, so that a limit of the service does not make the history long.
+/// Pause after a refusal, so that a limit of the service does not fill the history.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// At most this many messages for each subscription: more only makes the checker slow.
+/// Most messages of each subscription: more would only slow the checker.
 const MOST: usize = 3000;
 
-/// Whether the process runs, as far as the test knows.
+/// State of the process, as known to the test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Service {
     Up,
     Down,
-    /// Nobody is to post any more.
+    /// Posting has ended.
     Done,
 }
 
-/// The sender of one subscription.
+/// Sender to one subscription.
 #[derive(Debug)]
 pub(super) struct Sender {
     pub(super) history: Arc<History>,
     pub(super) service: watch::Receiver<Service>,
     pub(super) to: Subscription,
     pub(super) endpoint: String,
-    /// Between two messages. Zero is full speed.
+    /// Pause between two messages; zero for full speed.
     pub(super) pause: Duration,
     pub(super) chance: Chance,
 }
 
 impl Sender {
-    /// Posts until it is told that all is done.
+    /// Posts until told to stop.
     pub(super) async fn run(mut self) {
         let app = Application::with_one_connection();
         for _ in 0..MOST {

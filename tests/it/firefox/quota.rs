@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::Scene;
 
-/// How long Firefox may take to note a visit in its history.
+/// Time for Firefox to enter a visit in its history.
 const VISIT: Duration = Duration::from_mins(1);
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn a_worker_that_shows_nothing_uses_up_its_quota_and_its_subscription_ends
     let (shown, _) = scene.page.push("/silent/", b"the first").await?;
     ensure!(shown.is_empty(), "a silent worker has shown {shown:?}");
     scene.refused_in_the_end(&to).await?;
-    // What Firefox no longer wanted ended as such; all of it is accounted for.
+    // Messages that Firefox no longer wanted have their outcome too.
     let accounts = scene.server.settled().await?;
     ensure!(accounts.ended("delivered") >= 2, "{accounts:?}");
 

@@ -1,3 +1,5 @@
+//! Restarts of the service and of Firefox: no message and no subscription is lost.
+
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::PushSubscription;
 use pushgrid_it::Library;
@@ -24,7 +26,7 @@ async fn no_message_and_no_subscription_is_lost_when_the_service_or_firefox_rest
 
 async fn service_stopped(scene: &mut Scene, to: &PushSubscription) -> Result<()> {
     scene.server.restart().await?;
-    // Most likely before Firefox is back: stored, or delivered at once, the message must come.
+    // Firefox is most likely not back yet: stored or live, the message must be delivered.
     scene.deliver(to, "after a stop").await?;
     scene.page.push(SCOPE, b"after a stop").await?;
     still_subscribed(scene, to).await
@@ -67,7 +69,7 @@ async fn firefox_away(scene: &mut Scene, to: &PushSubscription) -> Result<()> {
     still_subscribed(scene, to).await
 }
 
-/// The page finds the subscription that it made, and Firefox has not taken it away meanwhile.
+/// Checks that the page has its subscription, and that Firefox has not taken it away.
 async fn still_subscribed(scene: &mut Scene, to: &PushSubscription) -> Result<()> {
     let found = scene.subscription(SCOPE).await?;
     ensure!(found["endpoint"] == json!(to.endpoint), "the page has another subscription, or none");

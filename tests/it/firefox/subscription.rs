@@ -1,3 +1,5 @@
+//! The life of a subscription in Firefox: a push shown with the page closed, and the end by unsubscribing or revoking.
+
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_it::{Library, Permission};
 
@@ -32,7 +34,7 @@ async fn unsubscribed(scene: &mut Scene) -> Result<()> {
     let to = scene.subscribe("/unsubscribed/").await?;
     scene.deliver(&to, "while it lives").await?;
     scene.page.push("/unsubscribed/", b"while it lives").await?;
-    // True means that the service has answered: the very next send must be refused.
+    // True means that the service has answered: the next send must be refused.
     let done = scene.firefox.evaluate("unsubscribe('/unsubscribed/')").await?;
     ensure!(done == true, "unsubscribe() gave {done}");
     scene.refused(&to).await?;

@@ -1,4 +1,4 @@
-//! Parts of the grid are asked to end (promise P7): what they have is handed on, and nobody is turned away.
+//! Parts of the grid are stopped (promise P7): their work is handed over, and no client is refused.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,10 @@ use crate::wire::party::{Agent, Application, SOON, bodies};
 
 const SOCKETS: usize = 200;
 
-/// Over which time a node closes them.
+/// Time over which a node closes its sockets.
 const DRAIN: Duration = Duration::from_secs(3);
 
-/// When, and how, a user agent's connection was closed. Nothing is acknowledged before.
+/// Waits for the close of a user agent's connection, without acknowledging; returns its time and code.
 fn closed(mut agent: Agent, since: Instant) -> JoinHandle<Result<(Agent, Duration, u16)>> {
     tokio::spawn(async move {
         loop {
@@ -37,7 +37,7 @@ async fn a_node_that_ends_closes_its_sockets_one_after_another_and_nothing_is_lo
     let (mut grid, _turn) = shared(Shape { ingress: 1, router: 1, connection: 2 }, &settings).await?;
     let (agents, channels) = agents(SOCKETS, &grid.connection[0]).await?;
     let app = Application::new();
-    // One message is on each socket, unacknowledged, when the node is asked to end; one more comes meanwhile.
+    // Each socket has one unacknowledged message when the node is stopped; one more is sent meanwhile.
     for channel in &channels {
         app.send(&channel.endpoint, "before").await?;
     }
@@ -70,7 +70,8 @@ async fn a_node_that_ends_closes_its_sockets_one_after_another_and_nothing_is_lo
     Ok(())
 }
 
-/// Of each quarter of the drain, some; in no tenth of it more than a quarter of all.
+/// Checks that the closes span more than half of the drain, and that fewer than a quarter of all are in any tenth of
+/// it.
 fn are_spread(mut times: Vec<Duration>) -> Result<()> {
     times.sort_unstable();
     let (first, last) = (times[0], times[times.len() - 1]);
@@ -89,7 +90,7 @@ async fn a_router_that_ends_under_load_hands_its_partitions_over_and_no_applicat
     let (agents, channels) = agents(20, &grid.connection[0]).await?;
     let listeners = Listeners::start(agents);
     let load = Load::start(&grid.ingress[0], &channels, 4, Duration::from_millis(20))?;
-    // Some messages have come by the one that ends, and some come by the other.
+    // Some messages were delivered by the router that ends, and some by the other.
     listeners.get_more(2).await?;
     grid.router[0].stop().await?;
     listeners.get_more(2).await?;
@@ -109,7 +110,7 @@ async fn an_ingress_that_ends_answers_the_requests_that_are_under_way() -> Resul
     for _ in 0..REQUESTS {
         let mut wire = Wire::open(grid.ingress[0].url("ingress")).await?;
         wire.send(&request.head()).await?;
-        // It waits for the body now.
+        // The ingress waits for the body now.
         let status = wire.expect_answer().await?.status;
         ensure!(status == 100, "answered {status} before the body");
         wires.push(wire);
@@ -126,7 +127,7 @@ async fn an_ingress_that_ends_answers_the_requests_that_are_under_way() -> Resul
         ensure!(status == 201, "a request that was under way was answered {status}");
     }
     grid.ingress[0].ended().await?;
-    // The other one goes on.
+    // The other ingress goes on.
     Application::new()
         .send(&super::at(grid.ingress[1].url("ingress"), &channel.endpoint)?, "the other")
         .await?;

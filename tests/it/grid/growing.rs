@@ -1,4 +1,4 @@
-//! Another router, another node: they take over their share while messages flow, and no application server notices.
+//! A new router and a new node take over their share while messages flow, and no application server notices.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use super::shared;
 
 const AGENTS: usize = 40;
 
-/// Within seconds.
+/// Deadline for a new process to have its share.
 const SOON_AFTER: Duration = Duration::from_secs(15);
 
-/// What a process counts.
+/// Value of a metric of a process.
 async fn count(process: &Process, name: &str) -> Result<f64> {
     process.metrics().await?.sum(name, &[]).with_context(|| format!("{name} is missing"))
 }
@@ -56,7 +56,7 @@ async fn a_node_that_is_added_under_load_serves_new_connections_at_once_and_ever
     let mut newcomer = grid.another(Role::Connection, 1)?;
     let early = Load::start(&grid.ingress[0], &channels, 2, Duration::from_millis(40))?;
     newcomer.start().await?;
-    // The routers know the new node as soon as a user agent comes by it.
+    // The routers learn of the new node with its first user agent.
     let come = agents(AGENTS / 2, &newcomer);
     let (come, new) = within(SOON_AFTER, "connections to the new node", come).await??;
     all.extend(come);

@@ -1,4 +1,4 @@
-//! Sockets that are idle cost neither Redis nor Kafka anything.
+//! Idle sockets cause no traffic to Redis or Kafka.
 
 use std::time::Duration;
 
@@ -12,17 +12,17 @@ use crate::wire::party::Agent;
 
 const SOCKETS: usize = 300;
 
-/// How long is looked: several leases are renewed in it.
+/// Time of a measurement: several renewals of a lease.
 const LOOK: Duration = Duration::from_secs(6);
 
-/// How many more scripts may be seen in one look than in another, where nothing goes on but that each process renews its
-/// lease and each partition is swept, about once a second: a look begins anywhere in it.
+/// Tolerance of scripts between two measurements without load: each process renews its lease and each partition is
+/// swept about once a second, and a measurement begins at any point of that.
 const CHANCE: u64 = 10;
 
-/// The same for octets: much less than one small question of each socket.
+/// Tolerance of octets: much less than one small question of each socket.
 const CHANCE_OCTETS: u64 = 6000;
 
-/// What one look at Kafka and Redis has seen.
+/// Measurement of Kafka and Redis.
 #[derive(Debug)]
 struct Seen {
     scripts: u64,
@@ -30,7 +30,7 @@ struct Seen {
     written: u64,
 }
 
-/// What is asked of Redis, and written to Kafka, in a stated time.
+/// Measures the traffic to Redis and Kafka for [`LOOK`].
 async fn look(own: &Own, redis: &mut Redis) -> Result<Seen> {
     let ((scripts, asked), written) = (redis.asked().await?, own.servers.records("it-")?);
     sleep(LOOK).await;
@@ -52,7 +52,7 @@ async fn idle_sockets_cause_no_traffic_to_redis_or_kafka() -> Result<()> {
         }
     });
     let mut agents = try_join_all(new).await?;
-    // The last of what was caused by connecting is over when this is through.
+    // Once this is through, all work caused by connecting has ended.
     for agent in &mut agents {
         let channel = agent.subscribe().await?;
         agent.nothing_waits(&channel).await?;

@@ -1,4 +1,4 @@
-//! Messages that flow while something is done to a grid, and user agents that all of them must reach.
+//! Load on a grid during a test, and user agents that must get all of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::{at, url};
 use crate::wire::party::{Agent, Application, Channel, MINUTE, SOON, body};
 
-/// User agents with a subscription each, connected to a node.
+/// Makes user agents with a subscription each, connected to a node.
 pub(super) async fn agents(count: usize, node: &Process) -> Result<(Vec<Agent>, Vec<Channel>)> {
     let new = (0..count).map(|_| async {
         let mut agent = Agent::new(url(node)).await?;
@@ -24,16 +24,19 @@ pub(super) async fn agents(count: usize, node: &Process) -> Result<(Vec<Agent>, 
     Ok(try_join_all(new).await?.into_iter().unzip())
 }
 
-/// Application servers that post to channels, one after the other and without end, until they are told to stop. Each
-/// message says which it is of its channel's.
+/// Messages after which a load may end.
+const ENOUGH: usize = 100;
+
+/// Application servers that post to channels in turn until stopped. Each message has its number within the channel.
 pub(super) struct Load {
     done: watch::Sender<bool>,
+    accepted: Arc<AtomicUsize>,
     posters: Vec<JoinHandle<Result<Vec<usize>>>>,
 }
 
 impl Load {
-    /// `posters` application servers at once, each with its own part of the channels and a pause between its messages.
-    /// Anything but a 201 is a fault.
+    /// Starts `posters` application servers, each with its own part of the channels and a pause between messages. Any
+    /// answer but 201 is an error.
     pub(super) fn start(
         ingress: &Process,
         channels: &[Channel],
@@ -43,8 +46,9 @@ impl Load {
         let (done, receiver) = watch::channel(false);
         let endpoints = channels.iter().map(|channel| at(ingress.url("ingress"), &channel.endpoint));
         let endpoints: Arc<Vec<String>> = Arc::new(endpoints.collect::<Result<_>>()?);
+        let accepted = Arc::new(AtomicUsize::new(0));
         let posters = (0..posters).map(|poster| {
-            let (endpoints, mut done) = (endpoints.clone(), receiver.clone());
+            let (endpoints, accepted, mut done) = (endpoints.clone(), accepted.clone(), receiver.clone());
             let mine: Vec<usize> = (poster..endpoints.len()).step_by(posters).collect();
             tokio::spawn(async move {
                 let app = Application::with_one_connection();
@@ -54,6 +58,7 @@ impl Load {
                     let status = app.post(&endpoints[channel], MINUTE, body).await?.status;
                     ensure!(status == 201, "the ingress answered {status}");
                     sent[channel] += 1;
+                    accepted.fetch_add(1, Ordering::Relaxed);
                     tokio::select! {
                         () = sleep(pause) => {}
                         _ = done.wait_for(|done| *done) => break,
@@ -62,11 +67,18 @@ impl Load {
                 Ok(sent)
             })
         });
-        Ok(Self { done, posters: posters.collect() })
+        let posters = posters.collect();
+        Ok(Self { done, accepted, posters })
     }
 
-    /// How many were sent to each channel, in the order of the channels.
+    /// Stops, once there were enough messages for a fault to show; returns the number sent to each channel, in their
+    /// order.
     pub(super) async fn stop(self) -> Result<Vec<usize>> {
+        eventually(SOON, "a load to speak of", async || {
+            let is_over = self.posters.iter().any(JoinHandle::is_finished);
+            Ok((is_over || self.accepted.load(Ordering::Relaxed) > ENOUGH).then_some(()))
+        })
+        .await?;
         self.done.send_replace(true);
         let mut all: Vec<usize> = Vec::new();
         for poster in self.posters {
@@ -78,7 +90,7 @@ impl Load {
     }
 }
 
-/// User agents that take what comes, each in its order, for as long as anything may come.
+/// User agents that take messages, each checking their order, until finished.
 pub(super) struct Listeners {
     done: watch::Sender<bool>,
     got: Arc<Vec<AtomicUsize>>,
@@ -101,7 +113,7 @@ impl Listeners {
         self.got.iter().map(|got| got.load(Ordering::Relaxed)).collect()
     }
 
-    /// Waits until each has got some more.
+    /// Waits until each user agent has got `count` more.
     pub(super) async fn get_more(&self, count: usize) -> Result<()> {
         let before = self.got();
         eventually(SOON, "messages for each user agent", async || {
@@ -110,12 +122,12 @@ impl Listeners {
         .await
     }
 
-    /// Nothing is sent any more: of each channel all that was sent must have come, and be on the books. The user agents
-    /// listen until the books are closed, for what is not settled when a partition moves comes again.
+    /// Checks, after the load, that every message of each channel was delivered and is in the account. The user agents
+    /// listen until the account is closed, for messages not settled when a partition moves are redelivered.
     pub(super) async fn finish(self, grid: &Grid, sent: &[usize]) -> Result<()> {
         let all = sent.iter().sum::<usize>() as u64;
-        ensure!(all > 100, "only {all} messages were sent");
-        // A router that has just taken a partition over has not read all of its log yet, so nothing pending is not enough.
+        // A router that has just taken a partition over has not read all of its log yet, so "nothing pending" is not
+        // enough.
         let hope = |accounts: &Accounts| accounts.accepted == all && accounts.pending == 0;
         let accounts = grid.accounts("all that was sent has ended", hope).await?;
         self.done.send_replace(true);
@@ -129,7 +141,7 @@ impl Listeners {
     }
 }
 
-/// Counts the messages that come for the first time. Each says which it is.
+/// Counts messages delivered for the first time, by their numbers.
 async fn listen(
     mut agent: Agent,
     got: Arc<Vec<AtomicUsize>>,

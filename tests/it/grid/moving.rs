@@ -17,16 +17,16 @@ use crate::wire::party::{Channel, SOON};
 
 const MOVES: usize = 20;
 
-/// So that all moves take ten seconds.
+/// Pause between moves: all take ten seconds.
 const EVERY: Duration = Duration::from_millis(500);
 
-/// What one socket has got: the numbers of the messages, and how it was closed.
+/// Messages received on one socket, and the way of its close.
 struct Got {
     numbers: Vec<usize>,
     closed: Option<(u16, String)>,
 }
 
-/// Takes and acknowledges until the service closes the socket, or the test is done with it.
+/// Takes and acknowledges until the service closes the socket, or the test ends.
 fn listen(mut socket: UserAgent, mut done: watch::Receiver<bool>) -> JoinHandle<Result<Got>> {
     tokio::spawn(async move {
         let mut numbers = Vec::new();
@@ -39,7 +39,7 @@ fn listen(mut socket: UserAgent, mut done: watch::Receiver<bool>) -> JoinHandle<
                 Event::Notification(notification) => {
                     let text = String::from_utf8(notification.data.clone().unwrap_or_default().to_vec())?;
                     numbers.push(text.parse().context("a message of this test")?);
-                    // The service may be closing it already.
+                    // The service may already be closing the socket.
                     let _ = socket.ack(&[notification.ack(codes::DELIVERED)]).await;
                 }
                 Event::Closed { code: Some(code), reason } => {
@@ -68,7 +68,7 @@ async fn a_user_agent_that_moves_twenty_times_in_ten_seconds_gets_each_message_a
     ticks.tick().await;
     for round in 1..=MOVES {
         ticks.tick().await;
-        // The old socket stays open, and is read, until the service closes it.
+        // The old socket stays open and is read until the service closes it.
         left.push(listen(socket, told.clone()));
         socket = UserAgent::connect(url(&grid.connection[round % shape.connection])).await?;
         let known = socket.hello(Some(id)).await.with_context(|| format!("move {round}"))?.user_agent;
@@ -87,7 +87,7 @@ async fn a_user_agent_that_moves_twenty_times_in_ten_seconds_gets_each_message_a
         let (code, reason) = old.closed.context("it was not closed")?;
         ensure!(code == 1008 && reason.contains("connected again"), "closed with {code} {reason:?}");
     }
-    // What was acknowledged on a socket that was being closed comes again on the last one.
+    // Messages acknowledged on a closing socket are redelivered on the last one.
     let accounts = grid.settled().await?;
     done.send_replace(true);
     got.extend(last.await??.numbers);

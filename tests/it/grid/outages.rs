@@ -1,39 +1,41 @@
-//! Kafka, Redis or the routers are gone for a while: nothing is promised that cannot be kept, connections stay open, and
-//! everything recovers by itself.
+//! Outages of Kafka, Redis or the routers: no promise is made that cannot be kept, connections stay open, and the
+//! service recovers without help.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::Event;
 use pushgrid_it::{Grid, Shape, eventually, within};
+use pushgrid_types::{ChannelId, SystemRng};
+use serde_json::json;
 
 use super::{Own, shared, url};
 use crate::wire::party::{Agent, Application, Channel, MINUTE, body};
 
-/// What the ingress is given to make a message durable.
+/// Time for the ingress to make a message durable.
 const APPEND: &str = "3s";
 
-/// Within this it has to answer: its time-outs, and what a busy machine adds.
+/// Deadline of an answer: its time-outs, and the delay of a busy machine.
 const ANSWER: Duration = Duration::from_secs(8);
 
-/// How long recovery may take: clients of Kafka and Redis look again after a pause.
+/// Deadline of recovery: clients of Kafka and Redis retry after a backoff.
 const RECOVERY: Duration = Duration::from_mins(1);
 
 const SETTINGS: &[(&str, &str)] = &[("PUSHGRID_INGRESS__APPEND_TIMEOUT", APPEND)];
 
-/// How many are posted during an outage.
+/// Messages posted during an outage.
 const POSTS: usize = 8;
 
-/// A user agent that stays connected all the time, and an application server.
+/// A user agent that stays connected, and an application server.
 struct Scene {
     agent: Agent,
     channel: Channel,
     app: Application,
-    /// The bodies that were answered 201 and have not come yet, in their order.
+    /// Bodies answered 201 and not delivered yet, in order.
     owed: Vec<String>,
-    /// Those that have come. They may come again when their end was not durable yet.
+    /// Bodies delivered. They may be redelivered when their acknowledgement was not durable yet.
     came: Vec<String>,
-    /// Those of which nobody knows.
+    /// Bodies of unknown fate.
     unknown: Vec<String>,
     sent: usize,
 }
@@ -47,12 +49,12 @@ impl Scene {
             Self { agent, channel, app, owed: Vec::new(), came: Vec::new(), unknown: Vec::new(), sent: 0 };
         ensure!(scene.post().await? == 201, "nothing goes through before anything is done");
         scene.take_owed().await?;
-        // Nothing is under way any more.
+        // Nothing is in flight any more.
         grid.settled().await?;
         Ok(scene)
     }
 
-    /// Posts one message. The answer comes in time, and is one that an application server can act upon.
+    /// Posts one message. The answer must be in time, and one that an application server can act upon.
     async fn post(&mut self) -> Result<u16> {
         self.sent += 1;
         let text = format!("message {}", self.sent);
@@ -71,7 +73,7 @@ impl Scene {
         Ok(answer.status)
     }
 
-    /// The socket is open, and the node answers on it.
+    /// Checks that the socket is open and the node answers on it.
     async fn still_connected(&mut self) -> Result<()> {
         self.agent.socket()?.ping().await?;
         let event = self.agent.event().await.context("the connection is gone")?;
@@ -79,7 +81,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Posts until it is accepted.
+    /// Posts until accepted.
     async fn recovers(&mut self) -> Result<()> {
         eventually(RECOVERY, "a message is accepted again", async || {
             Ok((self.post().await? == 201).then_some(()))
@@ -87,8 +89,8 @@ impl Scene {
         .await
     }
 
-    /// Everything that was accepted comes on the socket that was open all the time, in order; between it what may have
-    /// been accepted.
+    /// Checks that every accepted message is delivered on the same socket, in order, and between them only those of
+    /// unknown fate.
     async fn take_owed(&mut self) -> Result<()> {
         let mut owed = std::mem::take(&mut self.owed).into_iter();
         let mut next = owed.next();
@@ -105,7 +107,7 @@ impl Scene {
         Ok(())
     }
 
-    /// All that is on the books are those that were accepted, and perhaps some of which nobody knew.
+    /// Checks that the account has the accepted messages, and perhaps some of unknown fate.
     async fn end(mut self, grid: &Grid) -> Result<()> {
         self.take_owed().await?;
         self.agent.nothing_waits(&self.channel).await?;
@@ -168,7 +170,7 @@ async fn while_redis_is_dead_what_is_accepted_is_kept_and_when_it_comes_back_emp
 {
     let own = Own::start(1, Shape::SMALLEST, SETTINGS).await?;
     let mut scene = Scene::start(&own.grid).await?;
-    // Something that only the view holds at this moment, as far as Redis goes.
+    // State that only the view holds at this moment.
     let mut away = Agent::new(url(&own.grid.connection[0])).await?;
     let waiting = away.subscribe().await?;
     away.leave().await?;
@@ -188,6 +190,29 @@ async fn while_redis_is_dead_what_is_accepted_is_kept_and_when_it_comes_back_emp
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_refuses_writes_a_register_waits_and_its_socket_is_served_all_the_time() -> Result<()> {
+    // Deadlines longer than the outage.
+    let settings = [("PUSHGRID_GRID__PATIENCE", "30s"), ("PUSHGRID_CONNECTION__ROUTER_TIMEOUT", "40s")];
+    let own = Own::start(1, Shape::SMALLEST, &settings).await?;
+    let mut scene = Scene::start(&own.grid).await?;
+    let mut redis = own.servers.redis().await?;
+    redis.refuse_writes(true).await?;
+    let channel = ChannelId::random(&SystemRng).to_string();
+    let register = json!({"messageType": "register", "channelID": channel});
+    scene.agent.socket()?.send_text(&register.to_string()).await?;
+    for _ in 0..POSTS {
+        ensure!(scene.post().await? == 201, "a message was not accepted");
+        scene.take_owed().await?;
+        scene.still_connected().await?;
+    }
+    redis.refuse_writes(false).await?;
+    let (reply, text) = scene.agent.frame().await?;
+    let registered = reply["messageType"] == "register" && reply["channelID"] == channel;
+    ensure!(registered && reply["status"] == 200, "the register was answered {text}");
+    scene.end(&own.grid).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_router_is_dead_messages_are_accepted_and_it_delivers_them_when_it_is_back() -> Result<()> {
     let (mut grid, _turn) = shared(Shape::SMALLEST, SETTINGS).await?;
     let mut scene = Scene::start(&grid).await?;
@@ -203,7 +228,7 @@ async fn while_the_router_is_dead_messages_are_accepted_and_it_delivers_them_whe
     scene.still_connected().await?;
     grid.start_again().await?;
     scene.take_owed().await?;
-    // The socket is the same. What was acknowledged may come once more, if the router was quicker than that.
+    // The same socket. An acknowledged message may be redelivered, if the router was quicker.
     scene.app.send(&channel.endpoint, "afterwards").await?;
     let mut came = slow.take().await?;
     if body(&came) != "afterwards" {

@@ -1,13 +1,13 @@
-//! Random choices that one number decides.
+//! Random choices, reproducible by a seed.
 
 use std::time::Duration;
 
 use pushgrid_types::{Rng as _, SystemRng};
 
-/// Where the seed of a run can be set, to make its choices again.
+/// Variable with the seed of a run, for the same choices again.
 const SEED: &str = "PUSHGRID_TEST_SEED";
 
-/// A generator (`SplitMix64`): good enough to choose, and the same everywhere.
+/// Generator (`SplitMix64`), the same on every machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Chance(u64);
 
@@ -16,7 +16,7 @@ impl Chance {
         Self(seed)
     }
 
-    /// The seed of this run.
+    /// Seed of this run.
     pub(crate) fn seed() -> u64 {
         std::env::var(SEED).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| {
             let mut octets = [0; 8];
@@ -25,22 +25,22 @@ impl Chance {
         })
     }
 
-    /// Another generator, for somebody else.
+    /// Splits off an independent generator.
     pub(crate) fn split(&mut self) -> Self {
         Self(self.next())
     }
 
-    /// A number below `bound`.
+    /// Number below `bound`.
     pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
 
-    /// True this often in a hundred.
+    /// True in `percent` of a hundred calls.
     pub(crate) fn percent(&mut self, percent: u64) -> bool {
         self.below(100) < percent
     }
 
-    /// A time from `least` milliseconds up to `most`.
+    /// Duration from `least` to `most` milliseconds.
     pub(crate) fn millis(&mut self, least: u64, most: u64) -> Duration {
         Duration::from_millis(least + self.below(most - least + 1))
     }

@@ -1,4 +1,5 @@
-//! Judges a history: what was promised for each message, and was it kept?
+//! Checker of a history: every broken promise is a [`Violation`]. A run may leave several outcomes open; only those
+//! that no run may have are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,53 +11,53 @@ use super::{Answer, Entry, Event, Message, Subscription};
 #[cfg(test)]
 mod tests;
 
-/// What the service may do.
+/// Freedoms of the service under test.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rules {
-    /// How long a message may take from the service's look at its expiry to the line in the history, on a busy machine.
+    /// Longest time from the service's check of the expiry to the line in the history, on a busy machine.
     on_the_way: Duration,
-    /// The service is of many processes, and any of them may be killed at any time. So a message of which nobody knows
-    /// may be accepted later than those that were posted after it; and that a message was replaced may be undone
-    /// without its user agent noticing: then it comes again, and the newer one after it.
+    /// The service has many processes, and any may be killed at any time. A message of unknown fate may then be
+    /// accepted after those posted later; and a replacement may be undone unnoticed by the user agent: the older
+    /// message is redelivered, and the newer one after it.
     many_processes: bool,
 }
 
 impl Rules {
-    /// Of the service as one process. A kill is in the history.
+    /// Rules of the service in one process. Kills are in the history.
     pub(crate) const ONE_PROCESS: Self = Self { on_the_way: Duration::from_secs(1), many_processes: false };
 
-    /// Of the service as a grid, with brokers that start beside it.
+    /// Rules of the service as a grid, with brokers that start beside it.
     pub(crate) const GRID: Self = Self { on_the_way: Duration::from_secs(3), many_processes: true };
 }
 
-/// A promise that was not kept.
+/// Broken promise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Violation {
-    /// It was accepted, had not expired when the history ends, was replaced by nothing that came, and never came.
+    /// Accepted, not expired at the end of the history, not replaced, and never delivered.
     Lost(Message),
-    /// It came after it had expired.
+    /// Delivered after its expiry.
     Late(Message),
-    /// It came under two ids.
+    /// Delivered under two ids.
     SecondId(Message),
-    /// Two messages came under one id.
+    /// Two messages delivered under one id.
     SharedId(Message, Message),
-    /// It came, but was never posted, or not there, or was refused.
+    /// Delivered, but never posted, to another subscription, or refused.
     NotPosted(Message),
-    /// The first came for the first time after the second, which was accepted later.
+    /// The first was first delivered after the second, which was accepted later.
     OutOfOrder(Message, Message),
-    /// The first came after the second, which is newer and has the same topic; and it had not come before, or nothing
-    /// was killed in between.
+    /// The first was delivered after the second, a newer one of its topic, and had not been delivered before, or
+    /// nothing was killed in between.
     OlderOfTopic(Message, Message),
-    /// It came after its subscription had ended.
+    /// Delivered after the end of its subscription.
     AfterEnd(Message),
-    /// It was refused because its subscription had ended, which is not so.
+    /// Refused for the end of its subscription, which has not ended.
     Forgotten(Message),
-    /// The first has waited to the end, though the second is newer and has the same topic.
+    /// The first was stored to the end, though the second is newer and has the same topic.
     NotReplaced(Message, Message),
 }
 
 impl Violation {
-    /// Whom it is about.
+    /// Messages of the violation.
     pub(crate) fn messages(&self) -> Vec<Message> {
         match *self {
             Self::Lost(it)
@@ -73,7 +74,7 @@ impl Violation {
     }
 }
 
-/// One posted message and what came of it.
+/// Posted message and its fate.
 #[derive(Debug)]
 struct Fate<'a> {
     to: Subscription,
@@ -90,24 +91,24 @@ impl Fate<'_> {
         if self.ttl.is_zero() { TTL_ZERO_GRACE } else { self.ttl }
     }
 
-    /// Whether it may have expired at `at`: its life began when it was posted, or later. With TTL 0 it is now or
-    /// never, and never is allowed.
+    /// True when the message may have expired at `at`: its life began when posted, or later. With TTL 0 the message may
+    /// expire at once.
     fn may_have_expired(&self, at: Duration) -> bool {
         self.ttl.is_zero() || self.posted + self.life() <= at
     }
 
-    /// Whether it must have expired at `at`: its life began before it was answered.
+    /// True when the message must have expired at `at`: its life began before the answer.
     fn must_have_expired(&self, at: Duration) -> bool {
         self.answered.is_some_and(|answered| answered + self.life() <= at)
     }
 
-    /// Whether the service has said that it keeps nothing of it.
+    /// True when the service has refused the message.
     fn refused(&self) -> bool {
         matches!(self.answer, Answer::Refused | Answer::Gone)
     }
 }
 
-/// All promises that the history breaks.
+/// Returns all violations of a history.
 pub(crate) fn check(entries: &[Entry], rules: Rules) -> Vec<Violation> {
     let unknown = entries.iter().filter_map(|entry| match entry.event {
         Event::Answered { message, answer: Answer::Unknown } => Some(message),
@@ -124,19 +125,19 @@ pub(crate) fn check(entries: &[Entry], rules: Rules) -> Vec<Violation> {
 #[derive(Debug)]
 struct Checker<'a> {
     rules: Rules,
-    /// Those of which nobody knew even when posting had ended.
+    /// Messages of unknown fate at the end of posting.
     unknown: BTreeSet<Message>,
     fates: BTreeMap<Message, Fate<'a>>,
     by_version: BTreeMap<&'a str, Message>,
-    /// The newest that has come to each subscription.
+    /// Newest message delivered to each subscription.
     newest: BTreeMap<Subscription, Message>,
-    /// The newest of each topic that has come.
+    /// Newest delivered message of each topic.
     newest_of_topic: BTreeMap<(Subscription, u8), NewestOfTopic>,
     kills: usize,
-    /// How many of them were before the connection of each subscription.
+    /// Kills before the connection of each subscription.
     kills_before: BTreeMap<Subscription, usize>,
     drained: bool,
-    /// Who has begun to end, and who has ended.
+    /// Subscriptions that are ending, and that have ended.
     ending: BTreeSet<Subscription>,
     ended: BTreeSet<Subscription>,
     of_topic: BTreeMap<(Subscription, u8), Vec<Message>>,
@@ -209,7 +210,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// What came before the connection broke was of the life before, though it may be written after the kill.
+    /// A delivery before the break belongs to the life before, though written after the kill.
     fn connect(&mut self, to: Subscription) {
         if self.kills_before.insert(to, self.kills) != Some(self.kills) {
             for (_, newest) in self.newest_of_topic.range_mut((to, 0)..=(to, u8::MAX)) {
@@ -245,12 +246,12 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether those that were posted after it may have been accepted before it.
+    /// True when messages posted after this one may have been accepted before it.
     fn may_be_later(&self, message: Message) -> bool {
         self.rules.many_processes && self.unknown.contains(&message)
     }
 
-    /// What is to come now or never may overtake; nothing else may.
+    /// Checks the order: only messages with TTL 0 may overtake.
     fn judge_order(&mut self, message: Message, to: Subscription) {
         let judged = !self.may_be_later(message);
         let newest = self.newest.entry(to).or_insert(message);
@@ -263,7 +264,7 @@ impl<'a> Checker<'a> {
     fn judge_topic(&mut self, message: Message, to: Subscription, topic: u8, first: bool) {
         let may_be_later = self.may_be_later(message);
         let newest = self.newest_of_topic.entry((to, topic)).or_default();
-        // A kill may undo that the older one was replaced: then it comes again, and the newer one after it.
+        // A kill may undo a replacement: then the older message is redelivered, and the newer one after it.
         let seen = match first {
             _ if may_be_later => None,
             true => newest.ever,
@@ -282,7 +283,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The messages of the same topic, itself among them, in the order of posting.
+    /// Messages of the same topic, this one included, in the order of posting.
     fn of_its_topic(&self, message: Message) -> &[Message] {
         let fate = &self.fates[&message];
         let all = fate.topic.and_then(|topic| self.of_topic.get(&(fate.to, topic)));
@@ -294,8 +295,8 @@ impl<'a> Checker<'a> {
             let kept = fate.answer == Answer::Accepted && fate.version.is_none();
             kept && !fate.may_have_expired(end) && !self.ending.contains(&fate.to)
         };
-        // One that was accepted is judged by itself. One of which nobody knows has replaced others only if it was
-        // kept, and then it has come or has expired.
+        // An accepted message is judged by itself. One of unknown fate has replaced others only if kept, and has then
+        // been delivered or expired.
         let takes_its_place = |fate: &Fate<'_>| match fate.answer {
             Answer::Accepted => true,
             Answer::Refused | Answer::Gone => false,

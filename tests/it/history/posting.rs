@@ -1,4 +1,4 @@
-//! Messages that say which they are.
+//! Messages with their number in the body.
 
 use std::time::Duration;
 
@@ -8,21 +8,21 @@ use super::chance::Chance;
 use super::{Answer, Event, History, Message, Subscription};
 use crate::wire::party::Application;
 
-/// The octets of a message: its number, and then what its number decides.
+/// Body of a message: the number, and a filler derived from the number.
 pub(crate) fn body(message: Message) -> Bytes {
     let filler = Chance::new(message as u64).below(1500);
     let octets = (0..filler).map(|at| u8::try_from((at + message as u64) % 251).unwrap_or_default());
     format!("{message}:").into_bytes().into_iter().chain(octets).collect()
 }
 
-/// The number of the message whose octets these are; `None` when they are not exactly its own.
+/// Number of the message with this body; `None` unless every octet is as written.
 pub(crate) fn number(octets: &[u8]) -> Option<Message> {
     let digits = octets.split(|octet| *octet == b':').next()?;
     let message = std::str::from_utf8(digits).ok()?.parse().ok()?;
     (body(message) == octets).then_some(message)
 }
 
-/// Posts one message, and writes down what came of it.
+/// Posts one message, and records the answer.
 pub(crate) async fn post(
     history: &History,
     app: &Application,

@@ -1,14 +1,14 @@
-//! The answer table of `POST` to a push resource, row by row: the status, the fields that go with it, a body that says
-//! what to do, and nothing changed. A row that is refused carries the topic of a message that waits, so that a
-//! replacement that failed would be seen.
+//! The answer table of `POST` to a push resource, row by row: status, fields, a body with advice, and no change of
+//! state. A refused row has the topic of a stored message, so that a wrong replacement would be seen.
 
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::Subscription;
 
+use super::raw::Answer;
 use super::request::Request;
 use super::scene::{Scene, explains};
 
-/// Over the default limit of a body by one octet.
+/// One octet over the default limit of a body.
 const TOO_LARGE: usize = 5631;
 
 /// One refusal.
@@ -16,9 +16,9 @@ struct Row {
     what: String,
     request: Request,
     status: u16,
-    /// What the sentence for a person has in it.
+    /// Part of the sentence for a person.
     says: &'static str,
-    /// A field of the answer.
+    /// Field of the answer, with its value.
     field: Option<(&'static str, &'static str)>,
 }
 
@@ -33,12 +33,12 @@ impl Row {
     }
 }
 
-/// A valid message that takes the place of the one that waits.
+/// Valid message that would replace the stored one.
 fn base(to: &Subscription) -> Result<Request> {
     Ok(Request::push(to, b"the one that waits")?.with("Topic", "kept"))
 }
 
-/// What is there when the requests come.
+/// Service, user agent and stored messages at the time of the requests.
 struct Table {
     scene: Scene,
     open: Subscription,
@@ -46,7 +46,7 @@ struct Table {
 }
 
 impl Table {
-    /// Two subscriptions of a user agent that is away, and a message with a topic that waits in each.
+    /// Makes two subscriptions of a user agent that is away, each with a stored message of a topic.
     async fn lay(settings: &[(&str, &str)]) -> Result<Self> {
         let mut scene = Scene::start_with(settings).await?;
         let open = scene.open().await?;
@@ -87,7 +87,7 @@ impl Table {
         self.scene.accepted(2).await
     }
 
-    /// Both messages still wait, as they were sent, and nothing else does.
+    /// Checks that both messages are stored as sent, and nothing else is.
     async fn unchanged(mut self) -> Result<()> {
         self.scene.come_back().await?;
         let channels = [self.scene.notification().await?, self.scene.notification().await?];
@@ -114,14 +114,14 @@ async fn every_refusal_says_what_to_do_and_changes_nothing() -> Result<()> {
     table.unchanged().await
 }
 
-/// I-01, I-02.
+/// Rows I-01 and I-02: paths and methods.
 fn routes(table: &Table) -> Result<Vec<Row>> {
     let base = base(&table.open)?;
     let endpoint = base.target.clone();
     let token = endpoint.rsplit('/').next().context("a token")?;
     let flipped: String = token.chars().rev().collect();
     let unknown = "endpoints look like /push/";
-    let foreign = "ask the user agent for a new subscription";
+    let foreign = "stop sending to it";
     let mut rows = vec![
         Row::new("no route", base.clone().target("/nothing"), 404, unknown),
         Row::new("the root", base.clone().target("/"), 404, unknown),
@@ -146,12 +146,12 @@ fn routes(table: &Table) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// I-04, I-15.
+/// Rows I-04 and I-15: sizes.
 fn sizes(table: &Table) -> Result<Vec<Row>> {
     let base = base(&table.open)?;
     let says = "send less";
     let large = base.clone().with_body(vec![7; TOO_LARGE]);
-    // Only the length is sent: an answer that waited for the body would never come.
+    // Only the length is sent: an answer that needs the body would never come.
     let announced = |length: &str| base.clone().with_body(Vec::new()).instead("Content-Length", length);
     Ok(vec![
         Row::new("one octet too many", large.clone(), 413, says),
@@ -162,7 +162,7 @@ fn sizes(table: &Table) -> Result<Vec<Row>> {
     ])
 }
 
-/// I-05, I-07, I-08. The table of bad tokens, I-06, is a module of its own.
+/// Rows I-05, I-07 and I-08: authentication. The table of bad tokens, I-06, has a module of its own.
 fn authentication(table: &Table) -> Result<Vec<Row>> {
     let open = base(&table.open)?;
     let restricted = base(&table.restricted)?;
@@ -203,7 +203,7 @@ fn authentication(table: &Table) -> Result<Vec<Row>> {
     ])
 }
 
-/// I-09, I-10, I-11.
+/// Rows I-09 to I-11: fields.
 fn fields(table: &Table) -> Result<Vec<Row>> {
     let base = base(&table.open)?;
     let mut rows = vec![Row::new("no TTL", base.clone().without("TTL"), 400, "TTL: 60")];
@@ -231,7 +231,7 @@ fn fields(table: &Table) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// I-12.
+/// Row I-12: content.
 fn content(table: &Table) -> Result<Vec<Row>> {
     let base = base(&table.open)?;
     let unnamed = base.clone().without("Content-Encoding");
@@ -250,8 +250,16 @@ fn content(table: &Table) -> Result<Vec<Row>> {
         Row::new("the key belongs in the body", base.with("Crypto-Key", dh), 400, "dh in Crypto-Key"),
         Row::new("aesgcm without its fields", aesgcm.clone(), 400, "needs a salt"),
         Row::new("aesgcm without its key", aesgcm.clone().with("Encryption", salt), 400, "needs the key"),
-        Row::new("aesgcm without its salt", aesgcm.with("Crypto-Key", dh), 400, "needs a salt"),
+        Row::new("aesgcm without its salt", aesgcm.clone().with("Crypto-Key", dh), 400, "needs a salt"),
     ];
+    for bad in ["salt=", "salt=AAAA", "salt=c2FsdHNhbHRzYWx0c2FsdAAA"] {
+        let request = aesgcm.clone().with("Encryption", bad).with("Crypto-Key", dh);
+        rows.push(Row::new(bad, request, 400, "16 octets"));
+    }
+    for bad in ["dh=", "dh=AAAA", &dh[..dh.len() - 4], &format!("{}A", &dh[..dh.len() - 1])] {
+        let request = aesgcm.clone().with("Encryption", salt).with("Crypto-Key", bad);
+        rows.push(Row::new(bad, request, 400, "65 octets"));
+    }
     for encoding in ["br", "gzip", "aesgcm128", "aes128gcm, gzip", "aes128gcm;q=1", "identity"] {
         let request = unnamed.clone().with("Content-Encoding", encoding);
         rows.push(Row::new(encoding, request, 400, "must be aes128gcm"));
@@ -267,15 +275,35 @@ async fn a_subscription_that_has_ended_answers_404_and_may_answer_410() -> Resul
         let (open, restricted) = (scene.ended(None).await?, scene.ended(Some(&key)).await?);
         let authorization = super::vapid::authorization(&scene, &scene.key)?;
         let unsigned = Request::push(&restricted, b"too late")?;
-        for request in
-            [Request::push(&open, b"too late")?, unsigned.clone().with("Authorization", &authorization)]
-        {
+        let ended = Request::push(&open, b"too late")?;
+        for request in [ended.clone(), unsigned.clone().with("Authorization", &authorization)] {
             let answer = scene.ask(&request).await?;
             ensure!(answer.status == status, "answered {}", answer.status);
             ensure!(answer.field("cache-control") == Some("max-age=86400"), "{:?}", answer.fields);
             explains(&answer, "stop sending to it")?;
         }
-        // Who lacks the key does not learn that the subscription has ended.
+        // No answer tells whether an endpoint ever existed.
+        for bend in [
+            |request: Request| request,
+            |request: Request| request.with("Authorization", "vapid t=a.b.c, k=d"),
+            |request: Request| request.with_body(vec![7; 5631]),
+            |request: Request| request.without("TTL"),
+            |request: Request| request.with_body(""),
+        ] {
+            let of_ended = scene.ask(&bend(ended.clone())).await?;
+            for path in ["/push/A", "/wpush/v2/%00", &format!("/push/{}", "A".repeat(118))] {
+                let of_none = scene.ask(&bend(ended.clone()).target(path)).await?;
+                ensure!(of_none.status == of_ended.status, "{} and {}", of_none.status, of_ended.status);
+                ensure!(of_none.body == of_ended.body, "{path}: the texts differ");
+                let fields = |answer: &Answer| {
+                    let mut fields = answer.fields.clone();
+                    fields.remove("date");
+                    fields
+                };
+                ensure!(fields(&of_none) == fields(&of_ended), "{:?} {:?}", of_none.fields, of_ended.fields);
+            }
+        }
+        // Without the key, the answer does not tell that the subscription has ended.
         let answer = scene.ask(&unsigned).await?;
         ensure!(answer.status == 401, "answered {}", answer.status);
         scene.accepted(0).await.context("a message for nobody was accepted")?;

@@ -1,4 +1,4 @@
-//! The rules by which a WebSocket is closed: each bad frame has its code, and a reason that a person understands.
+//! The rules by which a WebSocket is closed: each bad frame has its close code, and a readable reason.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::raw::Wire;
 use super::scene::Scene;
 use super::websocket::{self, Frame, Socket, raw, text};
 
-/// What is sent, and how the connection is to end.
+/// Frame to send, and the expected close.
 struct Rule {
     what: &'static str,
     octets: Vec<u8>,
@@ -43,7 +43,7 @@ fn header(opcode: OpCode) -> FrameHeader {
     FrameHeader { opcode, ..FrameHeader::default() }
 }
 
-/// What may not come first.
+/// Frames that are refused before a hello.
 fn before_hello() -> Vec<Rule> {
     let first = "must be hello";
     vec![
@@ -83,7 +83,7 @@ fn before_hello() -> Vec<Rule> {
     ]
 }
 
-/// What may not come at any time, as text.
+/// Texts that are always refused.
 fn texts() -> Vec<Rule> {
     let not_json = "one JSON object";
     let unknown = "unknown messageType";
@@ -157,7 +157,7 @@ fn texts() -> Vec<Rule> {
     ]
 }
 
-/// What may not come at any time, as frames.
+/// Frames that are always refused.
 fn frames() -> Vec<Rule> {
     let bad = "not a valid WebSocket frame";
     let large = "larger than this server takes";
@@ -168,7 +168,7 @@ fn frames() -> Vec<Rule> {
     let halves = [raw(&first_part, &b" ".repeat(40_000)), raw(&part, &b" ".repeat(40_000))].concat();
     let unfinished = [raw(&first_part, b"{"), raw(&text_header, b"{}")].concat();
     let cut_ping = FrameHeader { is_final: false, ..header(OpCode::Control(Control::Ping)) };
-    // The length alone, and nothing of what it announces.
+    // The length alone, without the announced content.
     let announced = [&[0x81, 0xff][..], &u64::MAX.to_be_bytes(), &[0; 4]].concat();
     vec![
         rule("binary", raw(&header(OpCode::Data(Data::Binary)), b"{}"), 1003, "binary frame"),
@@ -204,7 +204,7 @@ async fn every_bad_frame_has_its_code_and_a_reason_for_a_person() -> Result<()> 
         let socket = Socket::open(&url, None).await?;
         rule.holds(socket).await.with_context(|| format!("after hello: {}", rule.what))?;
     }
-    // The one who was there before has noticed nothing.
+    // The connection that was there before is not disturbed.
     scene.send(&super::request::Request::push(&subscription, b"undisturbed")?).await?;
     scene.receives(&subscription, b"undisturbed").await?;
     scene.works().await?;
@@ -243,7 +243,7 @@ async fn what_deployed_user_agents_send_closes_nothing() -> Result<()> {
             }
         }
     }
-    // Fragments are one message, and pings may come between them.
+    // Fragments make one message, and pings are allowed between them.
     let first = FrameHeader { is_final: false, ..header(OpCode::Data(Data::Text)) };
     let last = header(OpCode::Data(Data::Continue));
     let parts =
@@ -262,7 +262,7 @@ async fn a_connection_without_a_hello_is_closed_in_time() -> Result<()> {
     let mut silent = Socket::connect(&url).await?;
     let mut busy = Socket::connect(&url).await?;
     let slow = text(websocket::hello(None).as_bytes());
-    // Pings and half a hello are no hello.
+    // Pings and half a hello do not count as a hello.
     busy.send(&[websocket::ping(b""), slow[..slow.len() - 1].to_vec()].concat()).await?;
     for socket in [&mut silent, &mut busy] {
         let close = socket.closed().await?.context("closed without a close frame")?;
@@ -282,7 +282,7 @@ async fn a_flood_of_pings_is_sent_away_and_a_burst_is_not() -> Result<()> {
         socket.send(&json("{}")).await?;
         ensure!(socket.reply().await? == serde_json::json!({}), "not the answer to a ping");
     }
-    // Pings of the WebSocket itself are free.
+    // Pings of the WebSocket are not limited.
     socket.send(&websocket::ping(b"free").repeat(1000)).await?;
     socket.send(&json("{}")).await?;
     let close = socket.closed().await?.context("closed without a close frame")?;
@@ -313,7 +313,7 @@ async fn what_is_no_upgrade_gets_an_answer() -> Result<()> {
         let mut wire = Wire::open(scene.server.connection()).await?;
         wire.try_send(request.as_bytes()).await?;
         let answer = wire.expect_answer().await.context(what)?;
-        // A Host is not needed to know what is meant.
+        // The target is known without a Host.
         let lenient = what == "no Host" && answer.status == 101;
         ensure!((400..500).contains(&answer.status) || lenient, "{what}: answered {}", answer.status);
         ensure!(what != "another path" || answer.status == 404, "{what}: answered {}", answer.status);

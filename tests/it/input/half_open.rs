@@ -1,4 +1,4 @@
-//! Peers that vanish without a word: their sockets are closed, and what they were sent comes again on the next
+//! Peers that vanish without closing: their sockets are closed, and unacknowledged messages are redelivered on the next
 //! connection.
 
 use anyhow::{Context as _, Result, ensure};
@@ -14,8 +14,8 @@ use super::websocket::Socket;
 const SETTINGS: [(&str, &str); 2] =
     [("PUSHGRID_CONNECTION__PING_INTERVAL", "1s"), ("PUSHGRID_CONNECTION__PONG_TIMEOUT", "2s")];
 
-/// The user agent is connected over a socket that answers no ping, and has read a message that it does not
-/// acknowledge. Its version comes along.
+/// Connects a user agent over a socket that answers no ping, with one message read and not acknowledged. Returns its
+/// version.
 async fn vanishing(settings: &[(&str, &str)]) -> Result<(Scene, Subscription, Socket, Value)> {
     let mut scene = Scene::start_with(settings).await?;
     let subscription = scene.open().await?;
@@ -53,7 +53,7 @@ async fn a_socket_that_is_still_open_gives_way_to_the_next_of_the_same_user_agen
     let close = socket.closed().await?.context("closed without a close frame")?;
     close.is_clear()?;
     ensure!(close.code == 1008 && close.reason.contains("connected again"), "{close:?}");
-    // What is sent now goes to the one that is there.
+    // A message sent now goes to the newer connection.
     scene.send(&Request::push(&subscription, b"to the newer one")?).await?;
     scene.receives(&subscription, b"to the newer one").await?;
     let accounts = scene.server.settled().await?;

@@ -1,5 +1,5 @@
-//! Floods over HTTP/2: each ends its own connection or stalls it, and the service goes on serving others in as much
-//! memory as before.
+//! Floods over HTTP/2: each ends or stalls its own connection, and the service goes on serving others, with no more
+//! memory.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ const END_HEADERS: u8 = 4;
 
 const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// How long a flood is pressed against a service that has stopped to read it.
+/// Time for which a flood presses against a service that has stopped reading.
 const PRESSURE: Duration = Duration::from_secs(1);
 
-/// How much memory a flood may cost. A flood is several times as large.
+/// Most memory that a flood may cost; a flood is several times as large.
 const GROWTH: f64 = 64.0 * 1024.0 * 1024.0;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -42,12 +42,12 @@ fn request(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &fields)
 }
 
-/// Ids of streams that a client opens.
+/// Ids of client streams.
 fn streams() -> impl Iterator<Item = u32> {
     (1..).step_by(2)
 }
 
-/// What came back: the error codes of GOAWAY frames.
+/// Error codes of the GOAWAY frames received.
 fn goaways(mut octets: &[u8]) -> Vec<u32> {
     let mut codes = Vec::new();
     while octets.len() >= 9 {
@@ -66,7 +66,7 @@ fn goaways(mut octets: &[u8]) -> Vec<u32> {
 struct Flood {
     what: &'static str,
     octets: Vec<u8>,
-    /// The connection is ended with this.
+    /// Expected error code of the end.
     code: Option<u32>,
 }
 
@@ -80,7 +80,7 @@ fn floods() -> Vec<Flood> {
         [frame(HEADERS, 0, 1, &[0x83, 0x86]), frame(CONTINUATION, 0, 1, &padding).repeat(20_000)].concat();
     let empty =
         [frame(HEADERS, 0, 1, &[0x83, 0x86]), frame(CONTINUATION, 0, 1, b"").repeat(200_000)].concat();
-    // A large field goes into the table once, and is named again and again with one octet.
+    // A large field enters the table once, and is then named again and again by one octet.
     let bomb =
         [&[0x83, 0x86, 0x84, 0x40, 1, b'x', 0x7f, 0xa1, 0x1e][..], &[b'x'; 4000], &[0xbe; 8000]].concat();
     let bombs = streams().take(2000).flat_map(|stream| {
@@ -113,7 +113,7 @@ async fn floods_end_their_own_connection_and_disturb_nobody() -> Result<()> {
         let before = scene.resident().await?;
         let mut wire = Wire::open(scene.server.ingress()).await?;
         wire.send(&[PREFACE, &frame(SETTINGS, 0, 0, b"")].concat()).await?;
-        // Nothing is read meanwhile: a service that waits for that to happen has stopped to listen.
+        // Nothing is read meanwhile: a service that waits for a reader has stopped reading.
         let taken = wire.press(&flood.octets, PRESSURE).await?;
         scene.works().await.context(flood.what)?;
         let growth = scene.resident().await? - before;

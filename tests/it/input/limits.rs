@@ -1,4 +1,5 @@
-//! What an operator bounds: the answer says how long to wait, others are not affected, and what was accepted stays.
+//! Limits set by an operator: the answer has the time to wait, other clients are not affected, and accepted messages
+//! stay.
 
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::{Subscription, UserAgent, codes};
@@ -10,7 +11,7 @@ use super::scene::{Scene, explains};
 use super::websocket::{Frame, Socket, UPGRADE, ping};
 use pushgrid_it::eventually;
 
-/// The answer asks to wait for a whole number of seconds, at least one.
+/// Checks that the answer asks to wait for whole seconds, at least one.
 pub(super) fn asks_to_wait(answer: &Answer) -> Result<u64> {
     let wait: u64 = answer.field("retry-after").context("no Retry-After")?.parse()?;
     ensure!(wait >= 1, "to wait for no time is not to wait");
@@ -30,10 +31,10 @@ async fn a_burst_over_the_rate_is_told_to_wait_and_other_user_agents_are_not() -
     let mut scene = Scene::start_with(&settings).await?;
     let (one, two) = (scene.open().await?, scene.open().await?);
     let (_user_agent, other) = another_user_agent(&scene).await?;
-    // Two seconds at most may pass in which the bucket fills up again: it is full of three after none of them.
+    // The bucket holds three, and refills by one a second while this loop sends.
     let mut accepted = 0;
     let refused = loop {
-        // Both subscriptions are of one user agent, and share what it may be sent.
+        // Both subscriptions share the rate of one user agent.
         let to = if accepted % 2 == 0 { &one } else { &two };
         let answer = scene.ask(&Request::push(to, b"a burst")?).await?;
         match answer.status {
@@ -78,7 +79,7 @@ async fn a_full_mailbox_takes_no_more_and_keeps_what_it_has() -> Result<()> {
             })
             .await?;
         }
-        // The last of it is on its way to the mailbox and may not be counted yet.
+        // The last messages may be on the way to the mailbox and not counted yet.
         ensure!(accepted < 20 * ROOM, "{accepted} messages wait where there is room for {ROOM}");
     };
     ensure!(refused.status == 429, "answered {}", refused.status);
@@ -106,7 +107,7 @@ async fn a_service_with_too_much_to_do_says_when_to_come_back() -> Result<()> {
     let mut scene = Scene::start_with(&[("PUSHGRID_INGRESS__MAX_IN_FLIGHT", "1")]).await?;
     let subscription = scene.open().await?;
     let push = Request::push(&subscription, b"takes its time")?;
-    // The service asks for the body once it has begun with the request.
+    // The service asks for the body once the request has its place.
     let mut first = Wire::open(scene.server.ingress()).await?;
     first.send(&push.clone().with("Expect", "100-continue").head()).await?;
     ensure!(first.expect_answer().await?.status == 100, "the body was not asked for");
@@ -131,7 +132,7 @@ async fn a_header_section_that_is_too_large_is_refused() -> Result<()> {
         let answer = scene.ask(&request).await?;
         ensure!(answer.status == 431, "answered {}", answer.status);
     }
-    // A target that is longer than everything that may come before the body.
+    // Target longer than the bound of the head.
     let answer = scene.ask(&push.target(&format!("/push/{}", "a".repeat(64 * 1024)))).await?;
     ensure!(matches!(answer.status, 414 | 431), "answered {}", answer.status);
     scene.accepted(0).await.context("a message was accepted")?;
@@ -145,7 +146,7 @@ async fn beyond_the_limit_of_connections_the_next_waits_until_one_leaves() -> Re
     let mut second = Socket::open(scene.server.connection(), None).await?;
     let mut third = Wire::open(scene.server.connection()).await?;
     third.send(UPGRADE).await?;
-    // Those who are there are served.
+    // Connected clients are served.
     second.send(&ping(b"still here")).await?;
     ensure!(second.next().await? == Some(Frame::Pong(b"still here".to_vec())), "no pong");
     let subscription = scene.open().await?;

@@ -1,5 +1,5 @@
-//! Thousands of damaged copies of everything that is valid. Each gets an answer or a clean close in time; the service
-//! lives, does not panic, loses nothing, keeps its accounts, and needs no more memory than before.
+//! Thousands of damaged copies of every valid input. Each gets an answer or a clean close in time; the service does not
+//! panic, loses nothing, keeps its account, and needs no more memory.
 //!
 //! A fault names the seed and the number of the mutation: the same seed makes the same mutations again.
 
@@ -24,18 +24,18 @@ const COUNT: u64 = 10_000;
 /// Connections at once.
 const LANES: u64 = 48;
 
-/// How much larger the process may be afterwards, in octets.
+/// Most growth of the process, in octets.
 const GROWTH: f64 = 64.0 * 1024.0 * 1024.0;
 
 const SEED: &str = "PUSHGRID_TEST_SEED";
 
-/// Something that can be sent damaged, again and again.
+/// Source of damaged copies.
 trait Lane {
-    /// Sends one damaged copy, and sees to it that the answer is a clear one.
+    /// Sends one damaged copy, and checks that the answer is clear.
     async fn mutation(&mut self, damage: &mut Damage) -> Result<()>;
 }
 
-/// Sends all mutations of what is called `what`, each lane one after the other.
+/// Sends all mutations of `what`, each lane one after the other.
 async fn storm<L: Lane>(what: &str, lanes: &mut [L]) -> Result<()> {
     let seed = match env::var(SEED) {
         Ok(seed) => seed.parse().with_context(|| format!("{SEED} is not a number"))?,
@@ -56,7 +56,7 @@ async fn storm<L: Lane>(what: &str, lanes: &mut [L]) -> Result<()> {
     Ok(())
 }
 
-/// What holds whatever came in: no panic, bounded memory, accounts that add up, and a service that works.
+/// Checks after all input: no panic, bounded memory, an account that adds up, and a working service.
 async fn unharmed(scene: &mut Scene, before: f64) -> Result<()> {
     scene.calm()?;
     scene.works().await?;

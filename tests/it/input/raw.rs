@@ -1,3 +1,5 @@
+//! A raw TCP connection for tests: any octets out, strictly parsed HTTP/1.1 answers in.
+
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
@@ -7,20 +9,20 @@ use pushgrid_it::within;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// How long an answer may take on a busy machine, beyond every time limit that a test sets.
+/// Deadline of an answer on a busy machine, beyond every time limit set by a test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Largest answer that is read: many times the largest that the service gives.
+/// Largest answer to read: many times the largest of the service.
 const ANSWER_MAX: usize = 1 << 20;
 
-/// A TCP connection on which anything can be written, and HTTP/1.1 answers read.
+/// TCP connection for writing any octets and reading HTTP/1.1 answers.
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
-/// One answer.
+/// Answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -29,7 +31,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The value of a field that is there once.
+    /// Value of a field that occurs once.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut lines = self.fields.get_all(name).iter();
         let first = lines.next()?.to_str().ok();
@@ -43,17 +45,17 @@ impl Wire {
         let (_, address) = url.split_once("://").context("an URL")?;
         let stream = within(PATIENCE, "a TCP connection", TcpStream::connect(address)).await??;
         stream.set_nodelay(true)?;
-        // Tests make more connections than there are ports to wait out.
+        // No TIME_WAIT: tests make more connections than there are ports.
         stream.set_zero_linger()?;
         Ok(Self { stream, read: Vec::new() })
     }
 
-    /// Writes everything; a fault when the other side has closed.
+    /// Writes all octets. An error when the peer has closed.
     pub(crate) async fn send(&mut self, octets: &[u8]) -> Result<()> {
         within(PATIENCE, "a write", self.stream.write_all(octets)).await?.context("write")
     }
 
-    /// Writes as much as the other side takes until it closes.
+    /// Writes until the peer closes.
     pub(crate) async fn try_send(&mut self, octets: &[u8]) -> Result<()> {
         match within(PATIENCE, "a write", self.stream.write_all(octets)).await? {
             Err(error) if !is_closed(&error) => Err(error.into()),
@@ -61,7 +63,7 @@ impl Wire {
         }
     }
 
-    /// Writes for as long as `limit`; whether everything was taken.
+    /// Writes for at most `limit`; returns whether all octets were taken.
     pub(crate) async fn press(&mut self, octets: &[u8], limit: Duration) -> Result<bool> {
         match tokio::time::timeout(limit, self.stream.write_all(octets)).await {
             Ok(Err(error)) if !is_closed(&error) => Err(error.into()),
@@ -70,7 +72,7 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more is written.
+    /// Ends the writing side.
     pub(crate) async fn finish(&mut self) -> Result<()> {
         match self.stream.shutdown().await {
             Err(error) if !is_closed(&error) => Err(error.into()),
@@ -78,17 +80,17 @@ impl Wire {
         }
     }
 
-    /// The next answer; `None` when the other side closes before it. Interim answers are answers, too.
+    /// Next answer, interim ones included; `None` when the peer closes before.
     pub(crate) async fn answer(&mut self) -> Result<Option<Answer>> {
         within(PATIENCE, "an answer", self.read_answer()).await?
     }
 
-    /// The next answer, which must come.
+    /// Next answer. An error without one.
     pub(crate) async fn expect_answer(&mut self) -> Result<Answer> {
         self.answer().await?.context("the service closed the connection without an answer")
     }
 
-    /// Reads until the other side closes.
+    /// Reads until the peer closes.
     pub(crate) async fn end(&mut self) -> Result<Vec<u8>> {
         within(PATIENCE, "the end of the connection", async {
             while self.fill().await? {
@@ -99,7 +101,7 @@ impl Wire {
         .await?
     }
 
-    /// At least `count` octets, which stay; `None` when the other side closes before them.
+    /// Returns at least `count` octets without consuming; `None` when the peer closes before.
     pub(crate) async fn peek(&mut self, count: usize) -> Result<Option<&[u8]>> {
         let all = within(PATIENCE, "octets", async {
             while self.read.len() < count {
@@ -113,7 +115,7 @@ impl Wire {
         Ok(all.then_some(self.read.as_slice()))
     }
 
-    /// Takes octets that [`Self::peek`] has shown.
+    /// Consumes octets returned by [`Self::peek`].
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let rest = self.read.split_off(count);
         std::mem::replace(&mut self.read, rest)
@@ -142,7 +144,7 @@ impl Wire {
         Ok(Some(Answer { status, fields, body: self.take(length) }))
     }
 
-    /// Reads some; `false` at the end.
+    /// Reads more octets; `false` at the end.
     async fn fill(&mut self) -> Result<bool> {
         match self.stream.read_buf(&mut self.read).await {
             Ok(count) => Ok(count > 0),
@@ -152,7 +154,7 @@ impl Wire {
     }
 }
 
-/// Whether an error says that the other side has closed.
+/// True for an error that means that the peer has closed.
 fn is_closed(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -167,7 +169,7 @@ fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
     octets.windows(wanted.len()).position(|window| window == wanted)
 }
 
-/// Strict, for what the service writes must be beyond doubt.
+/// Parses a head strictly, for the service's output must be beyond doubt.
 fn parse(head: &[u8]) -> Result<(u16, HeaderMap)> {
     let head = std::str::from_utf8(head)?;
     let mut lines = head.strip_suffix("\r\n\r\n").context("the end of a head")?.split("\r\n");

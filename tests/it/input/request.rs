@@ -1,9 +1,11 @@
+//! HTTP/1.1 requests of which every line can be bent.
+
 use anyhow::{Context as _, Result};
 use pushgrid_client::Subscription;
 use pushgrid_crypto::encryption::encrypt_aes128gcm;
 use pushgrid_types::SystemRng;
 
-/// A request as it goes over the wire: every line can be bent.
+/// Request as written on the wire, with every line open to change.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     pub(crate) method: String,
@@ -13,13 +15,13 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// One without a body.
+    /// Makes a request without a body.
     pub(crate) fn new(method: &str, target: &str) -> Self {
         let fields = vec![("Host".to_owned(), "localhost".to_owned())];
         Self { method: method.to_owned(), target: target.to_owned(), fields, body: Vec::new() }
     }
 
-    /// A valid push message for `to`.
+    /// Makes a valid push message for `to`.
     pub(crate) fn push(to: &Subscription, payload: &[u8]) -> Result<Self> {
         let keys = to.push_subscription();
         let body = encrypt_aes128gcm(&SystemRng, &keys.p256dh, &keys.auth, payload)?;
@@ -33,37 +35,37 @@ impl Request {
         self
     }
 
-    /// Takes all lines of a field out.
+    /// Removes all lines of a field.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.fields.retain(|(field, _)| !field.eq_ignore_ascii_case(name));
         self
     }
 
-    /// Puts one line in place of all lines of a field.
+    /// Replaces all lines of a field by one.
     pub(crate) fn instead(self, name: &str, value: &str) -> Self {
         self.without(name).with(name, value)
     }
 
-    /// Another method.
+    /// Replaces the method.
     pub(crate) fn method(mut self, method: &str) -> Self {
         method.clone_into(&mut self.method);
         self
     }
 
-    /// Another target.
+    /// Replaces the target.
     pub(crate) fn target(mut self, target: &str) -> Self {
         target.clone_into(&mut self.target);
         self
     }
 
-    /// A body, and the length that belongs to it.
+    /// Sets the body, and its length.
     pub(crate) fn with_body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();
         let length = self.body.len().to_string();
         self.instead("Content-Length", &length)
     }
 
-    /// The same body in chunks of at most `size` octets.
+    /// Sends the body in chunks of at most `size` octets.
     pub(crate) fn chunked(self, size: usize) -> Self {
         let mut chunks = Vec::new();
         for chunk in self.body.chunks(size) {
@@ -75,7 +77,7 @@ impl Request {
         Self { body: chunks, ..self.without("Content-Length").with("Transfer-Encoding", "chunked") }
     }
 
-    /// The request line and the fields, up to the body.
+    /// Octets of the request line and the fields, up to the body.
     pub(crate) fn head(&self) -> Vec<u8> {
         let mut head = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.fields {
@@ -85,13 +87,13 @@ impl Request {
         head.into_bytes()
     }
 
-    /// All of it.
+    /// Octets of the whole request.
     pub(crate) fn octets(&self) -> Vec<u8> {
         [self.head(), self.body.clone()].concat()
     }
 }
 
-/// The path of an absolute URL of the service.
+/// Path of an absolute URL of the service.
 pub(crate) fn path(url: &str) -> Result<&str> {
     let (_, rest) = url.split_once("://").context("an URL")?;
     Ok(&rest[rest.find('/').context("a path")?..])

@@ -1,3 +1,5 @@
+//! The service with one user agent, for tests of bad input, and checks that it is unharmed.
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,10 +12,10 @@ use serde_json::Value;
 use super::raw::{Answer, Wire};
 use super::request::Request;
 
-/// How long a message may take from its 201 to the user agent, on a busy machine.
+/// Deadline for a message from its 201 to the user agent, on a busy machine.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
-/// The service, and one user agent of it.
+/// The service, and one of its user agents.
 #[derive(Debug)]
 pub(super) struct Scene {
     pub(super) server: Server,
@@ -28,34 +30,34 @@ impl Scene {
         Self::over(Server::start_with(settings).await?).await
     }
 
-    /// A user agent of a service that runs.
+    /// Connects a user agent to a running service.
     pub(super) async fn over(server: Server) -> Result<Self> {
         let mut user_agent = UserAgent::connect(server.connection()).await?;
         let id = user_agent.hello(None).await?.user_agent;
         Ok(Self { server, key: KeyPair::generate(&SystemRng), id, user_agent: Some(user_agent) })
     }
 
-    /// Who the user agent is.
+    /// Id of the user agent.
     pub(super) fn id(&self) -> UserAgentId {
         self.id
     }
 
-    /// The connection of the user agent.
+    /// Connection of the user agent.
     pub(super) fn user_agent(&mut self) -> Result<&mut UserAgent> {
         self.user_agent.as_mut().context("the user agent is offline")
     }
 
-    /// A subscription that anybody may send to.
+    /// Makes an unrestricted subscription.
     pub(super) async fn open(&mut self) -> Result<Subscription> {
         Ok(self.user_agent()?.subscribe(&SystemRng, None).await?)
     }
 
-    /// A subscription for `key` alone.
+    /// Makes a subscription restricted to `key`.
     pub(super) async fn restricted(&mut self, key: &PublicKey) -> Result<Subscription> {
         Ok(self.user_agent()?.subscribe(&SystemRng, Some(key)).await?)
     }
 
-    /// A subscription that has ended.
+    /// Makes a subscription, and ends it.
     pub(super) async fn ended(&mut self, key: Option<&PublicKey>) -> Result<Subscription> {
         let user_agent = self.user_agent()?;
         let ended = user_agent.subscribe(&SystemRng, key).await?;
@@ -63,7 +65,7 @@ impl Scene {
         Ok(ended)
     }
 
-    /// The user agent goes away.
+    /// Disconnects the user agent.
     pub(super) async fn go_offline(&mut self) -> Result<()> {
         if let Some(user_agent) = self.user_agent.take() {
             user_agent.close().await?;
@@ -71,7 +73,7 @@ impl Scene {
         Ok(())
     }
 
-    /// The user agent comes back, as a new connection.
+    /// Reconnects the user agent.
     pub(super) async fn come_back(&mut self) -> Result<()> {
         let mut user_agent = UserAgent::connect(self.server.connection()).await?;
         let hello = user_agent.hello(Some(self.id)).await?;
@@ -80,7 +82,7 @@ impl Scene {
         Ok(())
     }
 
-    /// The next message, acknowledged.
+    /// Receives and acknowledges the next message.
     pub(super) async fn notification(&mut self) -> Result<Notification> {
         let user_agent = self.user_agent()?;
         let event = user_agent.next_within(ARRIVAL).await?.context("no message came")?;
@@ -89,7 +91,7 @@ impl Scene {
         Ok(notification)
     }
 
-    /// The next message is this one.
+    /// Checks that the next message is this one.
     pub(super) async fn receives(&mut self, subscription: &Subscription, payload: &[u8]) -> Result<()> {
         let notification = self.notification().await?;
         ensure!(notification.channel == subscription.channel(), "a message of another subscription came");
@@ -100,7 +102,7 @@ impl Scene {
     /// Sends one request over a connection of its own.
     pub(super) async fn ask(&self, request: &Request) -> Result<Answer> {
         let mut wire = Wire::open(self.server.ingress()).await?;
-        // A refusal may come, and the connection close, before all is written.
+        // A refusal and the close may come before all is written.
         wire.try_send(&request.octets()).await?;
         wire.expect_answer().await
     }
@@ -113,33 +115,33 @@ impl Scene {
         Ok(answer)
     }
 
-    /// A message still goes through, from end to end.
+    /// Checks that a message goes through from end to end.
     pub(super) async fn works(&mut self) -> Result<()> {
         let subscription = self.open().await?;
         self.send(&Request::push(&subscription, b"still there")?).await?;
         self.receives(&subscription, b"still there").await
     }
 
-    /// This many messages were accepted, and no more.
+    /// Checks that exactly this many messages were accepted.
     pub(super) async fn accepted(&self, count: u64) -> Result<()> {
         let what = format!("{count} messages are accepted");
         self.server.accounts(&what, |accounts| accounts.accepted == count).await?;
         Ok(())
     }
 
-    /// How much memory the service takes, in octets.
+    /// Resident memory of the service, in octets.
     pub(super) async fn resident(&self) -> Result<f64> {
         let metrics = self.server.metrics().await?;
         metrics.sum("process_resident_memory_bytes", &[]).context("the metric is missing")
     }
 
-    /// Nothing in the log of the service tells of a panic.
+    /// Checks that no log line tells of a panic.
     pub(super) fn calm(&self) -> Result<()> {
         calm(&self.server)
     }
 }
 
-/// Nothing in the whole log of the service tells of a panic.
+/// Checks that no log line of the service tells of a panic.
 pub(super) fn calm(server: &Server) -> Result<()> {
     let log = server.log()?;
     let panic = log.lines().find(|line| line.contains("panicked"));
@@ -147,7 +149,7 @@ pub(super) fn calm(server: &Server) -> Result<()> {
     Ok(())
 }
 
-/// What the service says in a refusal: JSON of the deployed form, and a sentence for a person that has `says` in it.
+/// Checks a refusal: JSON in the documented form, and a sentence for a person with `says` in it.
 pub(super) fn explains(answer: &Answer, says: &str) -> Result<()> {
     let said = String::from_utf8_lossy(&answer.body);
     ensure!(answer.field("content-type") == Some("application/json"), "not JSON: {:?}", answer.fields);

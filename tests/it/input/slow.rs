@@ -1,4 +1,4 @@
-//! Clients that take their time: each is answered or closed in bounded time, and nothing changes through it.
+//! Slow clients: each is answered or closed in bounded time, and changes nothing.
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use super::request::Request;
 use super::scene::{Scene, explains};
 use super::websocket::{self, Socket};
 
-/// A time limit that a test sets.
+/// Time limit set by the tests.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// How long after its limit a connection may still be there, on a busy machine.
+/// Time for which a connection may outlive its limit, on a busy machine.
 const GRACE: Duration = Duration::from_secs(15);
 
-/// Sends an octet now and then, until the other side closes. Answers with what came.
+/// Sends single octets until the peer closes. Returns the octets received, and the time.
 async fn drip(url: &str, octets: &[u8]) -> Result<(Vec<u8>, Duration)> {
     let mut wire = Wire::open(url).await?;
     let began = Instant::now();
@@ -50,21 +50,29 @@ async fn a_head_that_does_not_come_in_time_ends_the_connection() -> Result<()> {
         drip(&connection, b""),
     )?;
     for (came, took) in [ends.0, ends.1, ends.2, ends.3] {
-        // The service has begun to count a little earlier.
+        // The service starts its timer a little earlier.
         ensure!(took >= LIMIT / 2, "closed after {took:?}");
         let answered = came.starts_with(b"HTTP/1.1 408 ");
         ensure!(came.is_empty() || answered, "something else came: {}", came.escape_ascii());
     }
-    // An answer does not buy more time than the next request has.
-    let mut wire = Wire::open(&ingress).await?;
-    wire.send(&Request::push(&subscription, b"in time")?.octets()).await?;
-    ensure!(wire.expect_answer().await?.status == 201, "a request in time was refused");
-    wire.end().await?;
-    scene.receives(&subscription, b"in time").await?;
+    // Between requests there is more time, until the next one begins.
+    let in_time = Request::push(&subscription, b"in time")?.octets();
+    let (mut idle, mut begun) = (Wire::open(&ingress).await?, Wire::open(&ingress).await?);
+    for wire in [&mut idle, &mut begun] {
+        wire.send(&in_time).await?;
+        ensure!(wire.expect_answer().await?.status == 201, "a request in time was refused");
+    }
+    begun.send(&head[..20]).await?;
+    ensure!(begun.end().await?.is_empty(), "half a request was answered");
+    idle.send(&in_time).await?;
+    ensure!(idle.expect_answer().await?.status == 201, "a request in time was refused");
+    for _ in 0..3 {
+        scene.receives(&subscription, b"in time").await?;
+    }
     scene.works().await
 }
 
-/// A message with a topic waits for a user agent that is away.
+/// Stores a message with a topic for a user agent that is away.
 async fn something_waits(settings: &[(&str, &str)]) -> Result<(Scene, Subscription)> {
     let mut scene = Scene::start_with(settings).await?;
     let subscription = scene.open().await?;
@@ -73,7 +81,7 @@ async fn something_waits(settings: &[(&str, &str)]) -> Result<(Scene, Subscripti
     Ok((scene, subscription))
 }
 
-/// That message still waits, and it alone.
+/// Checks that this message is still stored, and no other.
 async fn it_still_waits(mut scene: Scene, subscription: &Subscription) -> Result<()> {
     scene.accepted(1).await.context("a broken request was accepted")?;
     scene.come_back().await?;
@@ -95,7 +103,7 @@ async fn a_body_that_does_not_come_in_time_is_answered_408_and_replaces_nothing(
         let mut octets = request.body.iter().take(request.body.len() - 1);
         let answer = loop {
             tokio::select! {
-                // Nothing is lost when this is dropped: what was read stays in the connection.
+                // Cancel safe: octets read stay in the connection.
                 answer = wire.expect_answer() => break answer?,
                 () = sleep(LIMIT / 20) => {}
             }
@@ -106,7 +114,7 @@ async fn a_body_that_does_not_come_in_time_is_answered_408_and_replaces_nothing(
         ensure!(answer.status == 408, "answered {}", answer.status);
         ensure!(began.elapsed() >= LIMIT / 2, "after {:?}", began.elapsed());
         explains(&answer, "took too long")?;
-        // What still comes of the body is not the next request.
+        // The rest of the body is not the next request.
         wire.end().await?;
     }
     it_still_waits(scene, &subscription).await
@@ -137,7 +145,7 @@ async fn a_body_that_is_cut_off_changes_nothing() -> Result<()> {
 async fn a_request_with_two_lengths_is_refused_and_smuggles_nothing() -> Result<()> {
     let (scene, subscription) = something_waits(&[]).await?;
     let inner = Request::push(&subscription, b"smuggled")?.with("Topic", "kept");
-    // If the outer request ended after no octets, the inner one would be a request of its own.
+    // If the outer request ended without a body, the inner one would be a request of its own.
     let outer = Request::push(&subscription, b"outer")?.with_body(inner.octets());
     let length = outer.body.len().to_string();
     let bent = [
@@ -172,7 +180,7 @@ async fn answers_that_nobody_reads_pile_up_nowhere() -> Result<()> {
     const GROWTH: f64 = 64.0 * 1024.0 * 1024.0;
     let (mut scene, subscription) = something_waits(&[]).await?;
     let before = scene.resident().await?;
-    // Each is answered with several times its own length.
+    // Each answer is several times as long as its request.
     let unread = Request::new("GET", "/").octets().repeat(1_000_000);
     let mut ingress = Wire::open(scene.server.ingress()).await?;
     let mut connection = Wire::open(scene.server.connection()).await?;
@@ -187,7 +195,7 @@ async fn answers_that_nobody_reads_pile_up_nowhere() -> Result<()> {
 
 #[tokio::test]
 async fn a_user_agent_that_does_not_read_is_cut_off_and_gets_its_messages_later() -> Result<()> {
-    /// More than the buffers between two sockets hold: each is 5.5 kB on the wire.
+    /// More than the buffers of two sockets hold: each message is 5.5 kB on the wire.
     const COUNT: u64 = 1500;
     let settings = [
         ("PUSHGRID_CONNECTION__WRITE_TIMEOUT", "1s"),

@@ -1,7 +1,7 @@
-//! What only the one process has: a file of a bounded size.
+//! Properties of standalone alone: a file of a bounded size.
 
 use anyhow::{Result, ensure};
-use pushgrid_it::Server;
+use pushgrid_it::{Port, Server};
 
 use super::limits::asks_to_wait;
 use super::request::Request;
@@ -35,4 +35,22 @@ async fn a_full_disk_is_said_to_the_sender_and_nothing_accepted_is_lost() -> Res
     ensure!(accounts.ended("delivered") == u64::from(accepted), "{accounts:?}");
     // There is room again.
     scene.works().await
+}
+
+#[tokio::test]
+async fn endpoints_that_only_this_machine_reaches_are_said_at_the_start() -> Result<()> {
+    const WARNING: &str = "set ingress.public_url (PUSHGRID_INGRESS__PUBLIC_URL)";
+    let port = Port::reserve()?;
+    let everywhere = port.address().replace("127.0.0.1", "0.0.0.0");
+    let listen = ("PUSHGRID_INGRESS__LISTEN", everywhere.as_str());
+    let server = Server::standalone_with(&[listen]).await?;
+    let log = server.log()?;
+    ensure!(log.matches(WARNING).count() == 1, "it is not said once: {log}");
+    drop(server);
+    let public = ("PUSHGRID_INGRESS__PUBLIC_URL", "https://push.example.com");
+    for settings in [&[][..], &[listen, public]] {
+        let server = Server::standalone_with(settings).await?;
+        ensure!(!server.log()?.contains(WARNING), "there is nothing to say: {}", server.log()?);
+    }
+    Ok(())
 }

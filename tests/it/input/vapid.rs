@@ -1,5 +1,5 @@
-//! Tokens that do not prove who sends (RFC 8292): each is answered 403 with what is wrong, on a restricted subscription
-//! and on one that is open to all, and nothing is accepted.
+//! Tokens that do not prove the sender (RFC 8292): each is answered 403 with the reason, on a restricted subscription
+//! and on an unrestricted one, and nothing is accepted.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use pushgrid_crypto::vapid::KeyPair;
-use pushgrid_types::{Clock as _, SystemClock, SystemRng, Timestamp};
+use pushgrid_types::{SystemClock, SystemRng, Timestamp, WallClock as _};
 
 use super::request::Request;
 use super::scene::{Scene, explains};
 
 const HOUR: Duration = Duration::from_hours(1);
 
-/// A valid `Authorization` for the service of `scene`.
+/// Valid `Authorization` for the service of `scene`.
 pub(super) fn authorization(scene: &Scene, key: &KeyPair) -> Result<String> {
-    Ok(key.authorization(&origin(scene)?, SystemClock.now().plus(HOUR), None))
+    Ok(key.authorization(&origin(scene)?, SystemClock.wall().plus(HOUR), None))
 }
 
-/// What endpoints of the service begin with.
+/// Origin of the endpoints of the service.
 fn origin(scene: &Scene) -> Result<String> {
     let port = scene.server.ingress().rsplit(':').next().context("a port")?;
     Ok(format!("http://localhost:{port}"))
 }
 
-/// The parts of a valid `Authorization`.
+/// Parts of a valid `Authorization`.
 #[derive(Debug, Clone)]
 struct Parts {
     header: String,
@@ -76,7 +76,7 @@ impl Parts {
     }
 }
 
-/// The same signature as ASN.1, which other uses of ECDSA have.
+/// Signature in ASN.1, as in other uses of ECDSA.
 fn der(signature: &[u8]) -> Vec<u8> {
     let integer = |number: &[u8]| {
         let digits = [&[0], number].concat();
@@ -87,9 +87,9 @@ fn der(signature: &[u8]) -> Vec<u8> {
     [&[0x30, u8::try_from(both.len()).expect("70 octets")], both.as_slice()].concat()
 }
 
-/// Bad tokens, and what the answer says about each.
+/// Bad tokens, with the reason in each answer.
 fn bad_tokens(scene: &Scene) -> Result<Vec<(&'static str, String, &'static str)>> {
-    let now = SystemClock.now();
+    let now = SystemClock.wall();
     let (key, other) = (&scene.key, KeyPair::generate(&SystemRng));
     let origin = origin(scene)?;
     let signed = |audience: &str, expires: Timestamp| key.authorization(audience, expires, None);

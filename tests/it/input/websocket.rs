@@ -1,3 +1,5 @@
+//! A raw WebSocket for tests: any frames out, strictly parsed frames in, no automatic pong.
+
 use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use pushgrid_types::UserAgentId;
@@ -7,27 +9,27 @@ use tokio_tungstenite::tungstenite::protocol::frame::{Frame as Raw, FrameHeader}
 
 use super::raw::Wire;
 
-/// The upgrade request, with the key of RFC 6455 section 1.2.
+/// Upgrade request, with the key of RFC 6455 section 1.2.
 pub(super) const UPGRADE: &[u8] =
     b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-/// The answer that belongs to the key.
+/// Answer to that key.
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The standard wants it random, for the sake of proxies; there is none here.
+/// Mask of all frames. The standard wants random ones, for the sake of proxies; there is none here.
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
 
-/// What a person can read of a reason, and what fits a close frame (RFC 6455 section 5.5).
+/// Length of a readable reason that fits a close frame (RFC 6455 section 5.5).
 const REASON: std::ops::RangeInclusive<usize> = 10..=123;
 
-/// A WebSocket on which anything can be written. It answers no ping by itself.
+/// WebSocket for writing any octets. Answers no ping by itself.
 #[derive(Debug)]
 pub(super) struct Socket {
     wire: Wire,
 }
 
-/// What the service sends.
+/// Frame sent by the service.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Frame {
     Text(String),
@@ -36,7 +38,7 @@ pub(super) enum Frame {
     Close(Close),
 }
 
-/// Why the service has closed.
+/// Close by the service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Close {
     pub(super) code: u16,
@@ -44,7 +46,7 @@ pub(super) struct Close {
 }
 
 impl Close {
-    /// A code that the service documents, and a reason that a person can read.
+    /// Checks for a documented code and a readable reason.
     pub(super) fn is_clear(&self) -> Result<()> {
         let known = [1001, 1002, 1003, 1007, 1008, 1009, 1011, 1012, 1013, 4774];
         ensure!(known.contains(&self.code), "an unknown code: {self:?}");
@@ -54,17 +56,17 @@ impl Close {
     }
 }
 
-/// A frame of a client, masked, with any octets as its text.
+/// Masked text frame of a client, with any octets as text.
 pub(super) fn text(payload: &[u8]) -> Vec<u8> {
     raw(&FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() }, payload)
 }
 
-/// A ping of a client.
+/// Ping frame of a client.
 pub(super) fn ping(payload: &[u8]) -> Vec<u8> {
     raw(&FrameHeader { opcode: OpCode::Control(Control::Ping), ..FrameHeader::default() }, payload)
 }
 
-/// Any frame, masked.
+/// Masked frame of any kind.
 pub(super) fn raw(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
     let header = FrameHeader { mask: Some(MASK), ..header.clone() };
     let mut octets = Vec::new();
@@ -73,7 +75,7 @@ pub(super) fn raw(header: &FrameHeader, payload: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// The text of a hello.
+/// Text of a hello.
 pub(super) fn hello(user_agent: Option<UserAgentId>) -> String {
     match user_agent {
         Some(id) => format!(r#"{{"messageType":"hello","uaid":"{}","use_webpush":true}}"#, id.to_hex()),
@@ -103,7 +105,7 @@ impl Socket {
         Ok(socket)
     }
 
-    /// On a connection that has just been upgraded.
+    /// Wraps a connection that was just upgraded.
     pub(super) fn upgraded_by(wire: Wire) -> Self {
         Self { wire }
     }
@@ -115,17 +117,17 @@ impl Socket {
         Ok(())
     }
 
-    /// Writes any octets; what the other side does not take because it closes is not a fault.
+    /// Writes any octets; a close by the peer is no error.
     pub(super) async fn send(&mut self, octets: &[u8]) -> Result<()> {
         self.wire.try_send(octets).await
     }
 
-    /// Says that nothing more is written.
+    /// Ends the writing side.
     pub(super) async fn finish(&mut self) -> Result<()> {
         self.wire.finish().await
     }
 
-    /// The next text frame as JSON.
+    /// Next text frame, as JSON.
     pub(super) async fn reply(&mut self) -> Result<Value> {
         loop {
             match self.next().await? {
@@ -136,10 +138,10 @@ impl Socket {
         }
     }
 
-    /// The next frame; `None` when the connection ends without a close frame.
+    /// Next frame; `None` when the connection ends without a close frame.
     pub(super) async fn next(&mut self) -> Result<Option<Frame>> {
         let Some(head) = self.wire.peek(2).await? else { return Ok(None) };
-        // A server does not mask, and sends no fragments here.
+        // A server does not mask, and this one sends no fragments here.
         let (opcode, short) = (head[0], usize::from(head[1]));
         let extra = match short {
             126 => 2,
@@ -164,7 +166,7 @@ impl Socket {
         }))
     }
 
-    /// How the service closes; what comes before is passed over. `None` when it does so without a close frame.
+    /// Waits for the close by the service, skipping other frames. `None` without a close frame.
     pub(super) async fn closed(&mut self) -> Result<Option<Close>> {
         let close = loop {
             match self.next().await? {
@@ -180,7 +182,7 @@ impl Socket {
 }
 
 fn close(payload: &[u8]) -> Result<Close> {
-    // Without a code it counts as this one (RFC 6455 section 7.1.5).
+    // A close without a code counts as this one (RFC 6455 section 7.1.5).
     let Some((code, reason)) = payload.split_first_chunk::<2>() else {
         return Ok(Close { code: 1005, reason: String::new() });
     };

@@ -1,4 +1,4 @@
-//! Waiting for the accounts of a service (promise P2).
+//! Waits for the account of a service (promise P2).
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use anyhow::{Result, ensure};
 use crate::eventually;
 use crate::metrics::{Accounts, Metrics};
 
-/// How long the service may take to come to rest once nothing is sent any more.
+/// Deadline for the service to come to rest after the last message.
 pub(super) const QUIET: Duration = Duration::from_secs(30);
 
-/// Reads metrics until the accounts in them add up and are `as_hoped`. The fault shows how they stand.
+/// Reads metrics until the account adds up and is `as_hoped`. The error shows the account.
 pub(super) async fn wait(
     limit: Duration,
     what: &str,

@@ -1,3 +1,6 @@
+//! A grid as processes over a shared or private Kafka and Redis.
+//! Invariant: topics, keys and ports are of this grid alone, and stay the same over all starts.
+
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,35 +14,37 @@ use super::Accounts;
 use super::books::{self, QUIET};
 use super::process::{Process, Role};
 use crate::metrics::Metrics;
-use crate::{eventually, programs};
+use crate::{eventually, programs, within};
 
-/// How long it may take until every partition has an owner that serves it: the lease of one that was killed has to run
-/// out first.
+/// Deadline for every partition to have an owner: the lease of a killed one must end first.
 const OWNED: Duration = Duration::from_mins(1);
 
-/// Few, so that a grid starts quickly, and more than there are routers.
+/// Deadline of a tool that writes some records.
+const TAMPERED: Duration = Duration::from_mins(1);
+
+/// Few partitions for a quick start, but more than routers.
 const PARTITIONS: u16 = 3;
 
-/// What endpoints begin with.
+/// Setting of the prefix of endpoints.
 const PUBLIC_URL: &str = "PUSHGRID_INGRESS__PUBLIC_URL";
 
-/// How many processes of each role.
+/// Number of processes of each role.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape {
-    /// Edges for application servers.
+    /// Ingresses.
     pub ingress: usize,
-    /// Owners of partitions.
+    /// Routers.
     pub router: usize,
-    /// Edges for user agents.
+    /// Connection nodes.
     pub connection: usize,
 }
 
 impl Shape {
-    /// One of each.
+    /// One process of each role.
     pub const SMALLEST: Self = Self { ingress: 1, router: 1, connection: 1 };
 }
 
-/// The servers below a grid.
+/// Servers of a grid.
 #[derive(Debug, Clone)]
 pub struct Backing {
     /// Kafka: `host:port`, with commas between several.
@@ -49,7 +54,7 @@ pub struct Backing {
 }
 
 impl Backing {
-    /// Those that the environment names, which many grids share.
+    /// Shared servers, named by the environment.
     pub fn shared() -> Result<Self> {
         let named = |name| {
             std::env::var(name).with_context(|| {
@@ -60,26 +65,36 @@ impl Backing {
     }
 }
 
-/// `pushgrid ingress`, `router` and `connection` as processes, with topics, keys and ports of their own that stay the
-/// same over all their starts.
+/// Processes of `pushgrid ingress`, `router` and `connection`, with topics, keys and ports of their own, the same over
+/// all starts.
 #[derive(Debug)]
 pub struct Grid {
-    /// Edges for application servers. The first is the one that endpoints name.
+    /// Ingresses. Endpoints name the first.
     pub ingress: Vec<Process>,
-    /// Owners of partitions.
+    /// Routers.
     pub router: Vec<Process>,
-    /// Edges for user agents.
+    /// Connection nodes.
     pub connection: Vec<Process>,
     partitions: u16,
     settings: Vec<(String, String)>,
-    // Last, for the logs of the processes are in it.
+    // Last: the logs of the processes are in it.
     folder: TempDir,
 }
 
 impl Grid {
-    /// Starts one over `backing`, with `settings` (variables of the environment) for every process, and waits until
-    /// every partition is served.
+    /// Starts a grid over `backing`, with `settings` (environment variables) for every process, and waits until every
+    /// partition is served.
     pub async fn start(shape: Shape, backing: &Backing, settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_of(None, shape, backing, settings).await
+    }
+
+    /// Starts a grid of another build of the command: see [`Process::update`].
+    pub async fn start_of(
+        build: Option<&Path>,
+        shape: Shape,
+        backing: &Backing,
+        settings: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = TempDir::with_prefix("pushgrid-it-")?;
         let mut grid = Self {
             ingress: Vec::new(),
@@ -97,8 +112,8 @@ impl Grid {
         for number in 0..shape.ingress {
             let mut ingress = grid.another(Role::Ingress, number)?;
             if number == 0 {
-                // It has its port before anyone is told of it.
-                let address = ingress.listens("ingress").context("an ingress listens")?;
+                // Its port is reserved before any other process learns of it.
+                let address = ingress.listens("ingress")?;
                 let url = format!("http://{}", address.replace("127.0.0.1", "localhost"));
                 ingress.set(PUBLIC_URL, &url);
                 grid.settings.insert(0, (PUBLIC_URL.to_owned(), url));
@@ -111,24 +126,25 @@ impl Grid {
         for number in 0..shape.connection {
             grid.connection.push(grid.another(Role::Connection, number)?);
         }
+        grid.processes_mut().for_each(|process| process.update(build));
         grid.start_again().await?;
         Ok(grid)
     }
 
-    /// One more process for this grid, not started. It belongs to the caller.
+    /// Makes one more process for this grid, not started, for the caller to own.
     pub fn another(&self, role: Role, number: usize) -> Result<Process> {
         let name = format!("{role:?}-{number}").to_lowercase();
         Process::new(role, &name, self.folder.path(), &self.settings)
     }
 
-    /// Starts all processes that do not run, at once, and waits until every partition is served.
+    /// Starts all processes that are not running, at once, and waits until every partition is served.
     pub async fn start_again(&mut self) -> Result<()> {
         let idle = self.processes_mut().filter(|process| !process.is_started());
         try_join_all(idle.map(Process::start)).await?;
         self.is_whole().await
     }
 
-    /// Asks all to end: first those who take in, last those who keep.
+    /// Stops all processes: the edges first, the routers last.
     pub async fn stop(&mut self) -> Result<()> {
         for role in [&mut self.ingress, &mut self.connection, &mut self.router] {
             try_join_all(role.iter_mut().map(Process::stop)).await?;
@@ -136,9 +152,10 @@ impl Grid {
         Ok(())
     }
 
-    /// Ends all at once without asking.
+    /// Kills all processes at once.
     pub async fn kill(&mut self) -> Result<()> {
-        try_join_all(self.processes_mut().map(Process::kill)).await?;
+        let running = self.processes_mut().filter(|process| process.is_started());
+        try_join_all(running.map(Process::kill)).await?;
         Ok(())
     }
 
@@ -152,12 +169,30 @@ impl Grid {
         .await
     }
 
-    /// How many partitions there are.
+    /// Damages the topics, and returns the output of the tool: see the example `tamper` of `log-kafka`.
+    pub async fn tamper(&self, what: &str) -> Result<String> {
+        let mut command = tokio::process::Command::new(programs::tamper()?);
+        command.arg(self.setting("PUSHGRID_KAFKA__TOPIC_PREFIX")?).arg(what);
+        command.env("PUSHGRID_KAFKA__BROKERS", self.setting("PUSHGRID_KAFKA__BROKERS")?);
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let output = within(TAMPERED, what, command.output()).await??;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{what} has failed: {said}");
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Value of a setting common to all processes.
+    pub(super) fn setting(&self, name: &str) -> Result<&str> {
+        let found = self.settings.iter().rev().find(|(setting, _)| setting == name);
+        found.map(|(_, value)| value.as_str()).with_context(|| format!("{name} is not set"))
+    }
+
+    /// Number of partitions.
     pub fn partitions(&self) -> u16 {
         self.partitions
     }
 
-    /// All of them: ingresses, routers, connection nodes.
+    /// All processes: ingresses, routers, connection nodes.
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
         self.ingress.iter().chain(&self.router).chain(&self.connection)
     }
@@ -166,13 +201,13 @@ impl Grid {
         self.ingress.iter_mut().chain(&mut self.router).chain(&mut self.connection)
     }
 
-    /// The metrics of all that run, together: a sum is one over the grid.
+    /// Metrics of all running processes, joined: a sum is one over the grid.
     pub async fn metrics(&self) -> Result<Metrics> {
         let running = self.processes().filter(|process| process.is_started());
         Ok(Metrics::together(try_join_all(running.map(Process::metrics)).await?))
     }
 
-    /// Waits until the accounts of all partitions add up and are `as_hoped`. The fault shows how they stand.
+    /// Waits until the account over all partitions adds up and is `as_hoped`. The error shows the account.
     pub async fn accounts(&self, what: &str, as_hoped: impl Fn(&Accounts) -> bool) -> Result<Accounts> {
         books::wait(QUIET, what, as_hoped, async || {
             let metrics = self.metrics().await?;
@@ -183,24 +218,29 @@ impl Grid {
         .await
     }
 
-    /// Waits until no message is pending any more, and the accounts add up.
+    /// Waits until no message is pending, and the account adds up.
     pub async fn settled(&self) -> Result<Accounts> {
         self.accounts("every message ended", |accounts| accounts.pending == 0).await
     }
 }
 
-/// How many partitions are served.
+/// Number of partitions being served.
 pub(super) fn partitions(metrics: &Metrics) -> Result<u16> {
     let owned = metrics.sum("pushgrid_router_partitions", &[]);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count")]
     Ok(owned.context("no router says how many partitions it serves")? as u16)
 }
 
-/// What all processes of one grid have in common, and no other grid has.
-async fn common(backing: &Backing, folder: &Path) -> Result<Vec<(String, String)>> {
+/// Prefix of topics and keys, used by no other grid.
+pub(super) fn prefix() -> String {
     let mut octets = [0; 8];
     SystemRng.fill(&mut octets);
-    let prefix = format!("it-{:016x}", u64::from_le_bytes(octets));
+    format!("it-{:016x}", u64::from_le_bytes(octets))
+}
+
+/// Settings common to the processes of one grid, and to no other grid.
+async fn common(backing: &Backing, folder: &Path) -> Result<Vec<(String, String)>> {
+    let prefix = prefix();
     let keys = folder.join("endpoint-keys");
     let mut command = programs::pushgrid()?;
     command.args(["keys", "endpoint", "--out"]).arg(&keys).stdin(Stdio::null());
@@ -212,7 +252,7 @@ async fn common(backing: &Backing, folder: &Path) -> Result<Vec<(String, String)
         ("PUSHGRID_KAFKA__PARTITIONS", PARTITIONS.to_string()),
         ("PUSHGRID_REDIS__URL", backing.redis.clone()),
         ("PUSHGRID_REDIS__PREFIX", prefix),
-        // As one process has it; a test of the drain sets its own.
+        // As in standalone; a test of the drain sets its own.
         ("PUSHGRID_CONNECTION__DRAIN", "0s".to_owned()),
         ("PUSHGRID_ENDPOINT__KEYS_FILE", keys.display().to_string()),
     ];

@@ -1,3 +1,6 @@
+//! One process of the service over all its lives, with its ports, settings and log.
+//! Invariant: nothing but the ready line is on standard output, and a dropped process is killed.
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,25 +21,25 @@ use crate::metrics::Metrics;
 use crate::ports::Port;
 use crate::{programs, within};
 
-/// A start on a busy machine, in which a store is made or asked for.
+/// Deadline of a start on a busy machine, with the creation of a store.
 const START: Duration = Duration::from_mins(1);
 
-/// Longer than any drain that a test sets.
+/// Deadline of a stop, longer than any drain set by a test.
 const STOP: Duration = Duration::from_secs(40);
 
-/// How long health and metrics may take.
+/// Deadline of an answer of the admin listener.
 const ANSWER: Duration = Duration::from_secs(10);
 
-/// What a process of the service does: its subcommand.
+/// Role of a process: its subcommand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// All of it.
+    /// All roles.
     Standalone,
-    /// The edge for application servers.
+    /// Ingress, the edge for application servers.
     Ingress,
-    /// The owner of partitions.
+    /// Router, the owner of partitions.
     Router,
-    /// The edge for user agents.
+    /// Connection node, the edge for user agents.
     Connection,
 }
 
@@ -50,7 +53,7 @@ impl Role {
         }
     }
 
-    /// What it listens for: each name of the ready line, the scheme of its URL, and the setting.
+    /// Listeners: name in the ready line, scheme of the URL, and setting.
     fn listeners(self) -> &'static [(&'static str, &'static str, &'static str)] {
         const INGRESS: (&str, &str, &str) = ("ingress", "http://", "PUSHGRID_INGRESS__LISTEN");
         const ROUTER: (&str, &str, &str) = ("router", "http://", "PUSHGRID_ROUTER__LISTEN");
@@ -66,18 +69,20 @@ impl Role {
     }
 }
 
-/// One process of the service, over all its lives: its ports, its settings and its log stay the same.
+/// One process of the service, over all its lives, with the same ports, settings and log.
 #[derive(Debug)]
 pub struct Process {
     role: Role,
     running: Option<Running>,
+    disk: Option<(PathBuf, String)>,
+    build: Option<PathBuf>,
     settings: Vec<(String, String)>,
     log: Log,
     folder: PathBuf,
     ports: Vec<Port>,
 }
 
-/// One life of the process, and what its ready line said.
+/// One life of the process, with the addresses of its ready line once read.
 #[derive(Debug)]
 struct Running {
     process: Child,
@@ -86,7 +91,7 @@ struct Running {
 }
 
 impl Process {
-    /// One that is not started yet, and writes its log to `folder`. Later settings win over earlier ones.
+    /// Makes a process that is not started, with its log in `folder`. Later settings win over earlier ones.
     pub(crate) fn new(role: Role, name: &str, folder: &Path, settings: &[(String, String)]) -> Result<Self> {
         let ports = role.listeners().iter().map(|_| Port::reserve()).collect::<Result<Vec<_>>>()?;
         let listen = role.listeners().iter().zip(&ports);
@@ -94,71 +99,116 @@ impl Process {
             listen.map(|((_, _, setting), port)| ((*setting).to_owned(), port.address())).collect();
         all.extend(settings.iter().cloned());
         let log = Log::new(name, folder.join(format!("{name}.log")));
-        Ok(Self { role, running: None, settings: all, log, folder: folder.to_owned(), ports })
+        Ok(Self {
+            role,
+            running: None,
+            disk: None,
+            build: None,
+            settings: all,
+            log,
+            folder: folder.to_owned(),
+            ports,
+        })
     }
 
-    /// Where it listens, or will, as `host:port`. The name is that of the ready line.
-    pub(crate) fn listens(&self, name: &str) -> Option<String> {
-        let position = self.role.listeners().iter().position(|(listener, ..)| *listener == name)?;
-        Some(self.ports.get(position)?.address())
+    /// Address of a listener, running or not, as `host:port`. The name is that of the ready line.
+    pub fn listens(&self, name: &str) -> Result<String> {
+        let position = self.role.listeners().iter().position(|(listener, ..)| *listener == name);
+        let port = position.and_then(|position| self.ports.get(position));
+        Ok(port.with_context(|| format!("{} does not listen for {name}", self.log.of()))?.address())
     }
 
-    /// One more setting for all its lives. Those that are there already win.
-    pub(crate) fn set(&mut self, name: &str, value: &str) {
+    /// Gives each life a new disk at `path`, of `size` as `mount` takes it.
+    pub(crate) fn give_disk(&mut self, path: &Path, size: &str) {
+        self.disk = Some((path.to_owned(), size.to_owned()));
+    }
+
+    /// Sets the build of the command for the next lives; `None` is the one under test.
+    pub fn update(&mut self, build: Option<&Path>) {
+        self.build = build.map(Path::to_owned);
+    }
+
+    /// Adds a setting for all lives. Existing ones win.
+    pub fn set(&mut self, name: &str, value: &str) {
         self.settings.insert(0, (name.to_owned(), value.to_owned()));
     }
 
-    /// Starts it and waits for its ready line.
+    /// Starts the process, and waits for its ready line.
     pub async fn start(&mut self) -> Result<()> {
+        self.begin()?;
+        self.ready().await
+    }
+
+    /// Starts the process without waiting, for [`Self::ready`] to be called later.
+    pub fn begin(&mut self) -> Result<()> {
         ensure!(self.running.is_none(), "{} is still running", self.log.of());
-        let mut command = programs::pushgrid()?;
+        let mut command = match (&self.disk, &self.build) {
+            (Some((path, size)), _) => programs::pushgrid_on_a_disk(path, size)?,
+            (None, Some(build)) => programs::pushgrid_of(build),
+            (None, None) => programs::pushgrid()?,
+        };
         command.arg(self.role.command()).envs(self.settings.iter().cloned()).current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(self.log.sink()?);
         let mut process = command.spawn().context("start the service")?;
-        let mut stdout = BufReader::new(process.stdout.take().expect("it is a pipe, as set above"));
-        let mut line = String::new();
-        let of = self.log.of();
-        let ready = within(START, &format!("the ready line of {of}"), stdout.read_line(&mut line)).await;
-        ready.with_context(|| self.log.tail())??;
-        if line.is_empty() {
-            let status = within(STOP, "the end of the service", process.wait()).await??;
-            bail!("{of} did not start: {status}\n{}", self.log.tail());
-        }
-        self.running = Some(Running { process, stdout, addresses: read(self.role, &line)? });
+        let stdout = BufReader::new(process.stdout.take().expect("it is a pipe, as set above"));
+        self.running = Some(Running { process, stdout, addresses: BTreeMap::new() });
         Ok(())
     }
 
-    /// Asks it to end (SIGTERM) and waits for it: [`Self::terminate`], then [`Self::ended`].
+    /// Waits for the ready line, after [`Self::begin`]. A process that does not come up has ended afterwards.
+    pub async fn ready(&mut self) -> Result<()> {
+        let of = self.log.of();
+        // Killed on drop, unless put back.
+        let mut running = self.running.take().with_context(|| format!("{of} was not started"))?;
+        let mut line = String::new();
+        let what = format!("the ready line of {of}");
+        let ready = within(START, &what, running.stdout.read_line(&mut line)).await;
+        ready.with_context(|| self.log.tail())??;
+        if line.is_empty() {
+            let status = within(STOP, "the end of the service", running.process.wait()).await??;
+            bail!("{of} did not start: {status}\n{}", self.log.tail());
+        }
+        running.addresses = read(self.role, &line)?;
+        self.running = Some(running);
+        Ok(())
+    }
+
+    /// Stops the process: [`Self::terminate`], then [`Self::ended`].
     pub async fn stop(&mut self) -> Result<()> {
         self.terminate()?;
         self.ended().await
     }
 
-    /// Asks it to end (SIGTERM).
+    /// Stops the process within `limit`.
+    pub(crate) async fn stop_within(&mut self, limit: Duration) -> Result<()> {
+        let what = format!("a stop of {}", self.log.of());
+        within(limit, &what, self.stop()).await?
+    }
+
+    /// Sends SIGTERM.
     pub fn terminate(&self) -> Result<()> {
         Ok(kill_process(self.pid()?, Signal::TERM)?)
     }
 
-    /// Waits until it has ended. A fault when it does not end well, or had more to say on standard output than the one
-    /// line.
+    /// Waits for the end. A fault unless the process ends cleanly, with only the ready line on standard output.
     pub async fn ended(&mut self) -> Result<()> {
         let status = self.gone().await?;
         ensure!(status.success(), "{} did not stop cleanly: {status}\n{}", self.log.of(), self.log.tail());
         Ok(())
     }
 
-    /// Ends it without asking (SIGKILL), and waits until it is gone.
+    /// Sends SIGKILL, and waits for the end.
     pub async fn kill(&mut self) -> Result<()> {
         kill_process(self.pid()?, Signal::KILL)?;
         self.gone().await.map(drop)
     }
 
-    /// Stops it where it stands (SIGSTOP): it does nothing until [`Self::resume`].
+    /// Suspends the process (SIGSTOP), until [`Self::resume`].
     pub fn pause(&self) -> Result<()> {
         Ok(kill_process(self.pid()?, Signal::STOP)?)
     }
 
-    /// Lets it go on (SIGCONT).
+    /// Resumes the process (SIGCONT).
     pub fn resume(&self) -> Result<()> {
         Ok(kill_process(self.pid()?, Signal::CONT)?)
     }
@@ -174,18 +224,24 @@ impl Process {
         Ok(status)
     }
 
-    /// Whether the test has started it, and not ended it.
+    /// True while started by the test and not ended by it.
     pub fn is_started(&self) -> bool {
         self.running.is_some()
     }
 
-    /// What it listens for, by its name in the ready line: a URL.
+    /// URL of a listener, by its name in the ready line.
     pub fn url(&self, name: &str) -> &str {
         let running = self.running.as_ref().expect("the test has started it");
         running.addresses.get(name).expect("the role has such a listener")
     }
 
-    /// For tests that look at it from outside.
+    /// URLs of all listeners, by name.
+    pub(crate) fn urls(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let running = self.running.as_ref().expect("the test has started it");
+        running.addresses.iter().map(|(name, url)| (*name, url.as_str()))
+    }
+
+    /// Process id, for tests that look from outside.
     pub fn process_id(&self) -> Result<u32> {
         let running = self.running.as_ref().with_context(|| format!("{} is not running", self.log.of()))?;
         running.process.id().with_context(|| format!("{} has ended by itself", self.log.of()))
@@ -195,16 +251,16 @@ impl Process {
         Pid::from_raw(i32::try_from(self.process_id()?)?).context("a process has an id above zero")
     }
 
-    /// All that it has said on standard error, in all its lives.
+    /// Standard error over all lives.
     pub fn log(&self) -> Result<String> {
         self.log.whole()
     }
 
-    /// Reads `path` of the admin listener: the status and the body.
+    /// Reads `path` of the admin listener: status and body.
     pub async fn get(&self, path: &str) -> Result<(u16, String)> {
         let ask = async {
             let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-            let response = client.get(format!("{}{path}", self.url("admin")).parse()?).await?;
+            let response = client.get(format!("http://{}{path}", self.listens("admin")?).parse()?).await?;
             let status = response.status().as_u16();
             let body = response.into_body().collect().await?.to_bytes();
             anyhow::Ok((status, String::from_utf8_lossy(&body).into_owned()))
@@ -212,7 +268,7 @@ impl Process {
         within(ANSWER, &format!("{path} of {}", self.log.of()), ask).await?
     }
 
-    /// Reads its metrics once.
+    /// Reads the metrics once.
     pub async fn metrics(&self) -> Result<Metrics> {
         let (status, text) = self.get("/metrics").await?;
         ensure!(status == 200, "/metrics answered {status}: {text}");
@@ -225,7 +281,7 @@ fn read(role: Role, line: &str) -> Result<BTreeMap<&'static str, String>> {
     let mut words = line.split_whitespace();
     ensure!(words.next() == Some("ready"), "not a ready line: {line:?}");
     let words: BTreeMap<&str, &str> = words.filter_map(|word| word.split_once('=')).collect();
-    // One process has no need to say what it is.
+    // Standalone does not name its role.
     let named = words.get("role").is_none_or(|name| *name == role.command());
     ensure!(named, "not the ready line of {role:?}: {line:?}");
     let listeners = role.listeners().iter().map(|(name, scheme, _)| {

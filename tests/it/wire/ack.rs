@@ -1,4 +1,4 @@
-//! The end of a message: `ack` and `nack`, and what happens without them.
+//! The end of a message by `ack` or `nack`, and redelivery without them.
 
 use anyhow::{Result, ensure};
 use pushgrid_client::{Notification, codes};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::party::{Agent, bodies, body};
 use super::scene::Scene;
 
-/// Acknowledges with these very updates.
+/// Acknowledges with exactly these updates.
 async fn ack(agent: &mut Agent, updates: &[Value]) -> Result<()> {
     let frame = json!({"messageType": "ack", "updates": updates});
     Ok(agent.socket()?.send_text(&frame.to_string()).await?)
@@ -29,7 +29,7 @@ async fn each_code_of_an_acknowledgement_ends_its_message_in_its_own_way() -> Re
         update["code"] = code;
         ack(&mut agent, &[update]).await?;
     }
-    // A user agent of KDE sends none.
+    // KDE's user agent sends no code.
     scene.send(&channel.endpoint, "no code").await?;
     let notification = agent.next().await?;
     ack(&mut agent, &[update(&notification)]).await?;
@@ -149,7 +149,7 @@ async fn an_acknowledgement_of_what_is_not_there_is_passed_over() -> Result<()> 
         ack(&mut agent, &[json!({"channelID": channel_id, "version": version, "code": 100})]).await?;
     }
     agent.nothing_waits(&channel).await?;
-    // Nobody ends the messages of another.
+    // No user agent ends messages of another.
     other.leave().await?;
     other.come_back().await?;
     ensure!(other.take().await? == foreign_message, "another message came");
@@ -181,7 +181,7 @@ async fn what_is_acknowledged_right_before_a_goodbye_never_comes_again() -> Resu
     let mut agent = scene.agent().await?;
     let channel = agent.subscribe().await?;
     for round in 0..30 {
-        // In turn what has waited and what was sent at once.
+        // Stored and live messages in turn.
         if round % 2 == 0 {
             agent.leave().await?;
         }

@@ -1,4 +1,4 @@
-//! An application server takes a message back: `DELETE` of its address.
+//! Cancellation of a message by an application server: `DELETE` of its address.
 
 use std::time::Duration;
 
@@ -73,7 +73,7 @@ async fn a_message_that_was_delivered_is_gone() -> Result<()> {
     scene.end_with(&[("delivered", 1)]).await
 }
 
-/// Acknowledges the next message, unless it was deleted on its way.
+/// Acknowledges the next message, unless cancelled on its way.
 async fn take_if_it_comes(agent: &mut Agent) -> Result<()> {
     match agent.socket()?.next_within(Duration::from_millis(30)).await? {
         Some(Event::Notification(notification)) => agent.ack(&notification).await,

@@ -1,4 +1,4 @@
-//! Who a user agent is (autopush `hello`).
+//! Identity of a user agent (autopush `hello`).
 
 use anyhow::{Result, ensure};
 use pushgrid_client::{ConnectOptions, Event, UserAgent};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::party::{SOON, body, ending, frame};
 use super::scene::Scene;
 
-/// Says `hello` as this very frame, and gives the answer.
+/// Sends this frame as the `hello`, and returns the answer.
 async fn hello(scene: &Scene, text: &str) -> Result<Value> {
     let mut socket = UserAgent::connect(scene.server().connection()).await?;
     socket.send_text(text).await?;
@@ -92,7 +92,7 @@ async fn a_user_agent_whose_last_subscription_has_ended_leaves_no_record() -> Re
     let mut agent = scene.agent().await?;
     let channels = [agent.subscribe().await?, agent.subscribe().await?];
     for channel in &channels {
-        // With one left it is known.
+        // A user agent with one subscription left is known.
         agent.leave().await?;
         agent.come_back().await?;
         agent.unsubscribe(channel).await?;
@@ -135,7 +135,7 @@ async fn a_second_connection_of_a_user_agent_closes_the_first_with_a_reason_and_
 async fn the_sub_protocol_that_firefox_offers_is_taken_and_so_is_none() -> Result<()> {
     let scene = Scene::shared().await?;
     let mut options = ConnectOptions::new(scene.server().connection());
-    // The handshake fails unless it is echoed.
+    // The handshake fails unless the subprotocol is echoed.
     options.subprotocol = Some("push-notification".to_owned());
     let mut socket = UserAgent::connect_with(&options).await?;
     socket.hello(None).await?;

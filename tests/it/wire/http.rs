@@ -1,4 +1,4 @@
-//! The edge that application servers post to, as HTTP: both versions, odd ways to send, and what browsers need.
+//! The edge for application servers, as HTTP: both versions, unusual senders, and the needs of browsers.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use tokio::net::TcpStream;
 use super::party::{MINUTE, SOON, bodies, body};
 use super::scene::Scene;
 
-/// A TCP connection to where application servers post.
+/// Opens a TCP connection to the ingress.
 async fn dial(scene: &Scene) -> Result<TcpStream> {
     let address = scene.server().ingress().strip_prefix("http://").context("it speaks HTTP")?;
     Ok(TcpStream::connect(address).await?)
 }
 
-/// The head of an HTTP/1.1 request for a message of one minute, without the empty line at its end.
+/// Head of an HTTP/1.1 request for a message of one minute, without the empty line at its end.
 fn head(endpoint: &str, fields: &str) -> Result<String> {
     let url: http::Uri = endpoint.parse()?;
     let host = url.authority().context("an endpoint is absolute")?;
@@ -33,14 +33,14 @@ fn head(endpoint: &str, fields: &str) -> Result<String> {
     ))
 }
 
-/// What comes until the service closes the connection.
+/// Reads until the service closes the connection.
 async fn rest(mut connection: TcpStream) -> Result<String> {
     let mut answer = Vec::new();
     within(SOON, "an answer", connection.read_to_end(&mut answer)).await??;
     Ok(String::from_utf8(answer)?)
 }
 
-/// HTTP/2 from the first octet on, without TLS.
+/// Opens an HTTP/2 connection with prior knowledge, without TLS.
 async fn http2(scene: &Scene) -> Result<SendRequest<Full<Bytes>>> {
     let io = TokioIo::new(dial(scene).await?);
     let (requests, connection) = http2::handshake(TokioExecutor::new(), io).await?;

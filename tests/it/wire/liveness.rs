@@ -1,4 +1,4 @@
-//! What keeps a connection alive, and what ends it.
+//! Pings and time-outs that keep a connection open or end it.
 
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ async fn a_user_agent_that_does_not_answer_a_ping_is_closed_and_its_messages_are
     let channel = agent.subscribe().await?;
     scene.send(&channel.endpoint, "kept").await?;
     let kept = agent.next().await?;
-    // Nothing is read, so nothing is answered, for longer than both together.
+    // Nothing is read, so no ping is answered, for longer than both together.
     tokio::time::sleep(Duration::from_millis(800)).await;
     let (code, reason) = ending(agent.socket()?).await?;
     ensure!(code == 1008 && reason.contains("ping"), "closed with {code} {reason:?}");

@@ -1,4 +1,4 @@
-//! What a user agent gets of a message: its octets, and nothing that is not meant for it.
+//! Content of a message as delivered to a user agent: its octets, and nothing else.
 
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::SendOptions;
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::party::{MINUTE, bodies, body, signature};
 use super::scene::Scene;
 
-/// Octets of every value, NUL and those above 127 among them; sizes that matter: none, one, the smallest that can be
-/// decrypted, what every service must take, and the most that this one takes.
+/// Bodies with octets of every value, NUL and those above 127 among them, and of significant sizes: none, one, the
+/// smallest that can be decrypted, the size that every service must take, and the largest that this one takes.
 fn samples() -> Vec<Vec<u8>> {
     let octets = |size| (0..=u8::MAX).rev().cycle().take(size).collect();
     [0, 1, 103, 4096, 5630].map(octets).into()
@@ -96,7 +96,7 @@ async fn a_notification_without_a_body_has_neither_data_nor_headers() -> Result<
     let scene = Scene::shared().await?;
     let mut agent = scene.agent().await?;
     let channel = agent.subscribe().await?;
-    // Some senders name an encoding of nothing.
+    // Some senders name an encoding of an empty body.
     for fields in [MINUTE, &[("ttl", "60"), ("content-encoding", "aes128gcm")]] {
         scene.accepted(&channel.endpoint, fields, "").await?;
         let (frame, raw) = agent.frame().await?;

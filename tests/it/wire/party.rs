@@ -1,4 +1,4 @@
-//! The two parties around the service, as the tests of behaviour use them.
+//! The user agent and the application server of the tests of behaviour.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,13 +12,13 @@ use pushgrid_crypto::vapid::{KeyPair, PublicKey};
 use pushgrid_types::{ChannelId, SystemRng, UserAgentId};
 use serde_json::Value;
 
-/// How long something may take that is to happen at once, on a busy machine.
+/// Deadline of an event that should be immediate, on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The fields of a message that waits a minute.
+/// Fields of a message with a TTL of a minute.
 pub(crate) const MINUTE: &[(&str, &str)] = &[("ttl", "60")];
 
-/// A user agent that keeps its identity over its connections.
+/// User agent that keeps its identity over connections.
 #[derive(Debug)]
 pub(crate) struct Agent {
     url: String,
@@ -26,7 +26,7 @@ pub(crate) struct Agent {
     socket: Option<UserAgent>,
 }
 
-/// One subscription of an [`Agent`].
+/// Subscription of an [`Agent`].
 #[derive(Debug, Clone)]
 pub(crate) struct Channel {
     pub(crate) id: ChannelId,
@@ -34,11 +34,16 @@ pub(crate) struct Channel {
 }
 
 impl Agent {
-    /// A new one, connected to `url`.
+    /// Makes a new user agent, connected to `url`.
     pub(crate) async fn new(url: &str) -> Result<Self> {
         let mut socket = UserAgent::connect(url).await?;
         let id = socket.hello(None).await?.user_agent;
         Ok(Self { url: url.to_owned(), id, socket: Some(socket) })
+    }
+
+    /// Makes a user agent that the service should know, not connected.
+    pub(crate) fn known(url: &str, id: UserAgentId) -> Self {
+        Self { url: url.to_owned(), id, socket: None }
     }
 
     pub(crate) fn id(&self) -> UserAgentId {
@@ -49,13 +54,13 @@ impl Agent {
         self.socket.as_mut().context("the user agent is not connected")
     }
 
-    /// A subscription that takes messages of everybody.
+    /// Makes an unrestricted subscription.
     pub(crate) async fn subscribe(&mut self) -> Result<Channel> {
         let id = ChannelId::random(&SystemRng);
         Ok(Channel { id, endpoint: self.socket()?.register(id, None).await? })
     }
 
-    /// A subscription that takes messages of the holder of `key` only.
+    /// Makes a subscription restricted to `key`.
     pub(crate) async fn subscribe_for(&mut self, key: &PublicKey) -> Result<Channel> {
         let id = ChannelId::random(&SystemRng);
         Ok(Channel { id, endpoint: self.socket()?.register(id, Some(key)).await? })
@@ -65,17 +70,17 @@ impl Agent {
         Ok(self.socket()?.unregister(channel.id, codes::UNREGISTERED_BY_HAND).await?)
     }
 
-    /// Says goodbye, and waits for the service to do so.
+    /// Closes the connection, and waits for the service's close.
     pub(crate) async fn leave(&mut self) -> Result<()> {
         Ok(self.socket.take().context("the user agent is not connected")?.close().await?)
     }
 
-    /// Is gone without a word.
+    /// Drops the connection without a close frame.
     pub(crate) fn vanish(&mut self) {
         self.socket = None;
     }
 
-    /// Connects again. The service must know it.
+    /// Reconnects. The service must know the user agent.
     pub(crate) async fn come_back(&mut self) -> Result<()> {
         let mut socket = UserAgent::connect(&self.url).await?;
         let id = socket.hello(Some(self.id)).await?.user_agent;
@@ -84,13 +89,13 @@ impl Agent {
         Ok(())
     }
 
-    /// Connects again, to another node of the service. The service must know it.
+    /// Reconnects to another node. The service must know the user agent.
     pub(crate) async fn come_back_to(&mut self, url: &str) -> Result<()> {
         url.clone_into(&mut self.url);
         self.come_back().await
     }
 
-    /// The next message.
+    /// Next message.
     pub(crate) async fn next(&mut self) -> Result<Notification> {
         match self.event().await? {
             Event::Notification(notification) => Ok(notification),
@@ -98,19 +103,19 @@ impl Agent {
         }
     }
 
-    /// The next event.
+    /// Next event.
     pub(crate) async fn event(&mut self) -> Result<Event> {
         self.socket()?.next_within(SOON).await?.context("nothing came")
     }
 
-    /// The next message, acknowledged.
+    /// Receives and acknowledges the next message.
     pub(crate) async fn take(&mut self) -> Result<Notification> {
         let notification = self.next().await?;
         self.ack(&notification).await?;
         Ok(notification)
     }
 
-    /// The next `count` messages, acknowledged one by one.
+    /// Receives the next `count` messages, and acknowledges one by one.
     pub(crate) async fn take_all(&mut self, count: usize) -> Result<Vec<Notification>> {
         let mut all = Vec::with_capacity(count);
         while all.len() < count {
@@ -130,14 +135,14 @@ impl Agent {
         Ok(self.socket()?.ack(&updates).await?)
     }
 
-    /// The next text frame, as JSON and as it came.
+    /// Next text frame, as JSON and as text.
     pub(crate) async fn frame(&mut self) -> Result<(Value, String)> {
         let socket = self.socket()?;
         frame(socket).await
     }
 
-    /// A fault unless the next message is one that is sent now: then nothing else was on its way, for the messages of
-    /// one user agent come in the order of their acceptance.
+    /// Checks that no message is stored or in flight: a message sent now must be the next one, for messages to one user
+    /// agent are delivered in the order of acceptance.
     pub(crate) async fn nothing_waits(&mut self, channel: &Channel) -> Result<()> {
         let body = ChannelId::random(&SystemRng).to_string();
         Application::new().send(&channel.endpoint, &body).await?;
@@ -148,7 +153,7 @@ impl Agent {
     }
 }
 
-/// The next text frame of a connection, as JSON and as it came.
+/// Next text frame of a connection, as JSON and as text.
 pub(crate) async fn frame(socket: &mut UserAgent) -> Result<(Value, String)> {
     loop {
         match pushgrid_it::within(SOON, "a frame", socket.next_frame()).await?? {
@@ -159,11 +164,11 @@ pub(crate) async fn frame(socket: &mut UserAgent) -> Result<(Value, String)> {
     }
 }
 
-/// An application server of its own, with a pool of connections.
+/// Application server with a connection pool of its own.
 #[derive(Debug)]
 pub(crate) struct Application(ApplicationServer);
 
-/// What the service answered to a message that it has accepted.
+/// Answer of the service to an accepted message.
 #[derive(Debug)]
 pub(crate) struct Accepted {
     pub(crate) location: String,
@@ -175,12 +180,12 @@ impl Application {
         Self(ApplicationServer::new(None))
     }
 
-    /// One whose requests go over one connection, one after the other.
+    /// Makes an application server with a single connection.
     pub(crate) fn with_one_connection() -> Self {
         Self(ApplicationServer::with(Setup { idle_connections: 1, ..Setup::default() }))
     }
 
-    /// Posts. Every status is an answer.
+    /// Posts a message. Every status is an answer, not an error.
     pub(crate) async fn post(
         &self,
         endpoint: &str,
@@ -195,7 +200,7 @@ impl Application {
         Ok(self.0.post(endpoint, &all, body).await?)
     }
 
-    /// Posts what the service must accept.
+    /// Posts a message, which the service must accept.
     pub(crate) async fn accepted(
         &self,
         endpoint: &str,
@@ -210,7 +215,7 @@ impl Application {
         Ok(Accepted { location: field("location")?.to_owned(), ttl: field("ttl")?.parse()? })
     }
 
-    /// Posts what the service must refuse with `status`.
+    /// Posts a message, which the service must refuse with `status`.
     pub(crate) async fn refused(
         &self,
         status: u16,
@@ -229,7 +234,7 @@ impl Application {
         Ok(response)
     }
 
-    /// Sends `body` as a message that waits a minute, and answers where it can be cancelled.
+    /// Sends `body` with a TTL of a minute, and returns the address for cancelling.
     pub(crate) async fn send(&self, endpoint: &str, body: &str) -> Result<String> {
         Ok(self.accepted(endpoint, MINUTE, body.to_owned()).await?.location)
     }
@@ -240,7 +245,7 @@ impl Application {
         Ok(self.accepted(endpoint, &fields, body.to_owned()).await?.location)
     }
 
-    /// Deletes the message at `location`, and answers with the status.
+    /// Deletes the message at `location`, and returns the status.
     pub(crate) async fn cancel(&self, location: &str) -> Result<u16> {
         Ok(self.0.delete(location).await?)
     }
@@ -250,25 +255,25 @@ impl Application {
     }
 }
 
-/// The `Authorization` of the holder of `key` for the service that made `endpoint`, good for an hour.
+/// `Authorization` of the holder of `key` for the service of `endpoint`, valid for an hour.
 pub(crate) fn signature(key: &KeyPair, endpoint: &str) -> Result<String> {
     let field = ApplicationServer::new(Some(key.clone())).authorization_for(endpoint)?;
     Ok(field.context("it has a key")?.to_str()?.to_owned())
 }
 
-/// The bodies of messages, as text.
+/// Bodies of messages, as text.
 pub(crate) fn bodies(notifications: &[Notification]) -> Vec<String> {
     let text =
         |it: &Notification| String::from_utf8_lossy(it.data.as_deref().unwrap_or_default()).into_owned();
     notifications.iter().map(text).collect()
 }
 
-/// The body of a message, as text.
+/// Body of a message, as text.
 pub(crate) fn body(notification: &Notification) -> String {
     bodies(std::slice::from_ref(notification)).remove(0)
 }
 
-/// What is left of a connection that the service has closed: the close code and the reason.
+/// Waits for the close by the service: code and reason.
 pub(crate) async fn ending(socket: &mut UserAgent) -> Result<(u16, String)> {
     let mut before = VecDeque::new();
     loop {

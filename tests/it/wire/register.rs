@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::party::{Agent, Application, MINUTE, body, signature};
 use super::scene::Scene;
 
-/// Registers with this very frame, and gives the endpoint.
+/// Registers with exactly this frame, and returns the endpoint.
 async fn register(agent: &mut Agent, channel: ChannelId, key: Option<&str>) -> Result<String> {
     let mut request = json!({"messageType": "register", "channelID": channel.to_string()});
     if let Some(key) = key {
@@ -24,7 +24,7 @@ async fn register(agent: &mut Agent, channel: ChannelId, key: Option<&str>) -> R
     Ok(endpoint)
 }
 
-/// A fault unless the endpoint is answered as one that has ended.
+/// Checks that the endpoint is answered as an ended one.
 async fn is_gone(app: &Application, endpoint: &str, authorization: Option<&str>) -> Result<()> {
     let mut fields = MINUTE.to_vec();
     fields.extend(authorization.map(|field| ("authorization", field)));
@@ -55,7 +55,7 @@ async fn a_repeated_register_is_answered_with_the_same_endpoint() -> Result<()> 
         [register(&mut agent, open, None).await?, register(&mut agent, restricted, Some(&key)).await?];
     agent.leave().await?;
     agent.come_back().await?;
-    // Firefox sends the padding, others do not: it is one key.
+    // Firefox sends the padding, others do not: the key is the same.
     let padded = format!("{key}=");
     let again =
         [register(&mut agent, open, None).await?, register(&mut agent, restricted, Some(&padded)).await?];
@@ -205,8 +205,8 @@ async fn an_endpoint_that_has_ended_is_answered_404_or_410_as_the_operator_choos
         let channel = agent.subscribe().await?;
         agent.unsubscribe(&channel).await?;
         scene.refused(status, &channel.endpoint, MINUTE, "x").await?;
-        // One that never was stays 404.
-        scene.refused(404, &format!("{}A", channel.endpoint), MINUTE, "x").await?;
+        // An endpoint that never existed is answered alike.
+        scene.refused(status, &format!("{}A", channel.endpoint), MINUTE, "x").await?;
         scene.end().await?;
     }
     Ok(())

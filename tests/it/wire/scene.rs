@@ -1,4 +1,4 @@
-//! The service that the tests of behaviour talk to.
+//! The service under the tests of behaviour.
 
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
@@ -9,10 +9,10 @@ use tokio::sync::Mutex;
 
 use super::party::{Agent, Application};
 
-/// The service that tests share while they run at the same time. It ends with the last of them.
+/// Service shared by tests that run at the same time. Ends with the last of them.
 static SHARED: Mutex<Weak<Server>> = Mutex::const_new(Weak::new());
 
-/// A running service and an application server that posts to it.
+/// Running service with an application server.
 #[derive(Debug)]
 pub(crate) struct Scene {
     server: Arc<Server>,
@@ -20,7 +20,7 @@ pub(crate) struct Scene {
 }
 
 impl Scene {
-    /// The service that other tests use as well.
+    /// Uses the shared service.
     pub(crate) async fn shared() -> Result<Self> {
         let mut shared = SHARED.lock().await;
         let server = match shared.upgrade() {
@@ -31,12 +31,12 @@ impl Scene {
         Ok(Self { server, app: Application::new() })
     }
 
-    /// A service that nobody else uses: its accounts are those of this test.
+    /// Starts a service for this test alone, with an account of its own.
     pub(crate) async fn alone() -> Result<Self> {
         Self::alone_with(&[]).await
     }
 
-    /// The same, with `settings`.
+    /// Starts a service for this test alone, with `settings`.
     pub(crate) async fn alone_with(settings: &[(&str, &str)]) -> Result<Self> {
         Ok(Self { server: Arc::new(Server::start_with(settings).await?), app: Application::new() })
     }
@@ -45,7 +45,7 @@ impl Scene {
         &self.server
     }
 
-    /// A new user agent, connected.
+    /// Makes a new user agent, connected.
     pub(crate) async fn agent(&self) -> Result<Agent> {
         Agent::new(self.server.connection()).await
     }
@@ -56,14 +56,14 @@ impl Scene {
         Ok(())
     }
 
-    /// Waits until this many messages have ended in one way: a 201 does not wait for the router.
+    /// Waits until this many messages have this outcome: a 201 does not wait for the router.
     pub(crate) async fn until(&self, outcome: &str, count: u64) -> Result<()> {
         let has = |accounts: &Accounts| accounts.ended(outcome) == count;
         self.server.accounts(&format!("{count} {outcome}"), has).await?;
         Ok(())
     }
 
-    /// Waits until nothing is pending, and messages have ended exactly so.
+    /// Waits until nothing is pending, and checks the outcomes.
     pub(crate) async fn end_with(self, outcomes: &[(&str, u64)]) -> Result<()> {
         let expected = outcomes.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
         let is_so = |accounts: &Accounts| accounts.pending == 0 && accounts.ended == expected;

@@ -1,4 +1,4 @@
-//! At most one message of a topic waits, the newest (RFC 8030 section 5.4).
+//! Topics: at most one message is stored, the newest (RFC 8030 section 5.4).
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn a_newer_message_replaces_one_that_was_sent_and_not_acknowledged() -> Re
     scene.send_of("t", &channel.endpoint, "newer").await?;
     let newer = agent.next().await?;
     ensure!(body(&newer) == "newer" && newer.version != older.version);
-    // Late, and for a message that has ended: the newer one stays.
+    // A late acknowledgement of an ended message: the newer one stays.
     agent.ack(&older).await?;
     agent.leave().await?;
     agent.come_back().await?;

@@ -1,4 +1,4 @@
-//! How long a message may wait (RFC 8030 section 5.2).
+//! TTL of a message (RFC 8030 section 5.2).
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep_until};
 use super::party::{Agent, Channel, body};
 use super::scene::Scene;
 
-/// Sends what lives for a second, and answers when its life is certainly over: it was accepted before the answer.
+/// Sends a message with a TTL of one second, and returns the instant of its certain expiry: acceptance precedes the
+/// answer.
 async fn send_for_a_second(scene: &Scene, channel: &Channel, topic: Option<&str>) -> Result<Instant> {
     let mut fields = vec![("ttl", "1")];
     fields.extend(topic.map(|topic| ("topic", topic)));
@@ -122,7 +123,7 @@ async fn what_has_expired_is_replaced_by_nothing_and_its_topic_begins_anew() -> 
     ensure!(body(&agent.take().await?) == "anew");
     agent.nothing_waits(&channel).await?;
     let accounts = scene.server().settled().await?;
-    // Whether the sweep or the newer message came first is open; that it has ended once is not.
+    // The sweep or the newer message may be first; either way the message ends once.
     ensure!(accounts.ended("expired") + accounts.ended("replaced") == 1, "{accounts:?}");
     ensure!(accounts.ended("delivered") == 2, "{accounts:?}");
     scene.end().await

@@ -1,15 +1,15 @@
-//! Who may send (RFC 8292).
+//! Authorization of senders (RFC 8292).
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_crypto::vapid::KeyPair;
-use pushgrid_types::{Clock as _, SystemClock, SystemRng, Timestamp};
+use pushgrid_types::{SystemClock, SystemRng, Timestamp, WallClock as _};
 
 use super::party::{MINUTE, body, signature};
 use super::scene::Scene;
 
-/// Scheme, host and port of an endpoint.
+/// Origin of an endpoint.
 fn origin(endpoint: &str) -> Result<String> {
     let url: http::Uri = endpoint.parse()?;
     let (scheme, authority) = url.scheme().zip(url.authority()).context("an endpoint is absolute")?;
@@ -17,7 +17,7 @@ fn origin(endpoint: &str) -> Result<String> {
 }
 
 fn in_an_hour() -> Timestamp {
-    SystemClock.now().plus(Duration::from_hours(1))
+    SystemClock.wall().plus(Duration::from_hours(1))
 }
 
 #[tokio::test]
@@ -46,9 +46,9 @@ async fn a_token_that_is_not_valid_is_refused_also_where_none_is_needed() -> Res
     let (open, restricted) = (agent.subscribe().await?, agent.subscribe_for(&key.public()).await?);
     let audience = origin(&open.endpoint)?;
     let good = key.authorization(&audience, in_an_hour(), None);
-    let now = SystemClock.now();
+    let now = SystemClock.wall();
     let past = Timestamp::from_millis(now.as_millis().saturating_sub(3_600_000));
-    // The claims of one token, and the signature of another.
+    // Claims of one token with the signature of another.
     let later = key.authorization(&audience, now.plus(Duration::from_hours(2)), None);
     let parts: Vec<&str> = good.split('.').collect();
     let other_claims = later.split('.').nth(1).context("a token has three parts")?;
@@ -130,7 +130,7 @@ async fn who_lacks_the_key_does_not_learn_that_a_subscription_has_ended() -> Res
     agent.unsubscribe(&channel).await?;
     let endpoint = &channel.endpoint;
     scene.refused(401, endpoint, MINUTE, "x").await?;
-    // Nor that something else is wrong with what it asks.
+    // Nor does the answer tell of other faults of the request.
     scene.refused(401, endpoint, &[("ttl", "soon")], "x").await?;
     let foreign = signature(&other, endpoint)?;
     scene.refused(403, endpoint, &[("ttl", "60"), ("authorization", &foreign)], "x").await?;
@@ -145,7 +145,7 @@ async fn a_key_that_also_encrypts_the_message_is_refused() -> Result<()> {
     let mut agent = scene.agent().await?;
     let channel = agent.subscribe().await?;
     let key = KeyPair::generate(&SystemRng);
-    // Salt, record size, and the sender's key, as RFC 8188 has it.
+    // Salt, record size, and the sender's key, as in RFC 8188.
     let mut sealed = vec![1; 16];
     sealed.extend([0, 0, 16, 0, 65]);
     sealed.extend(key.public().as_octets());

@@ -1,4 +1,4 @@
-//! Messages that wait, and how many of them a user agent is sent at a time.
+//! Stored messages, and the window of messages that a user agent is sent at a time.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use pushgrid_client::{Event, Notification};
 use super::party::{Agent, bodies, body};
 use super::scene::Scene;
 
-/// How long nothing must come before it is believed that nothing comes.
+/// Silence after which no further message is expected.
 const QUIET: Duration = Duration::from_millis(700);
 
-/// What comes until nothing comes any more.
+/// Receives messages until [`QUIET`].
 async fn all_that_comes(agent: &mut Agent) -> Result<Vec<Notification>> {
     let mut all = vec![agent.next().await?];
     while let Some(event) = agent.socket()?.next_within(QUIET).await? {
@@ -77,7 +77,7 @@ async fn a_user_agent_that_reads_and_never_acknowledges_gets_so_many_and_the_res
     let again = all_that_comes(&mut agent).await?;
     ensure!(again == owed, "after hello came {:?}", bodies(&again));
 
-    // Each acknowledgement makes room for one.
+    // Each acknowledgement makes room for one message.
     let mut got = Vec::new();
     for _ in 0..SENT - WINDOW {
         let oldest = owed.remove(0);
@@ -118,7 +118,7 @@ async fn a_message_that_is_not_acknowledged_in_time_is_kept_and_comes_at_the_nex
     let channel = agent.subscribe().await?;
     scene.send(&channel.endpoint, "slow").await?;
     let slow = agent.next().await?;
-    // It does not come again on the connection that has got it: its handler may still be at work.
+    // No redelivery on the connection that has the message: its handler may still be at work.
     ensure!(agent.socket()?.next_within(QUIET).await?.is_none(), "it came again");
     agent.leave().await?;
     agent.come_back().await?;

@@ -1,16 +1,17 @@
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use pushgrid_store::{
-    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, Settlement,
+    Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, Sessions, Settlement,
     StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Sequence, SessionRef,
-    SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Restriction, Sequence, SessionRef,
+    SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId,
 };
 use tokio::sync::watch;
 
@@ -39,7 +40,7 @@ pub(crate) enum Call {
     /// Refused, or left without an answer.
     Failed(Op),
     Open(UserAgentId, Opened),
-    Register(UserAgentId, ChannelId, Option<VapidKeyHash>),
+    Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
     Settle(Vec<Settlement>),
     Close(UserAgentId),
@@ -59,6 +60,8 @@ pub(crate) enum Mood {
     Unavailable,
     StoreFails,
     Full,
+    /// It does as it is asked once, and another one takes the partition over at that moment.
+    HandsOver,
     /// It does not answer until the mood changes.
     Silent,
 }
@@ -104,14 +107,14 @@ impl Router {
     }
 
     pub(crate) fn session(&self, user_agent: UserAgentId) -> SessionRef {
-        self.state.lock().unwrap().sessions[&user_agent]
+        self.state.lock().sessions[&user_agent]
     }
 
     /// Hands a message to the session of its user agent, if there is one, and keeps it otherwise.
     pub(crate) fn push(&self, message: Message) -> Option<Result<(), NotDelivered>> {
         let user_agent = message.to.user_agent;
         let message = Arc::new(message);
-        let mut state = self.state.lock().unwrap();
+        let mut state = self.state.lock();
         if let Some(session) = state.sessions.get(&user_agent) {
             return Some(self.node.deliver(*session, &message));
         }
@@ -121,16 +124,16 @@ impl Router {
 
     async fn take(&self, op: Op) -> Result<(), LinkError> {
         let mut moods = self.mood.subscribe();
-        if moods.borrow().is_some_and(|(bad, _)| bad == op) {
+        if moods.borrow().is_some_and(|(bad, mood)| bad == op && mood != Mood::HandsOver) {
             self.note(Call::Failed(op));
         }
         let silent = Some((op, Mood::Silent));
         let mood = moods.wait_for(|mood| *mood != silent).await.unwrap();
         match *mood {
-            Some((bad, mood)) if bad == op => Err(match mood {
+            Some((bad, mood)) if bad == op && mood != Mood::HandsOver => Err(match mood {
                 Mood::StoreFails => LinkError::Store(StoreError::plain(pushgrid_store::ErrorKind::Corrupt)),
                 Mood::Full => LinkError::TooManySubscriptions { limit: 7 },
-                Mood::Unavailable | Mood::Silent => LinkError::Unavailable,
+                Mood::Unavailable | Mood::Silent | Mood::HandsOver => LinkError::Unavailable,
             }),
             _ => Ok(()),
         }
@@ -145,10 +148,15 @@ impl Router {
 impl RouterLink for Router {
     async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
         self.take(Op::Open).await?;
+        let hands_over = Some((Op::Open, Mood::HandsOver));
+        if self.mood.send_if_modified(|mood| *mood == hands_over && mood.take().is_some()) {
+            assert_eq!(self.node.held(&|of| of == user_agent), [], "it is not open yet");
+        }
         let opened = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock();
             if state.subscriptions.contains_key(&user_agent) {
-                if let Some(before) = state.sessions.insert(user_agent, session) {
+                let before = state.sessions.insert(user_agent, session);
+                if let Some(before) = before.filter(|before| *before != session) {
                     self.node.evict(before, Eviction::Superseded);
                 }
                 for message in state.waiting.remove(&user_agent).unwrap_or_default() {
@@ -167,12 +175,13 @@ impl RouterLink for Router {
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
-        vapid: Option<VapidKeyHash>,
+        restriction: Restriction,
     ) -> Result<Registered, LinkError> {
         self.take(Op::Register).await?;
-        self.state.lock().unwrap().subscriptions.entry(user_agent).or_default().insert(channel);
-        self.note(Call::Register(user_agent, channel, vapid));
-        let subscription = Subscription { id: subscription(user_agent, channel), vapid, created_at: NOW };
+        self.state.lock().subscriptions.entry(user_agent).or_default().insert(channel);
+        self.note(Call::Register(user_agent, channel, restriction));
+        let subscription =
+            Subscription { id: subscription(user_agent, channel), restriction, created_at: NOW };
         Ok(Registered { subscription, endpoint: format!("https://push.example.net/push/{channel}") })
     }
 
@@ -182,12 +191,7 @@ impl RouterLink for Router {
         Ok(())
     }
 
-    async fn settle(
-        &self,
-        _user_agent: UserAgentId,
-        _session: SessionRef,
-        ended: Vec<Settlement>,
-    ) -> Result<(), LinkError> {
+    async fn settle(&self, _user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         self.take(Op::Settle).await?;
         self.note(Call::Settle(ended));
         Ok(())
@@ -195,21 +199,13 @@ impl RouterLink for Router {
 
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state.lock();
             if state.sessions.get(&user_agent) == Some(&session) {
                 state.sessions.remove(&user_agent);
             }
         }
         self.note(Call::Close(user_agent));
         Ok(())
-    }
-
-    async fn cancel(&self, _: MessageRef) -> Result<Cancelled, LinkError> {
-        Ok(Cancelled::Gone)
-    }
-
-    async fn alive(&self, _: SubscriptionRef) -> Result<bool, LinkError> {
-        Ok(true)
     }
 }
 

@@ -1,10 +1,15 @@
+//! An application server as a library: RFC 8030 requests with RFC 8291 encryption and RFC 8292 signatures.
+//!
+//! Invariant: one request has one time limit, connecting and the whole answer included. After a time-out the message
+//! may have been accepted; repeating it is the caller's decision.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -12,10 +17,11 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pushgrid_crypto::encryption::encrypt_aes128gcm;
 use pushgrid_crypto::vapid;
-use pushgrid_types::{Clock, Rng, SystemClock, SystemRng, Topic, Ttl, Urgency};
+use pushgrid_types::{Rng, SystemClock, SystemRng, Topic, Ttl, Urgency, WallClock};
 use tokio::time::timeout;
 
 use self::signatures::Signatures;
+use crate::response::Response;
 use crate::{PushSubscription, Refusal, SendError, Tls};
 
 mod signatures;
@@ -25,7 +31,7 @@ mod tests;
 /// Largest answer that is read, in octets.
 const ANSWER_MAX: usize = 4 * 1024 * 1024;
 
-/// How long an unused connection is kept open.
+/// Time that an unused connection is kept open.
 const IDLE_FOR: Duration = Duration::from_mins(1);
 
 const TTL: HeaderName = HeaderName::from_static("ttl");
@@ -34,7 +40,7 @@ const URGENCY: HeaderName = HeaderName::from_static("urgency");
 
 /// An application server: encrypts, signs and posts push messages over a pool of HTTP/1.1 connections.
 ///
-/// A clone shares the pool and the signatures. It opens as many connections as there are requests at a time.
+/// A clone shares the pool and the signatures. The pool has as many connections as requests are under way at a time.
 #[derive(Clone)]
 pub struct ApplicationServer {
     inner: Arc<Inner>,
@@ -44,26 +50,27 @@ struct Inner {
     pool: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     signatures: Option<Signatures>,
     timeout: Duration,
-    clock: Arc<dyn Clock>,
+    clock: Arc<dyn WallClock>,
     rng: Arc<dyn Rng>,
 }
 
-/// How an application server is made. The default has no key.
+/// Settings of an application server. The default has no key.
 #[derive(Debug)]
 pub struct Setup {
-    /// Signs every message (RFC 8292).
+    /// The VAPID key that signs every message (RFC 8292); `None` sends unsigned.
     pub key: Option<vapid::KeyPair>,
-    /// Who to write to about the messages, `mailto:` or `https:` (RFC 8292 section 2.1). Some push services demand it.
+    /// Contact for questions about the messages, `mailto:` or `https:` (RFC 8292 section 2.1). Some push services
+    /// demand one.
     pub subject: Option<String>,
     /// Limit for one request and its whole answer, connecting included. 30 s unless set.
     pub timeout: Duration,
     /// Unused connections that are kept for each push service. 64 unless set.
     pub idle_connections: usize,
-    /// What `https` trusts.
+    /// Trust in `https` servers.
     pub tls: Tls,
-    /// The time of signatures.
-    pub clock: Arc<dyn Clock>,
-    /// The keys and salts of encryption.
+    /// Clock by which signatures are made.
+    pub clock: Arc<dyn WallClock>,
+    /// Source of the keys and salts of encryption.
     pub rng: Arc<dyn Rng>,
 }
 
@@ -81,14 +88,14 @@ impl Default for Setup {
     }
 }
 
-/// What decides the way of a push message (RFC 8030 section 5).
+/// Header fields that decide the way of a push message (RFC 8030 section 5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SendOptions {
-    /// How long it may wait for the user agent. 60 s unless set.
+    /// Time that the message may wait for the user agent. 60 s unless set.
     pub ttl: Ttl,
     /// Replaces the waiting message of the same topic.
     pub topic: Option<Topic>,
-    /// How urgent it is; `None` leaves the field out, which means normal.
+    /// Urgency of the message; `None` leaves the field out, which means normal.
     pub urgency: Option<Urgency>,
 }
 
@@ -98,49 +105,24 @@ impl Default for SendOptions {
     }
 }
 
-/// What a push service answers when it has accepted a message.
+/// Answer of a push service that has accepted a message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Receipt {
     /// 201, or 202 when a confirmation was asked for.
     pub status: u16,
-    /// The message's own address: to delete it there cancels it.
+    /// Address of the message: a `DELETE` there cancels the message.
     pub location: Option<String>,
-    /// How long the service keeps the message; may be shorter than what was asked for.
+    /// Time that the service keeps the message; may be shorter than the TTL asked for.
     pub ttl: Option<Ttl>,
 }
 
 impl fmt::Debug for Receipt {
-    /// Whoever has the location can cancel the message: not shown.
+    /// Hides the location, with which anybody can cancel the message.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Receipt")
             .field("status", &self.status)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
-    }
-}
-
-/// Any answer, as it came.
-#[derive(Clone)]
-pub struct Response {
-    /// The status.
-    pub status: u16,
-    /// The header fields.
-    pub headers: HeaderMap,
-    /// The whole body.
-    pub body: Bytes,
-}
-
-impl Response {
-    /// The first field line of this name, if it is ASCII.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-}
-
-impl fmt::Debug for Response {
-    /// The header fields hold capabilities: not shown.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Response({}, {} octets)", self.status, self.body.len())
     }
 }
 
@@ -150,7 +132,7 @@ impl ApplicationServer {
         Self::with(Setup { key, ..Setup::default() })
     }
 
-    /// As the setup says.
+    /// An application server with these settings.
     pub fn with(setup: Setup) -> Self {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
@@ -171,8 +153,10 @@ impl ApplicationServer {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Encrypts `payload` (RFC 8291, at most 3993 octets), signs if there is a key, and posts it. An empty payload is
-    /// posted as no body at all: the push event then has no data.
+    /// Encrypts `payload` (RFC 8291, at most 3993 octets), signs when there is a key, and posts the message. An empty
+    /// payload is posted as no body at all: the push event then has no data.
+    ///
+    /// Fails unless the service accepts. After [`SendError::Timeout`] the message may have been accepted or not.
     pub async fn send(
         &self,
         to: &PushSubscription,
@@ -203,7 +187,7 @@ impl ApplicationServer {
         receipt(&self.request(request).await?)
     }
 
-    /// Posts anything, signed by nobody. Every status is an answer.
+    /// Posts any fields and body, unsigned. Every status is an answer, not an error.
     pub async fn post(
         &self,
         endpoint: &str,
@@ -221,8 +205,8 @@ impl ApplicationServer {
         self.request(request).await
     }
 
-    /// Cancels the message at `location` (RFC 8030 section 5 gives its address). Answers with the status: 204 when it
-    /// is gone now, 404 when it was before.
+    /// Cancels the message at `location` (RFC 8030 section 5 gives the address). Answers with the status: 204 for a
+    /// message cancelled now, 404 for one that had ended before.
     pub async fn delete(&self, location: &str) -> Result<u16, SendError> {
         let mut request = Request::new(Bytes::new());
         *request.method_mut() = Method::DELETE;
@@ -230,7 +214,7 @@ impl ApplicationServer {
         Ok(self.request(request).await?.status)
     }
 
-    /// Sends any request. Every status is an answer; one whole answer is read, up to 4 MiB.
+    /// Sends any request. Every status is an answer, not an error; the answer is read whole, up to 4 MiB.
     pub async fn request(&self, request: Request<Bytes>) -> Result<Response, SendError> {
         let limit = self.inner.timeout;
         let exchange = async {
@@ -243,14 +227,14 @@ impl ApplicationServer {
         timeout(limit, exchange).await.map_err(|_| SendError::Timeout(limit))?
     }
 
-    /// The `Authorization` for the origin of `endpoint`, signed once in hours; `None` without a key.
+    /// The `Authorization` for the origin of `endpoint`, one signature serving for hours; `None` without a key.
     pub fn authorization_for(&self, endpoint: &str) -> Result<Option<HeaderValue>, SendError> {
         Ok(self.authorization(&uri(endpoint)?))
     }
 
     fn authorization(&self, uri: &Uri) -> Option<HeaderValue> {
         let signatures = self.inner.signatures.as_ref()?;
-        Some(signatures.of(&origin(uri), self.inner.clock.now()))
+        Some(signatures.of(&origin(uri), self.inner.clock.wall()))
     }
 }
 
@@ -261,7 +245,7 @@ impl fmt::Debug for ApplicationServer {
     }
 }
 
-/// An absolute `http` or `https` URL.
+/// Parses an absolute `http` or `https` URL.
 fn uri(text: &str) -> Result<Uri, SendError> {
     let uri: Uri = text.parse().map_err(|_| SendError::Endpoint)?;
     match (uri.scheme_str(), uri.host()) {
@@ -270,7 +254,7 @@ fn uri(text: &str) -> Result<Uri, SendError> {
     }
 }
 
-/// Scheme, host and any port that is not the scheme's own (RFC 6454 section 6.1).
+/// Scheme, host and any port other than the scheme's own (RFC 6454 section 6.1).
 fn origin(uri: &Uri) -> String {
     let scheme = uri.scheme_str().unwrap_or("https");
     let host = uri.host().unwrap_or_default().to_ascii_lowercase();

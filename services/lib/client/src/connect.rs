@@ -16,31 +16,31 @@ use crate::{ClientError, Tls};
 
 pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-/// Largest frame that is taken: many times the largest notification.
+/// Largest frame that is accepted: many times the largest notification.
 const FRAME_MAX: usize = 256 * 1024;
 
-/// Largest frame that can be sent: far above every limit of a push service, so that tests can break those.
+/// Largest frame that can be sent: far above every limit of a push service, so that tests can break those limits.
 const WRITE_MAX: usize = 8 * 1024 * 1024;
 
-/// How a user agent connects.
+/// Settings of a user agent's connection.
 #[derive(Debug, Clone)]
 pub struct ConnectOptions {
-    /// Where to: `ws://host:port` or `wss://host`.
+    /// Address of the push service: `ws://host:port` or `wss://host`.
     pub url: String,
-    /// Connect from this address; port 0 lets the system choose. Addresses of the other family are not tried.
+    /// Local address to connect from; port 0 lets the system choose. Addresses of the other family are not tried.
     pub local: Option<SocketAddr>,
-    /// Offer this sub-protocol. The handshake fails unless the push service takes it.
+    /// Sub-protocol to offer. The handshake fails unless the push service selects it.
     pub subprotocol: Option<String>,
     /// Limit for name resolution, TCP, TLS and the WebSocket handshake together. 10 s unless set.
     pub connect_timeout: Duration,
     /// Limit for each request and its answer, each write, and the close handshake. 10 s unless set, as in Firefox.
     pub request_timeout: Duration,
-    /// How long [`next`](crate::UserAgent::next) waits for any frame, pings included. Unless set 11 minutes: push
-    /// services ping every five.
+    /// Longest silence that [`next`](crate::UserAgent::next) bears; any frame ends a silence, pings included. 11
+    /// minutes unless set: push services ping every five.
     pub silence: Duration,
     /// Octets of the read buffer, allocated for each connection at once. 2 KiB unless set.
     pub read_buffer: usize,
-    /// What `wss` trusts. `None` makes [`Tls::public_roots`] anew for this connection.
+    /// Trust in `wss` servers. `None` makes [`Tls::public_roots`] anew for this connection.
     pub tls: Option<Tls>,
 }
 

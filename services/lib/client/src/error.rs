@@ -1,13 +1,17 @@
+//! The failures of a user agent's connection, with texts that tell a person the remedy.
+//!
+//! Every failure but [`ClientError::Refused`] is a reason to drop the connection. Reconnecting is the caller's.
+
 use std::io;
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite;
 
-/// Why a user agent could not do what was asked. After any of these but [`Refused`](Self::Refused) the connection is
-/// best dropped and made again.
+/// Reason that a user agent could not do as asked. After any but [`Refused`](Self::Refused) the connection is best
+/// dropped and made again.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The address is none of a push service.
+    /// The URL is not the address of a push service.
     #[error("not the address of a push service: give ws://host:port, or wss://host")]
     Url,
     /// The host has no address, or none of the family of the local address.
@@ -15,7 +19,7 @@ pub enum ClientError {
     Resolve {
         /// The host.
         host: String,
-        /// What the resolver said.
+        /// Error of the resolver.
         source: io::Error,
     },
     /// No TCP connection.
@@ -23,10 +27,10 @@ pub enum ClientError {
     Connect {
         /// Host and port.
         address: String,
-        /// What the system said about the last address that was tried.
+        /// Error of the system for the last address tried.
         source: io::Error,
     },
-    /// There is a server, but it would not speak WebSocket.
+    /// A server answered, but not with a WebSocket handshake.
     #[error(
         "the WebSocket handshake failed: check that this is the address for user agents, with the path /"
     )]
@@ -36,25 +40,25 @@ pub enum ClientError {
         "no answer to {request} within {after:?}: the push service may be overloaded; connect again later"
     )]
     Timeout {
-        /// What was waited for.
+        /// The request without an answer.
         request: &'static str,
-        /// How long.
+        /// Time waited.
         after: Duration,
     },
-    /// Nothing came, not even a ping: the connection is probably half open.
+    /// No frame came, not even a ping: the connection is probably half open.
     #[error("nothing came for {after:?}: the connection is probably dead; connect again")]
     Silent {
-        /// How long.
+        /// Length of the silence.
         after: Duration,
     },
     /// The push service answered with another status than 200.
     #[error("the push service refused {request} with status {status}: {reason}")]
     Refused {
-        /// What was refused.
+        /// The request that was refused.
         request: &'static str,
         /// The status: 400 is a fault of the request, 500 one of the service.
         status: u16,
-        /// What the service said, at most 200 characters.
+        /// Reason given by the service, at most 200 characters.
         reason: String,
     },
     /// The connection has ended.
@@ -62,13 +66,13 @@ pub enum ClientError {
     Closed {
         /// The close code; `None` when the connection broke without a close frame.
         code: Option<u16>,
-        /// The reason that came with it.
+        /// The reason of the close frame.
         reason: String,
     },
-    /// The push service sent what the protocol does not have.
+    /// The push service sent a frame outside the protocol.
     #[error("the push service sent what is not the autopush protocol: {0}")]
     Unreadable(&'static str),
-    /// More events came while an answer was awaited than are kept.
+    /// More events came during one request than are kept.
     #[error("more than {0} notifications came during one request: call next() between requests")]
     Overflow(usize),
     /// The connection failed.
@@ -89,7 +93,7 @@ impl std::fmt::Display for Ending<'_> {
 }
 
 impl ClientError {
-    /// A failure of the socket; the two that only say "it has ended" become [`Self::Closed`].
+    /// Wraps a failure of the socket; the two that only report the end become [`Self::Closed`].
     pub(crate) fn from_socket(error: tungstenite::Error) -> Self {
         match error {
             tungstenite::Error::ConnectionClosed | tungstenite::Error::AlreadyClosed => {

@@ -1,23 +1,27 @@
+//! Frames that a push service sends unasked, and the acknowledgement that answers a notification.
+//!
+//! Invariant: `Debug` shows neither payload nor message id. Decryption is with the subscription.
+
 use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
 use pushgrid_types::ChannelId;
 
-/// What the push service sends unasked.
+/// An event that the push service sends unasked.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     /// A push message.
     Notification(Notification),
-    /// Versions of broadcasts; under `errors` those that the service does not know.
+    /// Versions of broadcasts, by id; the member `errors` names the ids that the service does not know.
     Broadcast(BTreeMap<String, serde_json::Value>),
     /// The answer to a ping.
     Pong,
-    /// The connection has ended. Nothing comes after it.
+    /// The connection has ended. No event follows.
     Closed {
         /// The close code; `None` when the connection broke without a close frame.
         code: Option<u16>,
-        /// The reason that came with it.
+        /// The reason of the close frame.
         reason: String,
     },
 }
@@ -25,11 +29,11 @@ pub enum Event {
 /// One push message as it arrives, still encrypted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Notification {
-    /// The subscription it was sent to.
+    /// The subscription that the message was sent to.
     pub channel: ChannelId,
-    /// The message id: the same over all repeats, to be echoed in the acknowledgement as it is.
+    /// The message id: the same over all redeliveries, and echoed in the acknowledgement unchanged.
     pub version: String,
-    /// The octets that the application server posted; `None` when it posted none.
+    /// The octets posted by the application server; `None` for a message without a body.
     pub data: Option<Bytes>,
     /// `Content-Encoding`: `aes128gcm` or `aesgcm`.
     pub encoding: Option<String>,
@@ -47,7 +51,7 @@ impl Notification {
 }
 
 impl fmt::Debug for Notification {
-    /// Nothing of what was sent is shown, nor the message id.
+    /// Hides the payload and the message id.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notification")
             .field("channel", &self.channel)
@@ -62,9 +66,9 @@ impl fmt::Debug for Notification {
 pub struct Ack<'a> {
     /// The subscription of the message.
     pub channel: ChannelId,
-    /// Its message id.
+    /// The message id.
     pub version: &'a str,
-    /// What became of it: see [`codes`](crate::codes).
+    /// The fate of the message: see [`codes`](crate::codes).
     pub code: u16,
 }
 

@@ -1,14 +1,18 @@
+//! `PushSubscriptionJSON` of the W3C Push API: all that an application server needs to send.
+//!
+//! Invariant: a text without an endpoint or a key is refused; whether the keys are valid shows only at encryption.
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What an application server keeps of a subscription: `PushSubscriptionJSON` of the W3C Push API.
+/// A subscription as an application server keeps one: `PushSubscriptionJSON` of the W3C Push API.
 ///
-/// Its text form is that JSON. The keys are checked when a message is encrypted for them.
+/// Parses from that JSON. The keys are checked when a message is encrypted for them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PushSubscription {
-    /// Where to post.
+    /// URL to post messages to.
     pub endpoint: String,
     /// The user agent's public key: base64url of 65 octets.
     pub p256dh: String,
@@ -56,7 +60,7 @@ impl FromStr for PushSubscription {
 }
 
 impl fmt::Debug for PushSubscription {
-    /// All of it is secret.
+    /// Hides all fields: each is a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PushSubscription(..)")
     }

@@ -1,3 +1,7 @@
+//! The failures of sending a push message, with texts that name the remedy.
+//!
+//! Invariant: texts of the service are shortened and free of control characters before they are shown.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -6,10 +10,10 @@ use serde::Deserialize;
 
 use crate::Response;
 
-/// Why a push message was not sent.
+/// Reason for not sending a push message.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The endpoint is no URL that can be posted to.
+    /// The endpoint is no URL for a POST.
     #[error("not an endpoint: it must be an http or https URL; subscribe again")]
     Endpoint,
     /// A header field cannot stand in a request.
@@ -21,12 +25,12 @@ pub enum SendError {
     /// The push service answered with another status than 2xx.
     #[error("{0}")]
     Refused(Box<Refusal>),
-    /// No answer in time: whether the message was accepted is unknown.
+    /// No answer in time: the message may have been accepted or not.
     #[error(
         "no answer within {0:?}: the message may have been accepted or not; send it again if a repeat does no harm"
     )]
     Timeout(Duration),
-    /// No connection, or it broke: whether the message was accepted is unknown in the latter case.
+    /// No connection, or a broken one: in the latter case the message may have been accepted or not.
     #[error("the push service cannot be reached: check that it runs at the address of the endpoint")]
     Unreachable(#[source] hyper_util::client::legacy::Error),
     /// The answer broke off, or is larger than any of a push service.
@@ -51,7 +55,7 @@ impl SendError {
     }
 }
 
-/// What a push service answered instead of accepting: the status, and its JSON error if it sent one.
+/// Answer of a push service that did not accept: the status, and the JSON error if one was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The status.
@@ -60,13 +64,13 @@ pub struct Refusal {
     pub errno: Option<u32>,
     /// The short name of the error.
     pub error: Option<String>,
-    /// What the service says about it.
+    /// Explanation given by the service.
     pub message: Option<String>,
-    /// How long to wait before the next try (RFC 9110 section 10.2.3).
+    /// Time to wait before the next try (RFC 9110 section 10.2.3).
     pub retry_after: Option<Duration>,
 }
 
-/// Longest text of a service that is kept, in characters.
+/// Longest text kept of a service's answer, in characters.
 const TEXT_MAX: usize = 500;
 
 #[derive(Deserialize)]
@@ -77,7 +81,7 @@ struct Json {
 }
 
 impl Refusal {
-    /// From an answer. A body that is not the JSON of an error is left out.
+    /// Reads an answer. A body other than the JSON of an error is left out.
     pub(crate) fn of(response: &Response) -> Self {
         let json = serde_json::from_slice(&response.body).ok();
         let json: Json = json.unwrap_or(Json { errno: None, error: None, message: None });
@@ -94,7 +98,7 @@ impl Refusal {
         }
     }
 
-    /// What to do about the status: what RFC 8030, RFC 8292 and deployed services mean by it.
+    /// Remedy for the status, by the meaning that RFC 8030, RFC 8292 and deployed services give it.
     fn advice(&self) -> &'static str {
         match self.status {
             400 => "correct the request",

@@ -1,3 +1,7 @@
+//! A subscription as its user agent keeps it: channel, endpoint and secret keys, with a form for files.
+//!
+//! Invariant: a [`Subscription`] read from a file has valid keys, and `Debug` shows nothing but the channel.
+
 use std::fmt;
 
 use pushgrid_crypto::encryption::{DecryptError, Receiver};
@@ -7,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Notification, PushSubscription, text};
 
-/// What a user agent keeps of one subscription: its channel, its endpoint and the keys that only it has.
+/// State that a user agent keeps for one subscription: channel, endpoint and secret keys.
 ///
-/// Its serde form holds the private key: a file with it belongs to its owner alone (mode 0600).
+/// The serde form holds the private key: a file with one belongs to its owner alone (mode 0600).
 #[derive(Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub struct Subscription {
@@ -19,14 +23,14 @@ pub struct Subscription {
     restricted_to: Option<vapid::PublicKey>,
 }
 
-/// Why a notification could not be read. All of them are acknowledged with
+/// Reason that a notification could not be read. Every one is acknowledged with
 /// [`codes::UNDECRYPTABLE`](crate::codes::UNDECRYPTABLE).
 #[derive(Debug, thiserror::Error)]
 pub enum NotDecrypted {
     /// Neither of the two encodings.
     #[error("the content encoding is neither aes128gcm nor aesgcm")]
     Encoding,
-    /// An `aesgcm` message without the two fields that it needs.
+    /// An `aesgcm` message without `Encryption` or `Crypto-Key`.
     #[error("an aesgcm message came without its Encryption or Crypto-Key field")]
     MissingField,
     /// Made for other keys, or damaged.
@@ -35,7 +39,8 @@ pub enum NotDecrypted {
 }
 
 impl Subscription {
-    /// Of what [`register`](crate::UserAgent::register) answered; `restricted_to` is the VAPID key that was given.
+    /// A subscription from the answer to [`register`](crate::UserAgent::register); `restricted_to` is the VAPID key
+    /// that was registered.
     pub fn new(
         channel: ChannelId,
         endpoint: String,
@@ -50,17 +55,17 @@ impl Subscription {
         self.channel
     }
 
-    /// Where application servers post.
+    /// URL for application servers to post to.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// The VAPID key that the subscription is restricted to.
+    /// The VAPID key that the subscription is restricted to; `None` for an open subscription.
     pub fn restricted_to(&self) -> Option<&vapid::PublicKey> {
         self.restricted_to.as_ref()
     }
 
-    /// What the application server gets.
+    /// The part for the application server, without the private key.
     pub fn push_subscription(&self) -> PushSubscription {
         PushSubscription {
             endpoint: self.endpoint.clone(),
@@ -74,7 +79,7 @@ impl Subscription {
         self.push_subscription().to_json()
     }
 
-    /// The plaintext of a notification (RFC 8291, or the `aesgcm` draft); nothing when it came without a body.
+    /// The plaintext of a notification (RFC 8291, or the `aesgcm` draft); empty for a notification without a body.
     pub fn decrypt(&self, notification: &Notification) -> Result<Vec<u8>, NotDecrypted> {
         let Some(data) = notification.data.as_ref().filter(|data| !data.is_empty()) else {
             return Ok(Vec::new());
@@ -110,7 +115,7 @@ impl Clone for Subscription {
     }
 }
 
-/// How it stands in a file.
+/// Form of a subscription in a file.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     channel: String,

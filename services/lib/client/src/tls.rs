@@ -5,12 +5,12 @@ use hyper_rustls::ConfigBuilderExt;
 use rustls::ClientConfig;
 use rustls::crypto::ring;
 
-/// What is trusted behind `wss` and `https`: made once, cheap to clone.
+/// Trust behind `wss` and `https`: made once, cheap to clone.
 #[derive(Clone)]
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// The roots that browsers trust, as they were when this was built. The machine's own store is not asked.
+    /// Trust in the roots of browsers, as of the build. The machine's own store is not asked.
     pub fn public_roots() -> Self {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -20,7 +20,7 @@ impl Tls {
         Self(Arc::new(config))
     }
 
-    /// Any other trust, such as a private authority.
+    /// Trust in any other roots, such as a private authority.
     pub fn from_config(config: Arc<ClientConfig>) -> Self {
         Self(config)
     }

@@ -1,3 +1,8 @@
+//! A user agent as a library: one connection, requests with their answers, and the events between them.
+//!
+//! Invariant: no event is lost to a request: events that arrive before its answer are kept, up to [`WAITING_MAX`], in
+//! order. Reconnecting and keeping subscriptions are the caller's.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -19,13 +24,14 @@ use crate::{ClientError, Subscription};
 #[cfg(test)]
 mod tests;
 
-/// How many events are kept while an answer is awaited: several times what a push service keeps in flight.
+/// Largest number of events kept while a request waits for its answer: several times the window of a push service.
 pub const WAITING_MAX: usize = 1024;
 
 /// One WebSocket connection that speaks the autopush protocol as a user agent.
 ///
-/// Events that come while an answer is awaited are kept and handed out by [`next`](Self::next) in the order of their
-/// arrival. Pings of the push service are answered whenever this is read from. It never connects again by itself.
+/// Events that come before an awaited answer are kept, and handed out by [`next`](Self::next) in the order of
+/// arrival. Pings of the push service are answered by every call that reads. A lost connection is never made again
+/// from here.
 #[derive(Debug)]
 pub struct UserAgent {
     socket: Socket,
@@ -37,9 +43,10 @@ pub struct UserAgent {
 /// The answer to `hello`.
 #[derive(Debug, Clone)]
 pub struct Hello {
-    /// Who the user agent is from now on. When it differs from what was sent, all its subscriptions are gone.
+    /// Identity of the user agent from now on. An id other than the one sent means that all earlier subscriptions are
+    /// gone.
     pub user_agent: UserAgentId,
-    /// The versions of the broadcasts that were asked for.
+    /// Versions of the broadcasts asked for, by id.
     pub broadcasts: BTreeMap<String, serde_json::Value>,
 }
 
@@ -49,7 +56,7 @@ impl UserAgent {
         Self::connect_with(&ConnectOptions::new(url)).await
     }
 
-    /// Connects as the options say. The first request must be [`hello`](Self::hello).
+    /// Connects with these settings. The first request must be [`hello`](Self::hello).
     pub async fn connect_with(options: &ConnectOptions) -> Result<Self, ClientError> {
         let socket = connect::connect(options).await?;
         Ok(Self {
@@ -60,7 +67,7 @@ impl UserAgent {
         })
     }
 
-    /// Says who it is; `None` asks for a new identity. What waits for the user agent comes right after the answer.
+    /// Identifies the user agent; `None` asks for a new identity. Stored messages come right after the answer.
     pub async fn hello(&mut self, user_agent: Option<UserAgentId>) -> Result<Hello, ClientError> {
         let uaid = user_agent.map(UserAgentId::to_hex);
         let hello = Outgoing::Hello { uaid, broadcasts: BTreeMap::new(), use_webpush: true };
@@ -80,7 +87,7 @@ impl UserAgent {
         Ok(Hello { user_agent, broadcasts })
     }
 
-    /// Subscribes: the endpoint takes messages for `channel`, and if a key is given only those signed with it (RFC
+    /// Subscribes: the endpoint accepts messages for `channel`; with a key, only messages signed with that key (RFC
     /// 8292 section 4).
     pub async fn register(
         &mut self,
@@ -112,7 +119,7 @@ impl UserAgent {
         Ok(Subscription::new(channel, endpoint, Receiver::generate(rng), key.copied()))
     }
 
-    /// Ends a subscription. An unknown channel is no error. Codes: see [`codes`](crate::codes).
+    /// Ends a subscription; one unknown to the service is no error. Codes: see [`codes`](crate::codes).
     pub async fn unregister(&mut self, channel: ChannelId, code: u32) -> Result<(), ClientError> {
         let unregister = Outgoing::Unregister { channel: channel.to_string(), code };
         let status = self
@@ -124,33 +131,33 @@ impl UserAgent {
         if status == 200 { Ok(()) } else { Err(refused("unregister", status, "")) }
     }
 
-    /// The next event; waits for it as long as the connection is alive ([`ConnectOptions::silence`]). Nothing is lost
-    /// when the future is dropped.
+    /// The next event. Waits as long as the connection is alive ([`ConnectOptions::silence`]). Cancel-safe: a dropped
+    /// future loses no event.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
         if let Some(event) = self.waiting.pop_front() {
             return Ok(event);
         }
         loop {
-            // Answers that nobody awaits any more are of no use.
+            // An answer whose request has given up: nobody awaits one any more.
             if let Incoming::Event(event) = self.read().await? {
                 return Ok(event);
             }
         }
     }
 
-    /// The next event, or `None` when there is none within `limit`.
+    /// The next event, or `None` after `limit` without one.
     pub async fn next_within(&mut self, limit: Duration) -> Result<Option<Event>, ClientError> {
         timeout(limit, self.next()).await.ok().transpose()
     }
 
-    /// Acknowledges. There is no answer.
+    /// Acknowledges messages. There is no answer.
     pub async fn ack(&mut self, updates: &[Ack<'_>]) -> Result<(), ClientError> {
         let updates = updates.iter().map(Update::from).collect();
         self.send_text(&Outgoing::Ack { updates }.to_text()).await
     }
 
-    /// Says that the message could not be handed on: 301 uncaught exception, 302 unhandled rejection, 303 internal.
-    /// There is no answer, and it is no acknowledgement.
+    /// Reports a failed handler of a message: 301 uncaught exception, 302 unhandled rejection, 303 internal. There is
+    /// no answer, and the message is not acknowledged.
     pub async fn nack(&mut self, version: &str, code: i32) -> Result<(), ClientError> {
         self.send_text(&Outgoing::Nack { version, code }.to_text()).await
     }
@@ -185,8 +192,9 @@ impl UserAgent {
         }
     }
 
-    /// Says goodbye with code 1000 and waits for the push service to do so too. What it still sends is lost: it keeps
-    /// what is not acknowledged. To drop the value instead breaks the connection.
+    /// Closes with code 1000 and waits for the close frame of the push service. Frames until then are discarded, and
+    /// their messages, unacknowledged, are redelivered to the next connection. Dropping the value instead breaks the
+    /// connection.
     pub async fn close(mut self) -> Result<(), ClientError> {
         let after = self.request_timeout;
         let goodbye = async {
@@ -202,7 +210,7 @@ impl UserAgent {
         }
     }
 
-    /// Sends a request and waits for what `wanted` picks; events that come before it are kept.
+    /// Sends a request and waits for the answer that `wanted` picks; events that come first are kept.
     async fn ask<T>(
         &mut self,
         request: &'static str,
@@ -222,13 +230,14 @@ impl UserAgent {
                     return Err(ClientError::Closed { code, reason });
                 }
                 ControlFlow::Continue(Incoming::Event(event)) => self.keep(event)?,
-                // The answer to an earlier request, which came too late.
+                // The answer to an earlier request that had timed out.
                 ControlFlow::Continue(_) => {}
             }
         }
     }
 
     fn keep(&mut self, event: Event) -> Result<(), ClientError> {
+        // A service that sends without end during one request must not fill the memory.
         if self.waiting.len() == WAITING_MAX {
             return Err(ClientError::Overflow(WAITING_MAX));
         }
@@ -236,7 +245,7 @@ impl UserAgent {
         Ok(())
     }
 
-    /// The next message of the protocol.
+    /// The next message of the protocol, or the end of the connection as an event.
     async fn read(&mut self) -> Result<Incoming, ClientError> {
         loop {
             match self.next_frame().await {
@@ -246,7 +255,7 @@ impl UserAgent {
                     return Ok(Incoming::Event(Event::Closed { code, reason }));
                 }
                 Ok(Message::Binary(_)) => return Err(ClientError::Unreadable("a binary frame")),
-                // The library has answered a ping by the next read.
+                // The library queues the pong itself, and sends it with the next read.
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Err(error) => return Err(error),
             }

@@ -13,7 +13,7 @@ use crate::{ClientError, text};
 /// Longest reason of a refusal that is kept, in characters.
 const REASON_MAX: usize = 200;
 
-/// What a user agent sends.
+/// A message that a user agent sends.
 #[derive(Serialize)]
 #[serde(tag = "messageType", rename_all = "snake_case")]
 pub(crate) enum Outgoing<'a> {
@@ -63,7 +63,7 @@ impl Outgoing<'_> {
     }
 }
 
-/// What a user agent is sent.
+/// A message that a user agent receives.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Event(Event),
@@ -81,11 +81,11 @@ pub(crate) enum Incoming {
         channel: ChannelId,
         status: u16,
     },
-    /// A message type that a later protocol may have: ignored, as browsers do.
+    /// A message type of a later protocol: ignored, as in browsers.
     Unknown,
 }
 
-/// Every member of every message: which are there depends on the message type.
+/// All members of all messages; the message type decides which are present.
 #[derive(Deserialize)]
 struct Members<'a> {
     #[serde(rename = "messageType", borrow)]
@@ -112,7 +112,7 @@ struct Headers {
 }
 
 impl Incoming {
-    /// Reads one text frame. A message without a type counts as a pong, as it does for browsers.
+    /// Reads one text frame. A message without a type counts as a pong, as in browsers.
     pub(crate) fn read(frame: &str) -> Result<Self, ClientError> {
         let members: Members<'_> =
             serde_json::from_str(frame).map_err(|_| ClientError::Unreadable("a frame is not its JSON"))?;
@@ -169,7 +169,7 @@ impl Members<'_> {
     }
 }
 
-/// The error for a status other than 200.
+/// The error for a status other than 200, with the reason cut to its bound.
 pub(crate) fn refused(request: &'static str, status: u16, reason: &str) -> ClientError {
     let reason = match reason {
         "" => "it gave no reason".to_owned(),

@@ -1,3 +1,8 @@
+//! Sealed addresses of push message resources: the `Location` of RFC 8030 section 5.
+//!
+//! Invariant: an address opens to exactly one message, and only when a key of this service sealed that very text. No
+//! table is kept; whether the message is still pending only its router knows.
+
 use std::sync::Arc;
 
 use pushgrid_types::{ChannelId, MessageId, MessageRef, Sequence, UserAgentId};
@@ -5,7 +10,7 @@ use pushgrid_types::{ChannelId, MessageId, MessageRef, Sequence, UserAgentId};
 use crate::keys::EndpointKeys;
 use crate::sealer::{NONCE_SIZE, Purpose, Sealer};
 
-/// How much of a message id does not fit the nonce, in octets.
+/// Octets of a message id that do not fit the nonce.
 const ID_TAIL: usize = MessageId::SIZE - NONCE_SIZE;
 
 /// The sequence, in octets.
@@ -18,11 +23,10 @@ const PLAINTEXT_SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + ID_TAIL + SE
 /// them. A clone is cheap and works under the same keys.
 ///
 /// An address is 98 characters of base64url: AES-256-GCM with the first 12 octets of the message id as the
-/// nonce. Its keys are not those of endpoints, so neither is ever taken for the other.
+/// nonce. The keys are not those of endpoints, so an address is never taken for an endpoint.
 ///
-/// Those 96 bits are random: among the addresses sealed under one key, N² / 2^97 is the chance that two share
-/// a nonce, which is one in a million after 400 thousand million messages. Rotating the keys starts the count
-/// again.
+/// Those 96 bits are random: among N addresses sealed under one key, N² / 2^97 is the chance of a nonce used twice,
+/// which is one in a million after 400 thousand million messages. Rotating the keys starts the count again.
 #[derive(Debug, Clone)]
 pub struct MessageAddresses(Arc<Sealer>);
 
@@ -35,7 +39,7 @@ impl MessageAddresses {
     /// The address of a message: 98 characters of base64url without padding, always the same until the keys
     /// change.
     ///
-    /// The caller owes: a message id is random and belongs to one message.
+    /// The caller owes: a message id is random and belongs to one message, for AES-GCM bears no nonce used twice.
     pub fn seal(&self, message: &MessageRef) -> String {
         let (nonce, tail) =
             message.id.as_octets().split_first_chunk().expect("a message id is longer than a nonce");
@@ -50,7 +54,7 @@ impl MessageAddresses {
         self.0.seal(*nonce, plaintext)
     }
 
-    /// What an address stands for; `None` when no key of ours sealed this very text.
+    /// The message that an address was sealed for; `None` when no key of ours sealed this very text.
     pub fn open(&self, text: &str) -> Option<MessageRef> {
         let (nonce, plaintext) = self.0.open::<PLAINTEXT_SIZE>(text)?;
         let (user_agent, rest) = plaintext.split_first_chunk()?;
@@ -68,7 +72,7 @@ impl MessageAddresses {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use pushgrid_types::{Incarnation, SubscriptionRef};
+    use pushgrid_types::{Incarnation, Restriction, SubscriptionRef};
 
     use super::*;
     use crate::EndpointTokens;
@@ -148,6 +152,6 @@ mod tests {
         let (nonce, _) = of.id.as_octets().split_first_chunk().unwrap();
         let incarnation = Incarnation::from_octets(*nonce);
         let to = SubscriptionRef { user_agent: of.user_agent, channel: of.channel, incarnation };
-        assert_eq!(addresses.open(&tokens.seal(&to, None)), None);
+        assert_eq!(addresses.open(&tokens.seal(&to, Restriction::Open)), None);
     }
 }

@@ -8,10 +8,10 @@ use pushgrid_types::limits::P256_POINT;
 /// A scalar, in octets.
 pub(crate) const SCALAR_SIZE: usize = 32;
 
-/// What an uncompressed point starts with (SEC 1 section 2.3.3).
+/// First octet of an uncompressed point (SEC 1 section 2.3.3).
 pub(crate) const UNCOMPRESSED: u8 = 0x04;
 
-/// How often to draw. One draw in 2^32 is no scalar, so a second is next to never needed.
+/// Draws before giving up. One draw in 2^32 is no scalar, so a second is next to never needed.
 const MAX_DRAWS: usize = 16;
 
 /// A scalar from 1 to n - 1, every one as likely (FIPS 186-5 appendix A.2.2).
@@ -36,7 +36,7 @@ pub(crate) fn public_octets(secret: &SecretKey) -> [u8; P256_POINT] {
     point.as_bytes().try_into().expect("an uncompressed point of P-256 has 65 octets")
 }
 
-/// Whether these octets have the form of an uncompressed point. Says nothing of the curve.
+/// True of octets in the form of an uncompressed point; the curve is not checked.
 pub(crate) fn is_uncompressed(octets: &[u8]) -> bool {
     octets.len() == P256_POINT && octets[0] == UNCOMPRESSED
 }
@@ -53,7 +53,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives what is no scalar (more than n) first, and one after.
+    /// Gives octets that are no scalar (more than n) first, and a scalar after.
     #[derive(Debug, Default)]
     struct SecondDraw(AtomicBool);
 

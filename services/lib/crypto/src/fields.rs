@@ -1,8 +1,7 @@
 //! The `Crypto-Key` and `Encryption` fields of the drafts before RFC 8291 and RFC 8292.
 
-/// The entries of a field, each a list of parameters: `a=1;b=2,a=3` has two. Names come as written, to be
-/// compared in any case. Quotes around values are taken off; what is no parameter is passed over, as the
-/// drafts ask.
+/// The entries of a field, each a list of parameters: `a=1;b=2,a=3` has two. Names come as written, for comparison in
+/// any case. Quotes around values are taken off; anything but a parameter is passed over, as the drafts ask.
 pub(crate) fn entries(field: &str) -> impl Iterator<Item = impl Iterator<Item = (&str, &str)>> {
     split_outside_quotes(field, ',').map(|entry| split_outside_quotes(entry, ';').filter_map(parameter))
 }

@@ -1,11 +1,17 @@
+//! The secret keys under which endpoints and message addresses are sealed: text form and rotation.
+//!
+//! Invariant: 1 to 8 keys, all different, and no error, `Debug` or [`KeyId`] shows any part of a key.
+
 use std::fmt;
 use std::str::FromStr;
 
+use hkdf::Hkdf;
 use pushgrid_types::Rng;
+use sha2::Sha256;
 
 use crate::text;
 
-/// How many endpoint keys there may be at a time. Each costs memory in every service, and an attempt to open.
+/// Largest number of endpoint keys. Each costs memory in every service, and an attempt to open.
 const MAX_KEYS: usize = 8;
 
 /// One key, in octets.
@@ -13,13 +19,15 @@ pub(crate) const KEY_SIZE: usize = 32;
 
 /// The secret keys of endpoints and message addresses, newest first: 1 to 8 keys of 256 bits, all different.
 ///
-/// The first seals and all open, so a key that is put in front breaks no endpoint. A key that is taken away
-/// ends every endpoint that was sealed under it.
+/// The first seals and all open, so a key added in front breaks no endpoint. Removing a key ends every endpoint
+/// sealed under the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EndpointKeys(Vec<[u8; KEY_SIZE]>);
 
-/// A text that should have been endpoint keys. Says which one is wrong, by its position from 1, and never
-/// shows it.
+/// Public name of one endpoint key, derived one-way: may be stored beside sealed texts, and shown.
+pub type KeyId = [u8; 8];
+
+/// A text in place of endpoint keys. Names the position of the wrong key, from 1, and never shows the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpointKeys {
     /// There is none.
@@ -30,21 +38,21 @@ pub enum InvalidEndpointKeys {
         "there are {given} endpoint keys, more than {MAX_KEYS}: take away the oldest, which are the last"
     )]
     TooMany {
-        /// How many there are.
+        /// The number of keys.
         given: usize,
     },
     /// One is not 32 octets of base64url.
     #[error("endpoint key {position} is not base64url of {KEY_SIZE} octets (43 characters)")]
     NotAKey {
-        /// Which one, from 1.
+        /// Position of the key, from 1.
         position: usize,
     },
     /// One is there twice.
     #[error("endpoint key {position} is the same as key {earlier}")]
     Repeated {
-        /// Which one, from 1.
+        /// Position of the second copy, from 1.
         position: usize,
-        /// Where it stood before, from 1.
+        /// Position of the first copy, from 1.
         earlier: usize,
     },
 }
@@ -55,17 +63,22 @@ impl EndpointKeys {
         Self(vec![random_key(rng)])
     }
 
-    /// Rotation: a new key in front of these. When there are 8 already the last is left out, and the
-    /// endpoints that were sealed under it end: see [`Self::count`].
+    /// Rotation: a new key in front of these. With 8 keys already the last is dropped, and the endpoints sealed under
+    /// the dropped key end: see [`Self::count`].
     #[must_use]
     pub fn with_new_first(&self, rng: &dyn Rng) -> Self {
         let kept = self.0.iter().take(MAX_KEYS - 1).copied();
         Self(std::iter::once(random_key(rng)).chain(kept).collect())
     }
 
-    /// How many keys there are: 1 to 8.
+    /// The number of keys: 1 to 8.
     pub fn count(&self) -> usize {
         self.0.len()
+    }
+
+    /// The names of the keys, newest first.
+    pub fn ids(&self) -> Vec<KeyId> {
+        self.0.iter().map(id_of).collect()
     }
 
     /// The text that [`FromStr`] takes: base64url without padding, newest first, separated by commas.
@@ -111,6 +124,13 @@ impl fmt::Debug for EndpointKeys {
     }
 }
 
+fn id_of(key: &[u8; KEY_SIZE]) -> KeyId {
+    let mut id = KeyId::default();
+    let derived = Hkdf::<Sha256>::new(None, key).expand(b"pushgrid endpoint key id 1", &mut id);
+    derived.expect("8 octets are within what HKDF can give");
+    id
+}
+
 fn random_key(rng: &dyn Rng) -> [u8; KEY_SIZE] {
     let mut key = [0; KEY_SIZE];
     rng.fill(&mut key);
@@ -145,6 +165,18 @@ mod tests {
         }
         let full = keys.with_new_first(&rng);
         assert_eq!(full.octets()[1..], keys.octets()[..7]);
+    }
+
+    #[test]
+    fn a_key_keeps_its_name_through_rotations() {
+        let rng = SeededRng::new(6);
+        let keys = EndpointKeys::generate(&rng);
+        let rotated = keys.with_new_first(&rng);
+        assert_eq!(rotated.ids()[1..], keys.ids()[..]);
+        assert_ne!(rotated.ids()[0], keys.ids()[0]);
+        // Names are kept in databases: they must come out for ever.
+        let fixed: EndpointKeys = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8".parse().unwrap();
+        assert_eq!(fixed.ids(), [[80, 52, 29, 204, 131, 142, 214, 114]]);
     }
 
     #[test]

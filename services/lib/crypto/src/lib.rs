@@ -1,23 +1,21 @@
-//! What pushgrid knows of cryptography: endpoint tokens, message addresses, VAPID and message encryption.
+//! The cryptography of pushgrid: endpoint tokens, message addresses, VAPID and message encryption.
 //!
-//! - [`EndpointTokens`] and [`MessageAddresses`] seal what a URL stands for into the URL, so that a forged or
-//!   foreign one costs no look-up. Both work under [`EndpointKeys`], which an operator makes and rotates.
+//! - [`EndpointTokens`] and [`MessageAddresses`] seal the meaning of a URL into the URL, so a forged or foreign one
+//!   costs no look-up. Both work under [`EndpointKeys`], which an operator makes and rotates.
 //! - [`vapid`] tells application servers apart (RFC 8292 and the draft before it), and signs for our own.
-//! - [`encryption`] is the other two parties' side of a message (RFC 8291, RFC 8188 and the `aesgcm` draft):
-//!   for our user agent, our application server and tests. The service itself never decrypts and holds no key
-//!   that could.
+//! - [`encryption`] is the other two parties' side of a message (RFC 8291, RFC 8188 and the `aesgcm` draft): for our
+//!   user agent, our application server and tests. The service itself never decrypts, and has no key for decryption.
 //!
-//! Nothing here does I/O, asks a clock, or knows HTTP beyond the text of the fields it reads. The algorithms
-//! come from `aes-gcm`, `p256`, `hkdf`, `sha2` and `ring`; only the formats are ours.
+//! Nothing here does I/O, asks a clock, or knows HTTP beyond the text of a few fields. The algorithms come from
+//! `aes-gcm`, `p256`, `hkdf`, `sha2` and `ring`; only the formats are ours.
 //!
-//! Invariant: nothing that was not authenticated leaves this crate. What cannot be opened or verified is
-//! refused whole, by `None` or by an error that holds no part of it.
-//! Invariant: no text makes it panic, and the work for each is bounded by its length and by a fixed number of
-//! keys.
+//! Invariant: only authenticated values leave this crate. Anything else is refused whole, by `None` or by an error
+//! without any part of the input.
+//! Invariant: no text causes a panic, and the work for a text is bounded by the length and by a fixed number of keys.
 //! Invariant: `Debug` and `Display` show no key, token, endpoint or plaintext.
 //! Invariant: an endpoint has one text under one key, so equal texts mean equal subscriptions.
-//! Invariant: a nonce is used for one plaintext. An `Incarnation` is made anew whenever anything that its
-//! endpoint seals changes (the VAPID key included), and a `MessageId` belongs to one message.
+//! Invariant: a nonce is used for one plaintext. An `Incarnation` is made anew whenever anything sealed in the
+//! endpoint changes (the VAPID key included), and a `MessageId` belongs to one message.
 
 mod address;
 mod curve;
@@ -34,4 +32,4 @@ mod testing;
 
 pub use address::MessageAddresses;
 pub use endpoint::{EndpointTokens, SealedEndpoint};
-pub use keys::{EndpointKeys, InvalidEndpointKeys};
+pub use keys::{EndpointKeys, InvalidEndpointKeys, KeyId};

@@ -1,3 +1,8 @@
+//! The one sealed form behind endpoint tokens and message addresses: AES-256-GCM in base64url, under rotating keys.
+//!
+//! Invariant: the format never changes, for endpoints live for years in other people's databases. A nonce used twice
+//! is for the callers to prevent.
+
 use std::fmt;
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
@@ -14,7 +19,7 @@ pub(crate) const NONCE_SIZE: usize = 12;
 /// A tag of AES-GCM, in octets.
 const TAG_SIZE: usize = 16;
 
-/// What a sealed text is for. Each has keys of its own, so one can never be taken for another.
+/// Use of a sealed text. Each purpose has keys of its own, so that no text of one opens for another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Purpose {
     Endpoint,
@@ -33,8 +38,8 @@ impl Purpose {
 
 /// Seals octets into URL-safe text under the first key, and opens under any.
 ///
-/// The text is base64url of: key id (1 octet), nonce (12), ciphertext and tag. The key id only says where to
-/// begin: two keys may share one, and all that do are tried.
+/// The text is base64url of: key id (1 octet), nonce (12), ciphertext and tag. The key id only narrows the search:
+/// two keys may share one id, and all keys with that id are tried.
 pub(crate) struct Sealer {
     keys: Vec<Key>,
 }
@@ -60,7 +65,7 @@ impl Sealer {
         Self { keys: keys.octets().iter().map(|secret| Key::derive(secret, purpose)).collect() }
     }
 
-    /// The caller owes: one nonce, one plaintext.
+    /// Seals under the first key. The caller owes: one nonce, one plaintext.
     pub(crate) fn seal<const N: usize>(&self, nonce: [u8; NONCE_SIZE], plaintext: [u8; N]) -> String {
         let key = self.keys.first().expect("endpoint keys are never empty");
         let sealed = key
@@ -74,6 +79,7 @@ impl Sealer {
     /// of the keys.
     pub(crate) fn open<const N: usize>(&self, text: &str) -> Option<([u8; NONCE_SIZE], [u8; N])> {
         let octets = 1 + NONCE_SIZE + N + TAG_SIZE;
+        // A text of another length cannot be one of ours, and is not worth decoding.
         if text.len() != (octets * 4).div_ceil(3) {
             return None;
         }

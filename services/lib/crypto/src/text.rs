@@ -13,7 +13,7 @@ pub(crate) fn decode_strictly(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
 
-/// Takes either alphabet, padded or not: what people paste and libraries send as keys.
+/// Takes either alphabet, padded or not: the forms in which people paste and libraries send keys.
 pub(crate) fn decode_leniently(text: &str) -> Option<Vec<u8>> {
     let bare = text.strip_suffix("==").or_else(|| text.strip_suffix('=')).unwrap_or(text);
     let url_safe: Vec<u8> = bare
@@ -27,7 +27,7 @@ pub(crate) fn decode_leniently(text: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(url_safe).ok()
 }
 
-/// [`decode_leniently`], for exactly `N` octets.
+/// As [`decode_leniently`], for exactly `N` octets.
 pub(crate) fn decode_array<const N: usize>(text: &str) -> Option<[u8; N]> {
     // Longer text cannot be `N` octets: it is not worth decoding.
     if text.len() > N.div_ceil(3) * 4 {

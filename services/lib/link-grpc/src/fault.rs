@@ -1,21 +1,24 @@
-//! What a router answers when it did not do what it was asked: the one place that maps errors to gRPC and back.
+//! Errors of calls to routers: the one place that maps [`LinkError`] to gRPC and back.
+//! Invariant: an error comes back as itself; a status that no router of this project made is [`Failure::Lost`] or
+//! corrupt.
 
 use prost::Message as _;
 use pushgrid_proto::wire::router::v1::{Failed, Fault, StoreFault, fault};
 use pushgrid_store::{ErrorKind, LinkError, StoreError};
+use pushgrid_types::cast::{fitting, saturating};
 use tonic::{Code, Status};
 
-/// Why a call did not succeed, as its caller sees it.
+/// Failure of a call, as its caller sees it.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// A router has said so.
+    /// The router answered with an error.
     Said(LinkError),
-    /// No router has answered: it cannot be reached, or not in time. The call may have happened.
+    /// No answer: the router is out of reach, or late. The call may have happened.
     Lost,
 }
 
 impl Failure {
-    /// Whether the same call may succeed a moment later, perhaps elsewhere.
+    /// True when a retry may succeed, perhaps at another router.
     pub(crate) const fn may_pass(&self) -> bool {
         match self {
             Self::Lost | Self::Said(LinkError::Unavailable) => true,
@@ -23,7 +26,7 @@ impl Failure {
         }
     }
 
-    /// The same for one more caller. What a driver said is said once.
+    /// Copies the failure for one more caller, without the source of a store error: a driver's error is reported once.
     pub(crate) const fn again(&self) -> Self {
         match self {
             Self::Lost => Self::Lost,
@@ -37,7 +40,7 @@ impl Failure {
         }
     }
 
-    /// What the caller of the link gets to know.
+    /// Error for the caller of the link.
     pub(crate) fn into_error(self) -> LinkError {
         match self {
             Self::Said(error) => error,
@@ -46,7 +49,7 @@ impl Failure {
     }
 }
 
-/// The status for `error`, with all that the other side needs to make the same error of it.
+/// Encodes `error` as a status, with all details for decoding the same error.
 pub(crate) fn to_status(error: &LinkError) -> Status {
     let code = match error {
         LinkError::Unavailable => Code::Unavailable,
@@ -61,7 +64,7 @@ pub(crate) fn to_status(error: &LinkError) -> Status {
     Status::with_details(code, error.to_string(), to_wire(error).encode_to_vec().into())
 }
 
-/// What a status says.
+/// Decodes a status.
 pub(crate) fn from_status(status: &Status) -> Failure {
     if let Some(error) = Fault::decode(status.details()).ok().and_then(|fault| from_wire(&fault)) {
         return Failure::Said(error);
@@ -78,7 +81,7 @@ pub(crate) fn from_status(status: &Status) -> Failure {
         | Code::Aborted
         | Code::Internal
         | Code::Unavailable => Failure::Lost,
-        // The two sides do not understand each other, and never will.
+        // A retry cannot mend a misunderstanding between the two sides.
         Code::InvalidArgument
         | Code::PermissionDenied
         | Code::OutOfRange
@@ -90,12 +93,12 @@ pub(crate) fn from_status(status: &Status) -> Failure {
     }
 }
 
-/// The entry `index` of a batch, which failed.
+/// Encodes the failure of entry `index` of a batch.
 pub(crate) fn failed(index: usize, error: &LinkError) -> Failed {
-    Failed { index: u32::try_from(index).expect("batches are bounded"), fault: Some(to_wire(error)) }
+    Failed { index: fitting::<u32>(index), fault: Some(to_wire(error)) }
 }
 
-/// What is said of an entry of a batch.
+/// Decodes the failure of an entry of a batch.
 pub(crate) fn from_failed(failed: &Failed) -> Failure {
     failed.fault.as_ref().and_then(from_wire).map_or(Failure::Lost, Failure::Said)
 }
@@ -124,7 +127,7 @@ fn from_wire(fault: &Fault) -> Option<LinkError> {
     match fault.kind.as_ref()? {
         fault::Kind::Unavailable(fault::Unavailable {}) => Some(LinkError::Unavailable),
         fault::Kind::TooManySubscriptions(many) => {
-            Some(LinkError::TooManySubscriptions { limit: usize::try_from(many.limit).unwrap_or(usize::MAX) })
+            Some(LinkError::TooManySubscriptions { limit: saturating::<usize>(many.limit) })
         }
         fault::Kind::Store(kind) => match StoreFault::try_from(*kind).ok()? {
             StoreFault::Unspecified => None,

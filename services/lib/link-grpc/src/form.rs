@@ -7,7 +7,7 @@ use pushgrid_types::{
 };
 use tonic::Status;
 
-/// A request that no client of ours makes.
+/// Status for a request that no client of this project makes.
 pub(crate) fn invalid(field: &'static str) -> Status {
     Status::invalid_argument(format!("the field {field} is missing or not valid"))
 }

@@ -2,30 +2,31 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use pushgrid_proto::wire::node::v1 as wire;
 use pushgrid_proto::wire::node::v1::node_server::{Node, NodeServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{
-    Cancelled, Claim, ErrorKind, Eviction, Held, LinkError, Member, NodeLink, NotDelivered, Opened,
-    Registered, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError, Subscription,
+    Cancelled, Claim, ErrorKind, Eviction, Held, IngressLink, LinkError, Member, NodeLink, NotDelivered,
+    Opened, Registered, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Partition, Sequence,
-    SessionId, SessionRef, SubscriptionRef, Tenure, Timestamp, Ttl, Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Epoch, Incarnation, LeaderEpoch, Message, MessageId, MessageRef, NodeId, Partition,
+    Restriction, Sequence, SessionId, SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{serve_node, serve_router, transport};
+use crate::{RouterStreams, serve_node, serve_router, transport};
 
-/// Longer than anything takes on a machine that is busy; tests that fail wait for it.
+/// Deadline beyond any expected duration on a busy machine; failing tests wait for it.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) async fn soon<F: Future>(future: F) -> F::Output {
@@ -65,7 +66,10 @@ pub(crate) fn message(user_agent: UserAgentId, label: u32, body: usize) -> Arc<M
 }
 
 pub(crate) fn router_member(id: u64, address: SocketAddr, owns: &[(u16, u64)], of: u16) -> Member {
-    let owns = owns.iter().map(|(partition, tenure)| (Partition(*partition), Tenure(*tenure))).collect();
+    let owns = owns
+        .iter()
+        .map(|(partition, leader_epoch)| (Partition(*partition), LeaderEpoch(*leader_epoch)))
+        .collect();
     Member { id: NodeId(id), role: Role::Router { owns, of }, address: address.to_string(), draining: false }
 }
 
@@ -79,14 +83,14 @@ pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// The same listener again: its port stays taken when the first is closed, so that nobody else gets it.
+/// Clones a listener: the port stays taken when the first is closed, so that no other process gets it.
 pub(crate) fn again(listener: TcpListener) -> (TcpListener, TcpListener) {
     let first = listener.into_std().unwrap();
     let second = first.try_clone().unwrap();
     (TcpListener::from_std(first).unwrap(), TcpListener::from_std(second).unwrap())
 }
 
-/// Hangs up on everybody, for as long as the answer lives.
+/// Closes every connection at once, until the guard is dropped.
 pub(crate) fn hang_up(listener: TcpListener) -> DropGuard {
     let end = CancellationToken::new();
     let ended = end.clone();
@@ -102,21 +106,21 @@ pub(crate) fn hang_up(listener: TcpListener) -> DropGuard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
     Open(UserAgentId, SessionRef),
-    Register(UserAgentId, ChannelId, Option<VapidKeyHash>),
+    Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
-    Settle(UserAgentId, SessionRef, Vec<Settlement>),
+    Settle(UserAgentId, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
     Cancel(MessageRef),
     Alive(SubscriptionRef),
 }
 
-/// A router that records its calls and answers what it is told to.
+/// Router that records its calls and answers as configured.
 #[derive(Debug)]
 pub(crate) struct ModelRouter {
     pub(crate) calls: Mutex<Vec<Call>>,
-    /// Made for each call; `None` is success.
+    /// Called for each call; `None` is success.
     pub(crate) fails: Mutex<fn(&Call) -> Option<LinkError>>,
-    /// A settlement needs a permit, and gives it back.
+    /// Each settlement holds a permit while it runs.
     pub(crate) gate: Semaphore,
 }
 
@@ -130,14 +134,14 @@ impl ModelRouter {
     }
 
     pub(crate) fn fails(&self, fails: fn(&Call) -> Option<LinkError>) {
-        *self.fails.lock().unwrap() = fails;
+        *self.fails.lock() = fails;
     }
 
     pub(crate) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
+        self.calls.lock().clone()
     }
 
-    /// Serves until the answer is dropped or told to.
+    /// Serves until the returned guard is dropped or drained.
     pub(crate) async fn serve(self: &Arc<Self>) -> (SocketAddr, Serving) {
         let (listener, address) = listener().await;
         (address, self.serve_at(listener))
@@ -145,15 +149,15 @@ impl ModelRouter {
 
     pub(crate) fn serve_at(self: &Arc<Self>, listener: TcpListener) -> Serving {
         let shutdown = Shutdown::new();
-        let (router, stopping) = (Arc::clone(self) as Arc<dyn RouterLink>, shutdown.clone());
+        let (router, stopping) = (Arc::clone(self), shutdown.clone());
         let task = tokio::spawn(async move { serve_router(listener, router, stopping).await.unwrap() });
         Serving { shutdown, task }
     }
 
     fn note(&self, call: Call) -> Result<(), LinkError> {
-        let fails = *self.fails.lock().unwrap();
+        let fails = *self.fails.lock();
         let failure = fails(&call);
-        self.calls.lock().unwrap().push(call);
+        self.calls.lock().push(call);
         failure.map_or(Ok(()), Err)
     }
 }
@@ -166,7 +170,7 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// Ends it in order.
+    /// Drains the server, and waits for its end.
     pub(crate) async fn drain(mut self) {
         self.shutdown.drain();
         soon(&mut self.task).await.unwrap();
@@ -191,30 +195,28 @@ impl RouterLink for ModelRouter {
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
-        vapid: Option<VapidKeyHash>,
+        restriction: Restriction,
     ) -> Result<Registered, LinkError> {
-        self.note(Call::Register(user_agent, channel, vapid))?;
-        Ok(registered(user_agent, channel, vapid))
+        self.note(Call::Register(user_agent, channel, restriction))?;
+        Ok(registered(user_agent, channel, restriction))
     }
 
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
         self.note(Call::Unregister(user_agent, channel))
     }
 
-    async fn settle(
-        &self,
-        user_agent: UserAgentId,
-        session: SessionRef,
-        ended: Vec<Settlement>,
-    ) -> Result<(), LinkError> {
+    async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         let _permit = self.gate.acquire().await.unwrap();
-        self.note(Call::Settle(user_agent, session, ended))
+        self.note(Call::Settle(user_agent, ended))
     }
 
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         self.note(Call::Close(user_agent, session))
     }
+}
 
+#[async_trait]
+impl IngressLink for ModelRouter {
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.note(Call::Cancel(message))?;
         Ok(if message.id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
@@ -229,34 +231,35 @@ impl RouterLink for ModelRouter {
 pub(crate) fn registered(
     user_agent: UserAgentId,
     channel: ChannelId,
-    vapid: Option<VapidKeyHash>,
+    restriction: Restriction,
 ) -> Registered {
     let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([9; 12]) };
-    let subscription = Subscription { id, vapid, created_at: Timestamp::from_millis(1234) };
+    let subscription = Subscription { id, restriction, created_at: Timestamp::from_millis(1234) };
     Registered { subscription, endpoint: "https://push.example/push/t".to_owned() }
 }
 
-/// What a [`ModelNode`] was told.
+/// Message or eviction received by a [`ModelNode`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     Message(SessionRef, Arc<Message>),
     Evict(SessionRef, Eviction),
 }
 
-/// A node that hands on what it is told, and has the sessions and refusals that it is given.
+/// Node that forwards messages and evictions to the test, with configured sessions and refusals.
 #[derive(Debug)]
 pub(crate) struct ModelNode {
     id: NodeId,
     told: mpsc::Sender<Told>,
     pub(crate) refuses: Mutex<HashMap<SessionId, NotDelivered>>,
     pub(crate) held: Mutex<Vec<Held>>,
+    pub(crate) streams: RouterStreams,
 }
 
 impl ModelNode {
     pub(crate) fn new(id: u64) -> (Arc<Self>, mpsc::Receiver<Told>) {
         let (told, hears) = mpsc::channel(1 << 16);
-        let (refuses, held) = (Mutex::default(), Mutex::default());
-        (Arc::new(Self { id: NodeId(id), told, refuses, held }), hears)
+        let (refuses, held, streams) = (Mutex::default(), Mutex::default(), RouterStreams::new());
+        (Arc::new(Self { id: NodeId(id), told, refuses, held, streams }), hears)
     }
 
     pub(crate) async fn serve(self: &Arc<Self>) -> (SocketAddr, Serving) {
@@ -266,23 +269,24 @@ impl ModelNode {
 
     pub(crate) fn serve_at(self: &Arc<Self>, listener: TcpListener) -> Serving {
         let shutdown = Shutdown::new();
-        let (node, stopping) = (Arc::clone(self), shutdown.clone());
-        let task =
-            tokio::spawn(async move { serve_node(listener, node.clone(), node, stopping).await.unwrap() });
+        let (node, streams, stopping) = (Arc::clone(self), self.streams.clone(), shutdown.clone());
+        let task = tokio::spawn(async move {
+            serve_node(listener, node.clone(), node, streams, stopping).await.unwrap();
+        });
         Serving { shutdown, task }
     }
 
     pub(crate) fn holds(&self, user_agent: UserAgentId, session: u64, epoch: u64) -> Held {
         let session = SessionRef { node: self.id, session: SessionId(session) };
         let held = Held { user_agent, claim: Claim { epoch: Epoch(epoch), session } };
-        self.held.lock().unwrap().push(held);
+        self.held.lock().push(held);
         held
     }
 }
 
 impl NodeLink for ModelNode {
     fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered> {
-        if let Some(refusal) = self.refuses.lock().unwrap().get(&to.session) {
+        if let Some(refusal) = self.refuses.lock().get(&to.session) {
             return Err(*refusal);
         }
         self.told.try_send(Told::Message(to, Arc::clone(message))).unwrap();
@@ -300,11 +304,11 @@ impl Sessions for ModelNode {
     }
 
     fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held> {
-        self.held.lock().unwrap().iter().filter(|held| chosen(held.user_agent)).copied().collect()
+        self.held.lock().iter().filter(|held| chosen(held.user_agent)).copied().collect()
     }
 }
 
-/// What a router was told of its nodes.
+/// Event reported to a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Refused(UserAgentId, SessionRef),
@@ -312,12 +316,12 @@ pub(crate) enum Event {
     Gone(NodeId),
 }
 
-/// Hands on what it is told.
+/// Receiver of session events that forwards them to the test.
 #[derive(Debug)]
 pub(crate) struct ModelEvents(mpsc::Sender<Event>);
 
 impl ModelEvents {
-    /// One that takes `room` events before it waits.
+    /// Makes a receiver that takes `room` events before blocking.
     pub(crate) fn new(room: usize) -> (Arc<Self>, mpsc::Receiver<Event>) {
         let (events, heard) = mpsc::channel(room);
         (Arc::new(Self(events)), heard)
@@ -347,7 +351,7 @@ impl SessionEvents for ModelEvents {
 #[derive(Debug)]
 pub(crate) struct Scripted(mpsc::Sender<Talk>);
 
-/// One conversation: what the router says, and how it is answered. Dropping it breaks the stream.
+/// One conversation: the router's frames, and the answers. Dropping it breaks the stream.
 pub(crate) struct Talk {
     pub(crate) incoming: Streaming<wire::RouterFrame>,
     pub(crate) answers: mpsc::Sender<Result<wire::NodeFrame, Status>>,
@@ -414,7 +418,7 @@ impl Node for Scripted {
     }
 }
 
-/// A store that cannot be asked.
+/// Error of an unavailable store.
 pub(crate) fn unavailable() -> StoreError {
     StoreError::plain(ErrorKind::Unavailable)
 }

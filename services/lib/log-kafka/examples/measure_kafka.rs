@@ -1,4 +1,4 @@
-//! What the log costs: `PUSHGRID_KAFKA__BROKERS=... cargo run --release --example measure_kafka`.
+//! Cost of the log: `PUSHGRID_KAFKA__BROKERS=... cargo run --release --example measure_kafka`.
 //!
 //! Prints latencies and rates, and the CPU time of this process for each record. Leaves its topics behind.
 
@@ -10,6 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use hdrhistogram::Histogram;
 use pushgrid_log_kafka::{Config, KafkaAssignments, KafkaChangelog, KafkaLog, Topics, topics};
 use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignment, Assignments, Change, Changelog, EventLog};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Rng, Sequence, SubscriptionRef,
@@ -26,7 +27,7 @@ async fn main() {
     // There and back: what comes later finds warmer brokers, and must not look better for it.
     for linger in [0, 200, 500, 1000, 1000, 500, 200, 0] {
         let (config, topics) = place(Duration::from_micros(linger)).await;
-        let log = Arc::new(KafkaLog::open(&config, &topics).expect("the settings are right"));
+        let log = Arc::new(KafkaLog::open(&config, &topics, &Meter::new()).expect("the settings are right"));
         println!("linger {linger} µs");
         one_at_a_time(&log).await;
         for rate in [1000, 3000] {
@@ -163,11 +164,11 @@ async fn in_flight(log: &KafkaLog) {
     print("512 under way", count, begun, before, &times);
 }
 
-/// From before the append to when the router's side has it, and what reading costs beside it.
+/// Measures the delay from before the append to the router's reader, and the CPU time of reading.
 async fn consume(config: &Config, topics: &Topics) {
-    let log = Arc::new(KafkaLog::open(config, topics).expect("the settings are right"));
+    let log = Arc::new(KafkaLog::open(config, topics, &Meter::new()).expect("the settings are right"));
     let begun = Instant::now();
-    let mut member = KafkaAssignments::join(config, topics).expect("the settings are right");
+    let mut member = KafkaAssignments::join(config, topics, &Meter::new()).expect("the settings are right");
     let mut readers = tokio::task::JoinSet::new();
     let (sender, mut received) = tokio::sync::mpsc::channel(10_000);
     for _ in 0..PARTITIONS {
@@ -215,14 +216,14 @@ async fn consume(config: &Config, topics: &Topics) {
 }
 
 async fn changelog(config: &Config, topics: &Topics) {
-    let changelog =
-        KafkaChangelog::open(config, topics, Arc::new(SystemRng)).expect("the settings are right");
-    let tenure = changelog.claim(Partition(0)).await.expect("claimed");
+    let changelog = KafkaChangelog::open(config, topics, Arc::new(SystemRng), &Meter::new())
+        .expect("the settings are right");
+    let leader_epoch = changelog.claim(Partition(0)).await.expect("claimed");
     let (begun, before) = (Instant::now(), cpu());
     for _ in 0..200 {
-        let stored = |()| Change::Stored { message: Arc::new(message()), since: tenure };
+        let stored = |()| Change::Stored { message: Arc::new(message()), since: leader_epoch };
         let changes = std::iter::repeat_n((), 500).map(stored).collect();
-        changelog.append(Partition(0), tenure, changes).await.expect("appended");
+        changelog.append(Partition(0), leader_epoch, changes).await.expect("appended");
     }
     print("changelog, 500 at a time", 100_000, begun, before, &histogram());
     for round in 0..3 {

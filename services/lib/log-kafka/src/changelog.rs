@@ -1,60 +1,68 @@
+//! The changelog over Kafka, for a router: durable appends to `<prefix>.state`, and readings, each with a
+//! consumer of its own. Guarantee: the changes of one append are written in order. The layout of a record is
+//! `records`; fencing by leader epoch is done by readers, not here.
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pushgrid_store::{Change, Changelog, ErrorKind, Reading, StoreError};
-use pushgrid_types::{Partition, Position, Rng, Tenure};
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_store::{Change, Changelog, ErrorKind, History, Reading, StoreError};
+use pushgrid_types::{LeaderEpoch, Partition, Position, Rng};
 use rdkafka::ClientConfig;
 use rdkafka::message::OwnedHeaders;
 use rdkafka::producer::FutureRecord;
 
 use crate::failure::of_thread;
+use crate::passed::Passed;
 use crate::producer::{DurableProducer, Sent, header, number};
-use crate::reading::KafkaReading;
+use crate::reading::{KafkaReading, Place};
 use crate::records::{self, Record};
 use crate::{Config, Failure, Topics};
 
-/// The changelog, as a router writes and reads it.
+/// Changelog over `<prefix>.state`: one idempotent producer, and a consumer for each reading.
 #[derive(Debug)]
 pub struct KafkaChangelog {
-    producer: DurableProducer,
+    producer: Arc<DurableProducer>,
     reading: ClientConfig,
+    /// Client settings of a fetch of one record: the first claim of a partition.
+    glance: ClientConfig,
+    passed: Arc<Passed>,
     timeout: Duration,
     topic: String,
     rng: Arc<dyn Rng>,
 }
 
 impl KafkaChangelog {
-    /// A changelog over the topics that [`crate::topics::ensure`] has found right. Does not wait for the brokers.
-    /// `rng` names claims.
-    pub fn open(config: &Config, topics: &Topics, rng: Arc<dyn Rng>) -> Result<Self, Failure> {
+    /// Opens a changelog over the topics returned by [`crate::topics::ensure`]. Does not wait for the
+    /// brokers. `rng` draws the random part of claims; `meter` shows the producer, and unreadable records met
+    /// by readings.
+    pub fn open(config: &Config, topics: &Topics, rng: Arc<dyn Rng>, meter: &Meter) -> Result<Self, Failure> {
         Ok(Self {
-            producer: DurableProducer::new(config.producer(), config.append_timeout)?,
+            producer: DurableProducer::new(config.producer(), config.append_timeout, meter, "state")?,
             reading: config.reading(),
+            glance: config.glance(),
+            passed: Arc::new(Passed::new(&topics.state, meter, "state")),
             timeout: config.append_timeout,
             topic: topics.state.clone(),
             rng,
         })
     }
 
-    /// Octets of all records that were handed to the producer: keys, headers and values, for a counter.
-    pub fn octets(&self) -> u64 {
-        self.producer.octets()
-    }
-
-    /// How many records are on their way to the brokers, for a gauge.
-    pub fn in_flight(&self) -> u64 {
-        self.producer.in_flight()
-    }
-
     async fn send(&self, partition: Partition, record: &Record) -> Result<Sent, StoreError> {
-        let mut headers = OwnedHeaders::new_with_capacity(3);
-        if let Some(tenure) = &record.tenure {
-            headers = header(headers, records::TENURE, tenure);
+        let mut headers = OwnedHeaders::new_with_capacity(4);
+        if let Some(leader_epoch) = &record.leader_epoch {
+            headers = header(headers, records::LEADER_EPOCH, leader_epoch);
         }
         if let Some((outcome, sequence)) = &record.ended {
             headers = header(headers, records::OUTCOME, std::slice::from_ref(outcome));
             headers = header(headers, records::SEQUENCE, sequence);
+        }
+        if let Some(reason) = &record.reason {
+            headers = header(headers, records::REASON, std::slice::from_ref(reason));
+        }
+        if let Some(version) = &record.version {
+            headers = header(headers, records::VERSION, std::slice::from_ref(version));
         }
         let outgoing = FutureRecord {
             topic: &self.topic,
@@ -67,8 +75,14 @@ impl KafkaChangelog {
         self.producer.send_in_turn(outgoing).await
     }
 
-    /// Writes changes, and answers the offset of the last one. There is at least one.
-    async fn write(&self, partition: Partition, by: Tenure, changes: &[Change]) -> Result<u64, StoreError> {
+    /// Writes changes, at least one, and returns the offset of the last. All are handed over before the first
+    /// acknowledgement is awaited.
+    async fn write(
+        &self,
+        partition: Partition,
+        by: LeaderEpoch,
+        changes: &[Change],
+    ) -> Result<u64, StoreError> {
         let mut sent = Vec::with_capacity(changes.len());
         for change in changes {
             sent.push(self.send(partition, &records::encode(change, by, &*self.rng)).await?);
@@ -80,6 +94,10 @@ impl KafkaChangelog {
         Ok(last)
     }
 
+    fn place(&self, partition: Partition) -> Place {
+        Place { topic: self.topic.clone(), partition: number(partition), passed: Arc::clone(&self.passed) }
+    }
+
     async fn end(&self, partition: Partition) -> Result<u64, StoreError> {
         let (_, end) = self.producer.watermarks(&self.topic, number(partition)).await?;
         u64::try_from(end).map_err(|error| StoreError::new(ErrorKind::Unavailable, error))
@@ -88,16 +106,16 @@ impl KafkaChangelog {
 
 #[async_trait]
 impl Changelog for KafkaChangelog {
-    async fn claim(&self, partition: Partition) -> Result<Tenure, StoreError> {
-        let offset = self.write(partition, Tenure(0), &[Change::Claimed]).await?;
-        Ok(Tenure(offset + 1))
+    async fn claim(&self, partition: Partition) -> Result<LeaderEpoch, StoreError> {
+        let offset = self.write(partition, LeaderEpoch(0), &[Change::Claimed]).await?;
+        Ok(LeaderEpoch(offset + 1))
     }
 
-    /// Waits while the queue of the producer is full, at most as long as a record may take.
+    /// Waits while the producer's queue is full, at most `append_timeout`.
     async fn append(
         &self,
         partition: Partition,
-        by: Tenure,
+        by: LeaderEpoch,
         changes: Vec<Change>,
     ) -> Result<Position, StoreError> {
         if changes.is_empty() {
@@ -107,15 +125,25 @@ impl Changelog for KafkaChangelog {
         Ok(Position(last + 1))
     }
 
-    /// Each reading has a connection of its own to the brokers. What compaction has taken away is passed over.
+    /// Opens a connection of its own to the brokers, and fetches one record.
+    async fn history(&self, partition: Partition) -> Result<History, StoreError> {
+        let end = self.end(partition).await?;
+        let (place, config, patience) = (self.place(partition), self.glance.clone(), self.timeout);
+        let open = move || KafkaReading::open(&config, patience, place, 0, end);
+        let mut reading = tokio::task::spawn_blocking(open).await.map_err(of_thread)??;
+        let claim = reading.first_claim().await?;
+        claim.ok_or_else(|| StoreError::new(ErrorKind::Unavailable, "the changelog has no claim"))
+    }
+
+    /// Opens a connection of its own to the brokers. Offsets removed by compaction are skipped.
     async fn read(&self, partition: Partition, from: Position) -> Result<Box<dyn Reading>, StoreError> {
         let end = self.end(partition).await?;
-        let (topic, partition) = (self.topic.clone(), number(partition));
+        let place = self.place(partition);
         if from.0 >= end {
-            return Ok(Box::new(KafkaReading::empty(&topic, partition, end)));
+            return Ok(Box::new(KafkaReading::empty(place, end)));
         }
         let (config, patience) = (self.reading.clone(), self.timeout);
-        let open = move || KafkaReading::open(&config, patience, &topic, partition, from.0, end);
+        let open = move || KafkaReading::open(&config, patience, place, from.0, end);
         let reading = tokio::task::spawn_blocking(open).await.map_err(of_thread)??;
         Ok(Box::new(reading))
     }

@@ -1,18 +1,19 @@
-//! What librdkafka has to say, said by `tracing`.
+//! Rate-limited forwarding of librdkafka's log lines to `tracing`.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
-/// Lines that are let through in each [`WINDOW`]. Brokers that are away are complained of many times a second.
+/// Lines let through in each [`WINDOW`]. librdkafka complains of brokers out of reach many times a second.
 const LINES: u32 = 5;
 const WINDOW: Duration = Duration::from_secs(5);
 
-/// Passes log lines on, and not too many of them. Brokers are named in them, and never secrets or records.
+/// Forwards log lines, at most [`LINES`] in each [`WINDOW`]. The lines name brokers, never secrets or
+/// records.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     window: Mutex<Window>,
@@ -26,7 +27,8 @@ struct Window {
 }
 
 impl Window {
-    /// Whether a line may be said at `now`, and if so how many have been left out before it.
+    /// Admits a line at `now` and returns the number of lines left out before; `None` when the window is
+    /// full.
     fn admit(&mut self, now: Instant) -> Option<u32> {
         if self.since.is_none_or(|since| now.duration_since(since) >= WINDOW) {
             self.since = Some(now);
@@ -43,7 +45,7 @@ impl Window {
 
 impl Lines {
     fn admit(&self) -> Option<u32> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now())
+        self.window.lock().admit(Instant::now())
     }
 }
 

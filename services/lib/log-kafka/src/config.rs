@@ -1,55 +1,60 @@
+//! Settings of the section `kafka`, and the client configurations made from them.
+//! Invariant: producers are idempotent with `acks=all` (promise P1), and no consumer commits by itself.
+//! Topics are verified in `topics`.
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use pushgrid_runtime::config::{Reader, Secret};
+use pushgrid_types::cast::saturating;
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 
-/// How long a record waits for others.
+/// `linger.ms`: wait of a record for a batch.
 pub(crate) const LINGER: Duration = Duration::ZERO;
-/// Octets of messages that a producer holds until the brokers have them, in units of 1024.
+/// `queue.buffering.max.kbytes`, in units of 1024 octets: messages held until the brokers acknowledge them.
 const PRODUCER_KBYTES: u32 = 64 * 1024;
-/// Messages that a producer holds: more than an ingress has requests under way.
+/// `queue.buffering.max.messages`: more than an ingress has requests in flight.
 const PRODUCER_MESSAGES: u32 = 20_000;
-/// What is fetched ahead for one partition of the log, in units of 1024. A router that owns a dozen of them holds as
-/// many times as much.
+/// Prefetch of one partition of the log, in units of 1024 octets. A router with a dozen partitions holds a
+/// dozen times as much.
 const SHARE_KBYTES: u32 = 4 * 1024;
-/// The same in messages: what fetching ahead aims at.
+/// Prefetch in messages, as a target for librdkafka.
 const SHARE_MESSAGES: u32 = 2000;
-/// What is fetched ahead when the changelog is read, in units of 1024.
+/// Prefetch of a changelog reading, in units of 1024 octets.
 const READING_KBYTES: u32 = 16 * 1024;
 
-/// How the brokers are reached, and what the topics have to be like.
+/// Settings of brokers and topics.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// `host:port` of some brokers, joined by commas. Empty when it is not set.
+    /// Bootstrap brokers, `host:port` joined by commas; empty when not set.
     pub brokers: String,
-    /// What the names of topics and of the group begin with.
+    /// Prefix of the names of topics and of the consumer group.
     pub topic_prefix: String,
-    /// How many partitions both topics have.
+    /// Partitions of each topic.
     pub partitions: u16,
-    /// How many brokers hold each partition; 0 for as many as there are, at most 3.
+    /// Replication factor; 0 for as many as there are brokers, at most 3.
     pub replication: u16,
-    /// How many of them must have a record before it counts; 0 for one less than the replication, at least 1.
+    /// `min.insync.replicas`; 0 for one less than the replication factor, at least 1.
     pub min_insync: u16,
-    /// How long accepted messages are kept, dealt with or not.
+    /// Retention of accepted messages, ended or not.
     pub retention: Duration,
     /// Encryption and authentication.
     pub security: Security,
-    /// The certificates that brokers are verified with; `None` for the system's.
+    /// Certificates (PEM) to verify brokers with; `None` for the system's.
     pub ca_file: Option<PathBuf>,
-    /// The SASL mechanism, by the name that brokers know.
+    /// SASL mechanism, by the brokers' name for it.
     pub sasl_mechanism: &'static str,
     /// The SASL user.
     pub sasl_username: Option<String>,
-    /// Its password.
+    /// The SASL password.
     pub sasl_password: Option<Secret>,
-    /// How long the brokers wait for a router that has fallen silent before they give its partitions to others.
+    /// Session time-out of the consumer group: silence of a router after which the partitions go to others.
     pub session_timeout: Duration,
-    /// How long a record may take to be durable.
+    /// Deadline for a record to be durable.
     pub append_timeout: Duration,
-    /// How long a record waits for others that could travel with it. It is no setting.
+    /// Wait of a record for a batch; other than zero in measurements only. Not a setting.
     pub linger: Duration,
 }
 
@@ -92,7 +97,7 @@ const MECHANISMS: &[(&str, &str)] =
     &[("plain", "PLAIN"), ("scram-sha-256", "SCRAM-SHA-256"), ("scram-sha-512", "SCRAM-SHA-512")];
 
 impl Config {
-    /// Reads the settings of the section `kafka`. That there are brokers is checked by [`Self::require`].
+    /// Reads the settings of the section `kafka`. Whether brokers are named is left to [`Self::require`].
     pub fn read(reader: &mut Reader) -> Self {
         let days = |days: u64| Duration::from_secs(days * 86_400);
         let config = Self {
@@ -104,7 +109,7 @@ impl Config {
             topic_prefix: reader.text(
                 "kafka.topic_prefix",
                 "pushgrid",
-                "What the names of topics and of the group of routers begin with.",
+                "Prefix of the names of topics and of the group of routers.",
             ),
             partitions: narrow(reader.count(
                 "kafka.partitions",
@@ -128,7 +133,7 @@ impl Config {
                 "kafka.retention",
                 "7d",
                 Duration::from_hours(1)..=days(3650),
-                "How long accepted messages are kept: longer than any outage of all routers.",
+                "Retention of accepted messages: longer than any outage of all routers.",
             ),
             security: reader.choice(
                 "kafka.security",
@@ -146,7 +151,7 @@ impl Config {
                 "kafka.sasl_mechanism",
                 MECHANISMS,
                 "scram-sha-512",
-                "How the service proves to the brokers who it is.",
+                "SASL mechanism by which the service authenticates to the brokers.",
             ),
             sasl_username: reader.optional_text("kafka.sasl_username", "The user that the brokers know."),
             sasl_password: reader.secret("kafka.sasl_password", "Its password."),
@@ -154,7 +159,7 @@ impl Config {
                 "kafka.session_timeout",
                 "6s",
                 Duration::from_secs(1)..=Duration::from_mins(5),
-                "How long a router may be silent before others take its partitions. Brokers want at least 6s unless \
+                "Longest silence of a router before others take its partitions. Brokers want at least 6s unless \
                  told otherwise.",
             ),
             linger: LINGER,
@@ -162,14 +167,14 @@ impl Config {
                 "kafka.append_timeout",
                 "10s",
                 Duration::from_millis(100)..=Duration::from_mins(2),
-                "How long a record may take to be durable before the answer is 503.",
+                "Longest time for a record to become durable before the answer is 503.",
             ),
         };
         config.check(reader);
         config
     }
 
-    /// Checks that there are brokers, for a role that needs them.
+    /// Reports a fault when no brokers are named. For a role that uses Kafka.
     pub fn require(&self, reader: &mut Reader) {
         if self.brokers.is_empty() {
             reader.fault("kafka.brokers", "name the brokers, such as 127.0.0.1:9092");
@@ -205,12 +210,12 @@ impl Config {
         format!("{}.state", self.topic_prefix)
     }
 
-    /// The group of routers, and of everything else that reads.
+    /// Name of the consumer group, also given to readers outside the group.
     pub(crate) fn group(&self) -> String {
         format!("{}.router", self.topic_prefix)
     }
 
-    /// What every client has in common.
+    /// Client settings common to all.
     pub(crate) fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client
@@ -220,9 +225,9 @@ impl Config {
             .set("broker.address.family", if self.is_numeric() { "v4" } else { "any" })
             .set("socket.keepalive.enable", "true")
             .set("socket.connection.setup.timeout.ms", "5000")
-            // A request that hangs is given up while there is time for another, to another broker.
+            // A hanging request is given up early enough for a retry at another broker.
             .set("socket.timeout.ms", millis((self.append_timeout / 2).clamp(SHORTEST, LONGEST)))
-            // A broker that comes back is found within a second or so.
+            // Backoff short enough to find a returning broker within about a second.
             .set("reconnect.backoff.ms", "100")
             .set("reconnect.backoff.max.ms", "1000")
             .set("enable.metrics.push", "false")
@@ -239,7 +244,7 @@ impl Config {
         client
     }
 
-    /// A producer whose records are durable, once each and in their order, or not there.
+    /// Settings of an idempotent producer: each record is durable once, in order, or absent.
     pub(crate) fn producer(&self) -> ClientConfig {
         let mut client = self.client();
         client
@@ -250,12 +255,12 @@ impl Config {
             .set("queue.buffering.max.messages", PRODUCER_MESSAGES.to_string())
             .set("queue.buffering.max.kbytes", PRODUCER_KBYTES.to_string())
             .set("linger.ms", (self.linger.as_secs_f64() * 1000.0).to_string())
-            // Bodies are encrypted, so nothing is gained.
+            // Bodies are encrypted and do not compress.
             .set("compression.type", "none");
         client
     }
 
-    /// A consumer that reads what it is told to, and commits nothing by itself.
+    /// Settings of a consumer that never commits by itself.
     fn consumer(&self) -> ClientConfig {
         let mut client = self.client();
         client
@@ -270,7 +275,7 @@ impl Config {
         client
     }
 
-    /// A member of the group of routers.
+    /// Settings of a member of the consumer group.
     pub(crate) fn member(&self) -> ClientConfig {
         let heartbeat = (self.session_timeout / 3).min(Duration::from_secs(1));
         let mut client = self.consumer();
@@ -286,7 +291,7 @@ impl Config {
         client
     }
 
-    /// A reader of the changelog. It is no member of the group that it names: it never subscribes.
+    /// Settings of a changelog reading. Such a consumer never subscribes, so is no member of the group.
     pub(crate) fn reading(&self) -> ClientConfig {
         let mut client = self.consumer();
         client
@@ -298,7 +303,14 @@ impl Config {
         client
     }
 
-    /// Whether all brokers are named by IPv4 addresses. Then there is nothing to try at an IPv6 address first.
+    /// Settings of a fetch of one record.
+    pub(crate) fn glance(&self) -> ClientConfig {
+        let mut client = self.reading();
+        client.set("queued.min.messages", "1").set("max.partition.fetch.bytes", "1024");
+        client
+    }
+
+    /// True when all brokers are IPv4 addresses, so that no IPv6 address need be tried first.
     fn is_numeric(&self) -> bool {
         self.brokers.split(',').all(|broker| {
             let host = broker.trim().rsplit_once(':').map_or(broker, |(host, _)| host);
@@ -307,7 +319,7 @@ impl Config {
     }
 }
 
-/// Bounds of the time for one request.
+/// Bounds of the time-out of one request.
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(10);
 
@@ -316,7 +328,7 @@ fn millis(duration: Duration) -> String {
 }
 
 fn narrow(count: u64) -> u16 {
-    u16::try_from(count).unwrap_or(u16::MAX)
+    saturating::<u16>(count)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
+//! Errors of the crate: [`Failure`] for opening clients and topics, and the mapping of librdkafka's codes to
+//! [`ErrorKind`].
+//! Invariant: a record not known to be refused is [`ErrorKind::Unknown`], never [`ErrorKind::Unavailable`].
+
 use pushgrid_store::{ErrorKind, StoreError};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
-/// Why the log could not be opened.
+/// Failure to open the log, the changelog or the group.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The settings make no client.
+    /// librdkafka rejects the settings.
     #[error("no Kafka client can be made of the settings: {0}")]
     Client(String),
     /// The brokers do not answer.
@@ -12,35 +16,35 @@ pub enum Failure {
         "the Kafka brokers {brokers} do not answer: {what}; is PUSHGRID_KAFKA__BROKERS right, and are they up?"
     )]
     Unreachable {
-        /// The brokers, as they are set.
+        /// The brokers, as configured.
         brokers: String,
-        /// What the client said.
+        /// librdkafka's error.
         what: String,
     },
-    /// A topic is not there and could not be made.
+    /// A topic is missing and could not be created.
     #[error("topic {topic} could not be made: {what}; {mend}")]
     NotMade {
-        /// Which.
+        /// Name of the topic.
         topic: String,
-        /// What the brokers said.
+        /// The brokers' error.
         what: String,
-        /// What to do.
+        /// Advice to the operator.
         mend: String,
     },
-    /// A topic is not as it has to be.
+    /// A topic exists with settings that would break a promise.
     #[error("topic {topic}: {what}; {mend}")]
     Wrong {
-        /// Which.
+        /// Name of the topic.
         topic: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
-        /// What to do.
+        /// Advice to the operator, with a command or setting.
         mend: String,
     },
 }
 
 impl Failure {
-    /// Whether a setting, or a topic, has to be changed before a start can succeed.
+    /// True when a start can succeed only after a setting or a topic was changed.
     pub const fn is_bad_configuration(&self) -> bool {
         match self {
             Self::Client(_) | Self::Wrong { .. } => true,
@@ -48,7 +52,7 @@ impl Failure {
         }
     }
 
-    /// A client that could not be made. The value of a setting is not shown: it may be a secret.
+    /// Failure to make a client. The value of a setting is not shown: some are secret.
     pub(crate) fn client(error: &KafkaError) -> Self {
         Self::Client(match error {
             KafkaError::ClientConfig(_, what, key, _) => format!("{key}: {what}"),
@@ -57,12 +61,12 @@ impl Failure {
     }
 }
 
-/// A failure of a record that was to be appended.
+/// Maps a failed append.
 pub(crate) fn of_append(error: KafkaError) -> StoreError {
     StoreError::new(kind_of_append(&error), error)
 }
 
-/// What is known of a record that failed. Whatever is not known to be refused may have been kept.
+/// Certainty about a failed record. Only the listed codes prove that no broker kept the record.
 fn kind_of_append(error: &KafkaError) -> ErrorKind {
     match error.rdkafka_error_code() {
         Some(
@@ -80,17 +84,17 @@ fn kind_of_append(error: &KafkaError) -> ErrorKind {
     }
 }
 
-/// A failure of a question, which changes nothing.
+/// Maps a failed read, which changes nothing.
 pub(crate) fn of_question(error: KafkaError) -> StoreError {
     StoreError::new(ErrorKind::Unavailable, error)
 }
 
-/// Whether the client that said so has to be made anew.
+/// True for an error after which librdkafka's client must be replaced.
 pub(crate) fn is_fatal(error: &KafkaError) -> bool {
     error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal)
 }
 
-/// A thread of the runtime that could not do its work: the runtime is going down.
+/// Maps a blocking task that did not finish: the runtime is shutting down.
 pub(crate) fn of_thread(error: tokio::task::JoinError) -> StoreError {
     StoreError::new(ErrorKind::Closed, error)
 }

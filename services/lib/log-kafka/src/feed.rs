@@ -8,9 +8,10 @@ use rdkafka::error::KafkaResult;
 use rdkafka::message::BorrowedMessage;
 use tokio::sync::Notify;
 
-/// What librdkafka has fetched of one partition.
+/// Fetch queue of one partition.
 ///
-/// librdkafka bounds it, and stops fetching the partition while it is full: nobody has to pause it.
+/// librdkafka bounds the queue and stops fetching the partition while the queue is full, so no caller has to
+/// pause.
 pub(crate) struct Feed<C: ConsumerContext> {
     queue: PartitionQueue<C>,
 }
@@ -22,8 +23,8 @@ impl<C: ConsumerContext> fmt::Debug for Feed<C> {
 }
 
 impl<C: ConsumerContext> Feed<C> {
-    /// The feed of a partition that is about to be assigned. `arrived` is told when there is something again after
-    /// [`Self::take`] found nothing.
+    /// Opens the feed of a partition before the partition is assigned. `arrived` is notified when a message
+    /// arrives after [`Self::take`] returned `None`.
     pub(crate) fn open(
         consumer: &Arc<BaseConsumer<C>>,
         topic: &str,
@@ -35,7 +36,7 @@ impl<C: ConsumerContext> Feed<C> {
         Some(Self { queue })
     }
 
-    /// The next message or error that is there. Does not wait.
+    /// Next fetched message or error. Does not wait.
     pub(crate) fn take(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
         self.queue.poll(Duration::ZERO)
     }

@@ -1,78 +1,74 @@
-use std::collections::{HashMap, VecDeque};
+//! Membership in the consumer group of routers.
+//! Invariant: a rebalance with revoked partitions is answered only after the router gave them up or the
+//! deadline passed, unless the membership is closing. The answering thread is `member`, the callbacks of
+//! librdkafka are in `callbacks`; a partition in the hands of this router is `share`.
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_runtime::metrics::{Meter, ROUTER_LAG, level};
 use pushgrid_store::{Assignment, Assignments, StoreError};
 use pushgrid_types::{Partition, Sequence};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::statistics::Statistics;
-use rdkafka::topic_partition_list::TopicPartitionListElem;
-use rdkafka::types::RDKafkaRespErr;
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, watch};
 
-use crate::client::Lines;
+use crate::callbacks::{GroupConsumer, GroupContext, Told};
+use crate::passed::Passed;
 use crate::share::ShareState;
 use crate::{Config, Failure, Topics};
 
 mod member;
+mod rest;
 
 use member::Member;
 
-pub(crate) type GroupConsumer = BaseConsumer<GroupContext>;
-
-/// A router's membership in the group that shares the partitions out.
+/// Membership of a router in the consumer group, by which partitions are assigned.
 ///
-/// A partition whose reader is dropped before it was lost is handed out again a second later: an owner that cannot go
-/// on with it drops it, and begins anew.
+/// A partition whose reader is dropped before the partition was lost is assigned again a second later, so
+/// that a failed owner starts afresh. Repeated drops back off exponentially, up to half a minute.
 ///
-/// Dropped without [`Assignments::leave`], it leaves the group at once, and nobody is asked.
+/// Dropping without [`Assignments::leave`] leaves the group at once, without a hand-over.
 pub struct KafkaAssignments {
     partitions: u16,
     events: mpsc::Receiver<Result<Assignment, StoreError>>,
     watch: GroupWatch,
 }
 
-/// How a membership stands, for readiness and gauges. Cheap to clone, and outlives the membership.
+/// State of a membership, for readiness and gauges. Cheap to clone; outlives the membership.
 #[derive(Clone)]
 pub struct GroupWatch {
     shared: Arc<Shared>,
     joined: watch::Receiver<bool>,
 }
 
-/// How far behind a partition of this router is.
+/// Consumer lag of one partition of this router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lag {
-    /// Which.
+    /// The partition.
     pub partition: Partition,
-    /// The sequence that the next message will have, as far as is known: some seconds old.
+    /// Sequence of the next accepted message, as known some seconds ago.
     pub end: Sequence,
-    /// How many messages before it have not been handed out yet.
+    /// Messages before `end` not handed out yet.
     pub messages: u64,
 }
 
-/// What the membership, its thread and the callbacks of librdkafka have in common.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    leaving: AtomicBool,
-    /// No more is wanted of librdkafka than that it ends.
-    closing: AtomicBool,
-    /// What is this router's, by the number that librdkafka uses.
-    shares: Mutex<HashMap<i32, Arc<ShareState>>>,
-    /// Ends of partitions.
-    ends: Mutex<HashMap<i32, u64>>,
-    rebalances: Mutex<VecDeque<Rebalance>>,
-}
-
-/// What librdkafka wants to be answered by an assignment.
+/// State shared by the membership and the group thread.
 #[derive(Debug)]
-enum Rebalance {
-    Gained(Vec<i32>),
-    Given { partitions: Vec<i32>, are_lost: bool },
+struct Shared {
+    leaving: AtomicBool,
+    /// News from librdkafka.
+    told: Arc<Told>,
+    /// Partitions of this router, by librdkafka's number.
+    shares: Mutex<HashMap<i32, Arc<ShareState>>>,
+    /// Partitions assigned by the group, usable or not.
+    assigned: Mutex<BTreeSet<Partition>>,
+    /// Counter of unreadable records.
+    passed: Arc<Passed>,
 }
 
 impl fmt::Debug for KafkaAssignments {
@@ -88,14 +84,15 @@ impl fmt::Debug for GroupWatch {
 }
 
 impl KafkaAssignments {
-    /// Begins to join the group. Does not wait for the brokers: [`GroupWatch::joined`] does.
-    pub fn join(config: &Config, topics: &Topics) -> Result<Self, Failure> {
+    /// Starts to join the group, and shows the consumer lag and unreadable records in `meter`. Does not wait
+    /// for the brokers; [`GroupWatch::joined`] does.
+    pub fn join(config: &Config, topics: &Topics, meter: &Meter) -> Result<Self, Failure> {
         let client = |error: KafkaError| Failure::client(&error);
-        let shared = Arc::new(Shared::default());
-        let context = GroupContext { shared: Arc::clone(&shared), lines: Lines::default() };
+        let shared = Arc::new(Shared::new(Passed::new(&topics.accepted, meter, "accepted")));
+        let context = GroupContext::new(Arc::clone(&shared.told));
         let consumer: GroupConsumer = config.member().create_with_context(context).map_err(client)?;
         consumer.subscribe(&[&topics.accepted]).map_err(client)?;
-        // A router that takes no events from here stands still, and with it this membership, until the brokers end it.
+        // A router that takes no events blocks the group thread, and the brokers end the membership.
         let (events, received) = mpsc::channel(usize::from(topics.partitions) * 4 + 8);
         let (joined, is_joined) = watch::channel(false);
         let member = Member::new(
@@ -110,10 +107,11 @@ impl KafkaAssignments {
             .spawn(move || member.run())
             .map_err(|error| Failure::Client(error.to_string()))?;
         let watch = GroupWatch { shared, joined: is_joined };
+        watch.show_lag(meter);
         Ok(Self { partitions: topics.partitions, events: received, watch })
     }
 
-    /// How it stands.
+    /// Returns a watch of the membership.
     pub fn watch(&self) -> GroupWatch {
         self.watch.clone()
     }
@@ -121,7 +119,7 @@ impl KafkaAssignments {
 
 impl Drop for KafkaAssignments {
     fn drop(&mut self) {
-        // The thread finds that nobody takes its events.
+        // Nobody takes events any more: the group thread sees the closed channel.
         self.leave();
     }
 }
@@ -142,19 +140,19 @@ impl Assignments for KafkaAssignments {
 }
 
 impl GroupWatch {
-    /// Whether the group has given this router its share, which may be nothing.
+    /// True once the group has assigned this router a share, possibly an empty one.
     pub fn is_joined(&self) -> bool {
         *self.joined.borrow()
     }
 
-    /// Waits until [`Self::is_joined`]. Returns `false` when it has left before that.
+    /// Waits until [`Self::is_joined`]. Returns `false` when the membership ended before.
     pub async fn joined(&self) -> bool {
         self.joined.clone().wait_for(|joined| *joined).await.is_ok()
     }
 
-    /// How far behind each partition of this router is: those that are read, and of which something is known.
+    /// Consumer lag of each partition being read, if the end is known.
     pub fn lags(&self) -> Vec<Lag> {
-        let ends = self.shared.ends();
+        let ends = self.shared.told.ends();
         let lag = |(number, share): (&i32, &Arc<ShareState>)| {
             let (end, read) = (*ends.get(number)?, share.read()?);
             let end = end.max(read);
@@ -163,67 +161,33 @@ impl GroupWatch {
         self.shared.shares().iter().filter_map(lag).collect()
     }
 
-    /// How many records of the partitions that are this router's now could not be read and were passed over.
-    pub fn skipped(&self) -> u64 {
-        self.shared.shares().values().map(|share| share.skipped()).sum()
+    fn show_lag(&self, meter: &Meter) {
+        let (lag, watch) = (meter.gauge(&ROUTER_LAG, &[]), self.clone());
+        meter.on_scrape(move || lag.set(level(watch.lags().iter().map(|lag| lag.messages).sum::<u64>())));
+    }
+
+    /// Partitions assigned to this router by the group, with those in backoff after a drop by the owner.
+    pub fn assigned(&self) -> BTreeSet<Partition> {
+        self.shared.assigned().clone()
     }
 }
 
 impl Shared {
+    fn new(passed: Passed) -> Self {
+        Self {
+            leaving: AtomicBool::new(false),
+            told: Arc::default(),
+            shares: Mutex::default(),
+            assigned: Mutex::default(),
+            passed: Arc::new(passed),
+        }
+    }
+
+    fn assigned(&self) -> MutexGuard<'_, BTreeSet<Partition>> {
+        self.assigned.lock()
+    }
+
     fn shares(&self) -> MutexGuard<'_, HashMap<i32, Arc<ShareState>>> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn ends(&self) -> MutexGuard<'_, HashMap<i32, u64>> {
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn rebalances(&self) -> MutexGuard<'_, VecDeque<Rebalance>> {
-        self.rebalances.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What librdkafka calls, on the thread of the group.
-pub(crate) struct GroupContext {
-    shared: Arc<Shared>,
-    lines: Lines,
-}
-
-impl ClientContext for GroupContext {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.lines.log(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.lines.error(error, reason);
-    }
-
-    fn stats(&self, statistics: Statistics) {
-        let mut ends = self.shared.ends();
-        for (number, partition) in statistics.topics.values().flat_map(|topic| &topic.partitions) {
-            if let Ok(end) = u64::try_from(partition.hi_offset) {
-                ends.insert(*number, end);
-            }
-        }
-    }
-}
-
-impl ConsumerContext for GroupContext {
-    /// Only notes what is to be done: [`Member`] answers with an assignment when the router is ready for it, and until
-    /// then the group waits.
-    fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        if self.shared.closing.load(Ordering::Acquire) {
-            // It takes every assignment for an end of all of them.
-            if let Err(error) = consumer.unassign() {
-                tracing::warn!(%error, "partitions could not be given back");
-            }
-            return;
-        }
-        let partitions = list.elements().iter().map(TopicPartitionListElem::partition).collect();
-        let rebalance = match RDKafkaErrorCode::from(what) {
-            RDKafkaErrorCode::AssignPartitions => Rebalance::Gained(partitions),
-            _ => Rebalance::Given { partitions, are_lost: consumer.assignment_lost() },
-        };
-        self.shared.rebalances().push_back(rebalance);
+        self.shares.lock()
     }
 }

@@ -1,18 +1,20 @@
-//! The log and the changelog over Apache Kafka.
+//! Adapter of the log, the changelog and the assignment of partitions over Apache Kafka.
 //!
-//! Two topics with the same number of partitions ([`topics`]): `<prefix>.accepted` holds accepted messages, and
-//! `<prefix>.state`, which is compacted, every change of what must not be lost. [`KafkaLog`] appends to the first,
-//! [`KafkaAssignments`] shares its partitions out among routers and reads it, [`KafkaChangelog`] writes and reads the
-//! second. How a record is laid out stands in [`records`].
+//! Two topics with the same number of partitions ([`topics`]): `<prefix>.accepted` holds accepted messages,
+//! and the compacted `<prefix>.state` every durable change of state. [`KafkaLog`] appends to the first,
+//! [`KafkaAssignments`] reads it through the consumer group of routers, [`KafkaChangelog`] writes and reads
+//! the second. The layout of records is in [`records`].
 //!
-//! What is not here: what a message means, what a change does, and who may do it. A router that has lost its partition
-//! is stopped by its tenure and by the broker, which refuses its commits.
+//! Not here: the meaning of messages and changes, and the right to make them. A router that has lost its
+//! partition is fenced by the leader epoch, and by the broker, which refuses the router's commits.
 //!
-//! Invariant: the sequence of a message is its offset plus one, and a position in the changelog is an offset.
-//! Invariant: an append that has returned is on every replica in sync, and there are `min.insync.replicas` of them.
-//! Invariant: no librdkafka call that waits for the network is made on a thread of the runtime.
+//! Invariant: the sequence of a message is the offset plus one, and a position in the changelog is an offset.
+//! Invariant: a returned append is on every in-sync replica, and there are `min.insync.replicas` of them.
+//! Invariant: no librdkafka call that waits for the network runs on a thread of the runtime.
+//! Invariant: no record ends a partition: an unreadable one is passed over and counted.
 //! Invariant: no key, endpoint or payload reaches a log line.
 
+mod callbacks;
 mod changelog;
 mod client;
 mod config;
@@ -21,6 +23,7 @@ mod feed;
 mod group;
 mod log;
 mod offsets;
+mod passed;
 mod producer;
 mod reading;
 pub mod records;

@@ -1,8 +1,14 @@
+//! The producing side of the event log, for an ingress. Guarantee: an append that returns a sequence is on
+//! every replica in sync (promise P1); a time-out is [`ErrorKind::Unknown`]. Reading the log is `share`, the
+//! consumer group is `group`.
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pushgrid_proto::stored;
 use pushgrid_runtime::Breaker;
+use pushgrid_runtime::metrics::{BREAKER_OPEN, Meter};
 use pushgrid_store::{ErrorKind, EventLog, StoreError};
 use pushgrid_types::{Message, Partition, Sequence};
 use rdkafka::message::OwnedHeaders;
@@ -11,51 +17,38 @@ use rdkafka::producer::FutureRecord;
 use crate::producer::{DurableProducer, header, number};
 use crate::{Config, Failure, Topics, records};
 
-/// Appends in a row that have to time out before the next ones are refused at once, and how long before one is let
-/// through to see.
+/// Consecutive timed-out appends that open the breaker, and the pause before one probe is let through.
 const FAILURES: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The log, as an ingress writes it.
+/// Event log over `<prefix>.accepted`: one idempotent producer behind a circuit breaker.
 #[derive(Debug)]
 pub struct KafkaLog {
-    producer: DurableProducer,
-    breaker: Breaker,
+    producer: Arc<DurableProducer>,
+    breaker: Arc<Breaker>,
     topic: String,
     partitions: u16,
 }
 
 impl KafkaLog {
-    /// A log over the topics that [`crate::topics::ensure`] has found right. Does not wait for the brokers.
-    pub fn open(config: &Config, topics: &Topics) -> Result<Self, Failure> {
-        let producer = DurableProducer::new(config.producer(), config.append_timeout)?;
-        Ok(Self {
-            producer,
-            breaker: Breaker::new(FAILURES, PAUSE, PAUSE),
-            topic: topics.accepted.clone(),
-            partitions: topics.partitions,
-        })
+    /// Opens a log over the topics returned by [`crate::topics::ensure`], and shows the breaker and the
+    /// producer in `meter`. Does not wait for the brokers.
+    pub fn open(config: &Config, topics: &Topics, meter: &Meter) -> Result<Self, Failure> {
+        let producer = DurableProducer::new(config.producer(), config.append_timeout, meter, "accepted")?;
+        let breaker = Arc::new(Breaker::new(FAILURES, PAUSE));
+        let (open, shown) =
+            (meter.gauge(&BREAKER_OPEN, &[("dependency", "kafka")]), Arc::downgrade(&breaker));
+        meter.on_scrape(move || {
+            let is_open = shown.upgrade().is_some_and(|breaker| breaker.is_open());
+            open.set(if is_open { 1.0 } else { 0.0 });
+        });
+        Ok(Self { producer, breaker, topic: topics.accepted.clone(), partitions: topics.partitions })
     }
 
-    /// Waits until everything that was appended is durable or has failed, at most `timeout`. For draining, when no
-    /// more is appended. [`ErrorKind::Unknown`] when something is still on its way.
+    /// Waits at most `timeout` until every append is durable or has failed. For draining, after the last
+    /// append. [`ErrorKind::Unknown`] when records are still in flight.
     pub async fn flush(&self, timeout: Duration) -> Result<(), StoreError> {
         self.producer.flush(timeout).await
-    }
-
-    /// Whether appends are refused at once because the ones before timed out, for a gauge.
-    pub fn breaker_open(&self) -> bool {
-        self.breaker.is_open()
-    }
-
-    /// Octets of all records that were handed to the producer: keys, headers and values, for a counter.
-    pub fn octets(&self) -> u64 {
-        self.producer.octets()
-    }
-
-    /// How many messages are on their way to the brokers, for a gauge.
-    pub fn in_flight(&self) -> u64 {
-        self.producer.in_flight()
     }
 
     async fn write(&self, message: &Message) -> Result<u64, StoreError> {
@@ -77,26 +70,30 @@ fn headers_of(message: &Message) -> OwnedHeaders {
         Some(parent) => header(headers, records::TRACE_PARENT, parent.as_str().as_bytes()),
         None => headers,
     };
+    let headers = match records::version_of(message) {
+        Some(version) => header(headers, records::ACCEPTED_VERSION, &[version]),
+        None => headers,
+    };
     header(headers, records::MESSAGE, &stored::encode_head(message))
 }
 
 #[async_trait]
 impl EventLog for KafkaLog {
-    /// [`ErrorKind::Unavailable`] also when the queue of the producer is full, and at once while nothing could be
-    /// written for a while.
+    /// [`ErrorKind::Unavailable`] also when the producer's queue is full, and at once while the breaker is
+    /// open.
     async fn append(&self, message: Message) -> Result<Sequence, StoreError> {
-        if !self.breaker.admits() {
+        let Some(admission) = self.breaker.admit() else {
             return Err(StoreError::new(ErrorKind::Unavailable, "no append has succeeded for a while"));
-        }
+        };
         match self.write(&message).await {
             Ok(offset) => {
-                let _ = self.breaker.succeeded();
+                let _ = admission.succeeded();
                 Ok(Sequence(offset + 1))
             }
             Err(error) => {
                 match error.kind {
                     ErrorKind::Unknown => {
-                        let _ = self.breaker.failed();
+                        let _ = admission.failed();
                     }
                     ErrorKind::Unavailable | ErrorKind::Corrupt | ErrorKind::Closed => {}
                 }

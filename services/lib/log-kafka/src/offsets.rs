@@ -1,31 +1,36 @@
+//! Committed offsets of a partition, with their metadata, in the consumer group of routers.
+//! Invariant: one commit is in flight at a time, so an older commit never overwrites a newer one. The content
+//! of the note is the router's.
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use pushgrid_store::{Commit, ErrorKind, Offsets, StoreError};
 use pushgrid_types::Sequence;
+use pushgrid_types::cast::saturating;
 use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::Instant;
 
+use crate::callbacks::GroupConsumer;
 use crate::failure::{of_question, of_thread};
-use crate::group::GroupConsumer;
 use crate::producer::number;
 use crate::share::ShareState;
 
-/// How long a commit, or the question for the last one, may take.
+/// Deadline of a commit, and of the question for the last one.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long a commit waits after the brokers refused it because the group is being shared out anew.
+/// Pause after a commit refused because of a rebalance.
 const REBALANCING: Duration = Duration::from_millis(50);
 
-/// How far a partition has been dealt with, kept in the group of routers.
+/// Committed offset and note of a partition, kept in the consumer group.
 pub(crate) struct KafkaOffsets {
     share: Arc<ShareState>,
     consumer: Weak<GroupConsumer>,
-    /// The answer to a commit that nobody waited for to the end. One at a time is under way, so that an older one never
-    /// takes the place of a newer one.
+    /// Answer to a commit whose caller stopped waiting. Only one is in flight, so that an older commit never
+    /// overwrites a newer one.
     under_way: Mutex<Option<oneshot::Receiver<KafkaResult<()>>>>,
 }
 
@@ -35,15 +40,15 @@ impl std::fmt::Debug for KafkaOffsets {
     }
 }
 
-/// What a refusal means for whoever asked.
+/// Meaning of a refused commit for the caller.
 enum Refusal {
-    /// The partition is another's.
+    /// The partition belongs to another member.
     Closed,
-    /// The group is being shared out anew: whether this router keeps the partition is not known yet.
+    /// Rebalance in progress: the owner of the partition is not decided yet.
     Rebalancing,
-    /// The note is too long for these brokers.
+    /// The note exceeds `offset.metadata.max.bytes` of the brokers.
     Note,
-    /// Nobody knows whether it was kept.
+    /// The commit may or may not have been kept.
     Unknown,
 }
 
@@ -72,22 +77,22 @@ impl KafkaOffsets {
         self.consumer.upgrade().ok_or_else(|| StoreError::plain(ErrorKind::Closed))
     }
 
-    /// Sends a commit, from a thread that may wait.
+    /// Sends a commit on a blocking thread, and returns the receiver of its answer.
     fn send(&self, commit: &Commit) -> Result<oneshot::Receiver<KafkaResult<()>>, StoreError> {
         let consumer = self.consumer()?;
         let committing = self.share.begin_commit().ok_or_else(|| StoreError::plain(ErrorKind::Closed))?;
         let mut offsets = TopicPartitionList::with_capacity(1);
         let mut element = offsets.add_partition(&self.share.topic, number(self.share.partition));
-        let offset = i64::try_from(commit.next.0.saturating_sub(1)).unwrap_or(i64::MAX);
+        let offset = saturating::<i64>(commit.next.0.saturating_sub(1));
         element.set_offset(Offset::Offset(offset)).map_err(of_question)?;
         element.set_metadata(&commit.note);
         let (answer, answered) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
-            // librdkafka bounds it by the time-out of requests and of the session.
+            // Bounded by librdkafka: the time-outs of requests and of the session.
             let result = consumer.commit(&offsets, CommitMode::Sync);
             drop(consumer);
             drop(committing);
-            // Nobody may be waiting any more.
+            // The caller may have stopped waiting.
             let _ = answer.send(result);
         });
         Ok(answered)
@@ -96,6 +101,7 @@ impl KafkaOffsets {
     async fn commit_by(&self, deadline: Instant, commit: &Commit) -> Result<(), StoreError> {
         let mut under_way = self.under_way.lock().await;
         loop {
+            // The earlier commit first, also when its caller has stopped waiting.
             if let Some(earlier) = under_way.as_mut() {
                 tokio::time::timeout_at(deadline, earlier)
                     .await
@@ -155,7 +161,16 @@ impl Offsets for KafkaOffsets {
         }
     }
 
-    /// Takes at most five seconds. While the group is being shared out anew it is tried again until then.
+    async fn end(&self) -> Result<Sequence, StoreError> {
+        let consumer = self.consumer()?;
+        let (topic, partition) = (Arc::clone(&self.share.topic), number(self.share.partition));
+        let ask = move || consumer.fetch_watermarks(&topic, partition, PATIENCE);
+        let (_, end) = tokio::task::spawn_blocking(ask).await.map_err(of_thread)?.map_err(of_question)?;
+        let end = u64::try_from(end).map_err(|error| StoreError::new(ErrorKind::Unavailable, error))?;
+        Ok(Sequence(end + 1))
+    }
+
+    /// Takes at most five seconds, and retries until then during a rebalance.
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {
         if commit.note.len() > Commit::MAX_NOTE || !commit.note.is_ascii() {
             return Err(StoreError::new(ErrorKind::Corrupt, "the note is too long or not ASCII"));

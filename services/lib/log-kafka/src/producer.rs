@@ -1,9 +1,16 @@
+//! An idempotent producer of durable records. Guarantee: records of one partition are written in the order in
+//! which they were queued, once each or not at all; a record without an answer in time is
+//! [`ErrorKind::Unknown`]. The content of a record is the caller's.
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use metrics::Counter;
+use parking_lot::{Mutex, RwLock};
+use pushgrid_runtime::metrics::{LOG_IN_FLIGHT, LOG_OCTETS, Meter, level};
 use pushgrid_store::{ErrorKind, StoreError};
+use pushgrid_types::cast::saturating;
 use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header, Headers, OwnedHeaders};
@@ -14,25 +21,26 @@ use crate::Failure;
 use crate::client::Lines;
 use crate::failure::{is_fatal, of_append, of_question, of_thread};
 
-/// A producer that has failed for good is replaced, but not more often than this.
+/// Shortest time between two replacements of a producer after a fatal error.
 const RENEWAL: Duration = Duration::from_secs(5);
-/// How long a full queue is left alone before it is tried again.
+/// Pause before a full queue is tried again.
 const FULL: Duration = Duration::from_millis(5);
 
 type Client = FutureProducer<Lines>;
 pub(crate) type Outgoing<'a> = FutureRecord<'a, [u8], [u8]>;
 
-/// A producer of durable records. It is made anew after errors that librdkafka calls fatal.
+/// Producer of durable records, replaced after an error that librdkafka calls fatal.
 pub(crate) struct DurableProducer {
     config: ClientConfig,
-    /// How long a record may take. librdkafka has the same bound, but looks at it once a second only.
+    /// Deadline of a record. librdkafka has the same bound but checks once a second only.
     timeout: Duration,
     current: RwLock<Client>,
     renewed: Mutex<Option<Instant>>,
-    octets: AtomicU64,
+    /// Octets of keys, headers and values of all records queued.
+    octets: Counter,
 }
 
-/// A record on its way.
+/// Record in flight.
 pub(crate) struct Sent(DeliveryFuture);
 
 impl fmt::Debug for DurableProducer {
@@ -42,19 +50,33 @@ impl fmt::Debug for DurableProducer {
 }
 
 impl DurableProducer {
-    pub(crate) fn new(config: ClientConfig, timeout: Duration) -> Result<Self, Failure> {
+    /// Makes a producer that shows what it sends under the name `topic` in `meter`.
+    pub(crate) fn new(
+        config: ClientConfig,
+        timeout: Duration,
+        meter: &Meter,
+        topic: &'static str,
+    ) -> Result<Arc<Self>, Failure> {
         let client = make(&config).map_err(|error| Failure::client(&error))?;
-        Ok(Self {
+        let labels = [("topic", topic)];
+        let producer = Arc::new(Self {
             config,
             timeout,
             current: RwLock::new(client),
             renewed: Mutex::default(),
-            octets: AtomicU64::new(0),
-        })
+            octets: meter.counter(&LOG_OCTETS, &labels),
+        });
+        let (in_flight, shown) = (meter.gauge(&LOG_IN_FLIGHT, &labels), Arc::downgrade(&producer));
+        meter.on_scrape(move || {
+            if let Some(producer) = shown.upgrade() {
+                in_flight.set(level(producer.in_flight()));
+            }
+        });
+        Ok(producer)
     }
 
-    /// Hands a record over. Those of one partition are written in the order of these calls. Does not wait: when the
-    /// queue is full that is an error, and nothing was sent.
+    /// Queues a record without waiting. Records of one partition are written in the order of these calls. A
+    /// full queue is an error, and nothing was sent.
     pub(crate) fn send(&self, record: Outgoing<'_>) -> Result<Sent, StoreError> {
         self.count(&record);
         match self.client().send_result(record) {
@@ -63,7 +85,7 @@ impl DurableProducer {
         }
     }
 
-    /// The same, but waits while the queue is full, at most as long as a record may take.
+    /// Queues a record, waiting while the queue is full until the deadline of a record.
     pub(crate) async fn send_in_turn(&self, mut record: Outgoing<'_>) -> Result<Sent, StoreError> {
         self.count(&record);
         let deadline = Instant::now() + self.timeout;
@@ -81,7 +103,7 @@ impl DurableProducer {
         }
     }
 
-    /// Waits until a record is durable, and answers its offset.
+    /// Waits until a record is acknowledged by the brokers, and returns its offset.
     pub(crate) async fn delivered(&self, Sent(delivery): Sent) -> Result<u64, StoreError> {
         match tokio::time::timeout(self.timeout, delivery).await {
             Ok(Ok(Ok(Delivery { offset, .. }))) => {
@@ -93,20 +115,20 @@ impl DurableProducer {
                 }
                 Err(of_append(error))
             }
-            // The producer has been replaced or closed before it knew.
+            // The producer was replaced or closed before the acknowledgement.
             Ok(Err(canceled)) => Err(StoreError::new(ErrorKind::Unknown, canceled)),
             Err(elapsed) => Err(StoreError::new(ErrorKind::Unknown, elapsed)),
         }
     }
 
-    /// Waits until nothing is on its way any more.
+    /// Waits at most `timeout` until no record is in flight.
     pub(crate) async fn flush(&self, timeout: Duration) -> Result<(), StoreError> {
         self.ask(move |client| client.flush(timeout))
             .await?
             .map_err(|error| StoreError::new(ErrorKind::Unknown, error))
     }
 
-    /// Where a partition begins and ends.
+    /// First offset and end offset of a partition.
     pub(crate) async fn watermarks(&self, topic: &str, partition: i32) -> Result<(i64, i64), StoreError> {
         let (topic, timeout) = (topic.to_owned(), self.timeout);
         self.ask(move |client| client.client().fetch_watermarks(&topic, partition, timeout))
@@ -114,22 +136,16 @@ impl DurableProducer {
             .map_err(of_question)
     }
 
-    /// Octets of all records that were handed over.
-    pub(crate) fn octets(&self) -> u64 {
-        self.octets.load(Ordering::Relaxed)
-    }
-
     fn count(&self, record: &Outgoing<'_>) {
         let headers = record.headers.iter().flat_map(Headers::iter);
         let headers: usize =
             headers.map(|header| header.key.len() + header.value.map_or(0, <[u8]>::len)).sum();
         let octets = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len) + headers;
-        self.octets.fetch_add(octets as u64, Ordering::Relaxed);
+        self.octets.increment(octets as u64);
     }
 
-    /// How many records are on their way.
-    pub(crate) fn in_flight(&self) -> u64 {
-        u64::try_from(self.client().in_flight_count()).unwrap_or_default()
+    fn in_flight(&self) -> u64 {
+        saturating::<u64>(self.client().in_flight_count())
     }
 
     async fn ask<T: Send + 'static>(
@@ -149,7 +165,7 @@ impl DurableProducer {
     }
 
     fn renew(&self) {
-        let mut renewed = self.renewed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut renewed = self.renewed.lock();
         if renewed.is_some_and(|renewed| renewed.elapsed() < RENEWAL) {
             return;
         }
@@ -157,10 +173,10 @@ impl DurableProducer {
         match make(&self.config) {
             Ok(client) => {
                 tracing::warn!("the producer has failed for good: a new one takes its place");
-                let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+                let mut current = self.current.write();
                 let old = std::mem::replace(&mut *current, client);
                 drop(current);
-                // It waits for its own thread when it is dropped.
+                // Dropping joins librdkafka's thread, so another thread waits for that.
                 std::thread::spawn(move || drop(old));
             }
             Err(error) => {
@@ -170,7 +186,7 @@ impl DurableProducer {
     }
 
     fn client(&self) -> Client {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current.read().clone()
     }
 }
 
@@ -178,12 +194,12 @@ fn make(config: &ClientConfig) -> KafkaResult<Client> {
     config.create_with_context(Lines::default())
 }
 
-/// A header of a record.
+/// Adds a header.
 pub(crate) fn header(headers: OwnedHeaders, key: &str, value: &[u8]) -> OwnedHeaders {
     headers.insert(Header { key, value: Some(value) })
 }
 
-/// The number by which librdkafka knows a partition.
+/// librdkafka's number of a partition.
 pub(crate) fn number(partition: pushgrid_types::Partition) -> i32 {
     i32::from(partition.0)
 }

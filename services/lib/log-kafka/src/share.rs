@@ -1,24 +1,37 @@
+//! One partition in the hands of this router: the reader of the messages, and the state shared by reader,
+//! offsets and group thread.
+//! Invariant: once a share is closed no commit begins, and the share is handed over only when no commit is in
+//! flight. Commits themselves are in `offsets`.
+
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use pushgrid_proto::stored;
-use pushgrid_store::{ErrorKind, LogReader, StoreError};
+use pushgrid_store::{ErrorKind, LogReader, StoreError, UnreadableCause};
+use pushgrid_types::cast::saturating;
 use pushgrid_types::{Message, Partition, Sequence};
 use rdkafka::consumer::Consumer;
 use rdkafka::message::{BorrowedMessage, Headers, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
+use crate::callbacks::{GroupConsumer, GroupContext};
 use crate::failure::{of_question, of_thread};
 use crate::feed::Feed;
-use crate::group::{GroupConsumer, GroupContext};
+use crate::passed::Passed;
 use crate::producer::number;
 use crate::records;
 
-/// One partition in the hands of this router: what its reader, its offsets and the thread of the group have in common.
+/// Deadline for the brokers to answer with the end of a partition.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// State of one partition, shared by its reader, its offsets and the group thread.
 #[derive(Debug)]
 pub(crate) struct ShareState {
     pub(crate) topic: Arc<str>,
@@ -26,20 +39,22 @@ pub(crate) struct ShareState {
     slot: Mutex<Slot>,
     commits: Mutex<Commits>,
     arrived: Arc<Notify>,
-    /// The offset after the last message that was handed out.
+    /// Offset after the last message handed out.
     read: AtomicU64,
-    /// Records that could not be read and were passed over.
-    skipped: AtomicU64,
-    /// The brokers have said that this router is no member, or the owner has dropped its share.
+    /// Sequences deleted by the brokers' retention, until taken by [`LogReader::take_lost`].
+    lost: Mutex<Vec<Range<Sequence>>>,
+    /// Counter of unreadable records.
+    passed: Arc<Passed>,
+    /// Set when the brokers no longer know this member, or the owner dropped the share.
     given_up: AtomicBool,
 }
 
 #[derive(Debug)]
 enum Slot {
-    /// Nobody has said yet where to begin.
+    /// Before the first seek.
     Waiting,
     Reading(Feed<GroupContext>),
-    /// To be given up, or given up. librdkafka may still have to be told.
+    /// Reading has ended; librdkafka may still have the partition assigned.
     Over {
         assigned: bool,
     },
@@ -51,7 +66,7 @@ struct Commits {
     in_flight: usize,
 }
 
-/// A commit that is under way. The share is not handed over before it is dropped.
+/// Commit in flight. Holds the hand-over of the share up until dropped.
 #[derive(Debug)]
 pub(crate) struct Committing(Arc<ShareState>);
 
@@ -62,7 +77,7 @@ impl Drop for Committing {
 }
 
 impl ShareState {
-    pub(crate) fn new(topic: Arc<str>, partition: Partition) -> Self {
+    pub(crate) fn new(topic: Arc<str>, partition: Partition, passed: Arc<Passed>) -> Self {
         Self {
             topic,
             partition,
@@ -70,12 +85,13 @@ impl ShareState {
             commits: Mutex::default(),
             arrived: Arc::default(),
             read: AtomicU64::new(0),
-            skipped: AtomicU64::new(0),
+            lost: Mutex::default(),
+            passed,
             given_up: AtomicBool::new(false),
         }
     }
 
-    /// The reader gets nothing more.
+    /// Ends reading: the reader gets nothing more.
     pub(crate) fn end_reading(&self) {
         let mut slot = self.slot();
         let assigned = match &*slot {
@@ -88,19 +104,19 @@ impl ShareState {
         self.arrived.notify_one();
     }
 
-    /// Whether librdkafka has it assigned, when its reading has ended.
+    /// True when reading has ended and librdkafka still has the partition assigned.
     pub(crate) fn is_assigned(&self) -> bool {
         matches!(*self.slot(), Slot::Over { assigned: true })
     }
 
-    /// Takes no more commits, if none is under way.
+    /// Closes the share to commits if none is in flight, and returns `true` once closed.
     pub(crate) fn close_if_idle(&self) -> bool {
         let mut commits = self.commits();
         commits.closed |= commits.in_flight == 0;
         commits.closed
     }
 
-    /// Takes no more commits.
+    /// Closes the share to commits.
     pub(crate) fn close(&self) {
         self.commits().closed = true;
     }
@@ -109,7 +125,7 @@ impl ShareState {
         self.commits().closed
     }
 
-    /// Begins a commit; `None` when it is too late.
+    /// Starts a commit; `None` once closed.
     pub(crate) fn begin_commit(self: &Arc<Self>) -> Option<Committing> {
         let mut commits = self.commits();
         if commits.closed {
@@ -127,16 +143,20 @@ impl ShareState {
         self.given_up.load(Ordering::Acquire)
     }
 
-    /// The offset of the next message that will be handed out; `None` before reading has begun.
+    /// Offset of the next message to hand out; `None` unless reading.
     pub(crate) fn read(&self) -> Option<u64> {
         matches!(*self.slot(), Slot::Reading(_)).then(|| self.read.load(Ordering::Relaxed))
     }
 
-    pub(crate) fn skipped(&self) -> u64 {
-        self.skipped.load(Ordering::Relaxed)
+    /// Sequence of the next accepted message.
+    fn end(&self, consumer: &Weak<GroupConsumer>) -> Result<Sequence, StoreError> {
+        let consumer = consumer.upgrade().ok_or_else(|| StoreError::plain(ErrorKind::Closed))?;
+        let partition = number(self.partition);
+        let (_, end) = consumer.fetch_watermarks(&self.topic, partition, PATIENCE).map_err(of_question)?;
+        Ok(Sequence(saturating::<u64>(end) + 1))
     }
 
-    /// Begins to fetch. Until now librdkafka knew of the partition, and had been told to do nothing with it.
+    /// Starts fetching at `offset`. Until then the rebalance had been answered without this partition.
     fn start(&self, consumer: &Weak<GroupConsumer>, offset: u64) -> Result<(), StoreError> {
         let closed = || StoreError::plain(ErrorKind::Closed);
         let consumer = consumer.upgrade().ok_or_else(closed)?;
@@ -150,7 +170,7 @@ impl ShareState {
         let feed = Feed::open(&consumer, &self.topic, partition, Arc::clone(&self.arrived))
             .ok_or_else(|| StoreError::plain(ErrorKind::Unavailable))?;
         let mut at = TopicPartitionList::with_capacity(1);
-        let from = Offset::Offset(i64::try_from(offset).unwrap_or(i64::MAX));
+        let from = Offset::Offset(saturating::<i64>(offset));
         at.add_partition_offset(&self.topic, partition, from).map_err(of_question)?;
         self.read.store(offset, Ordering::Relaxed);
         consumer.incremental_assign(&at).map_err(of_question)?;
@@ -158,51 +178,72 @@ impl ShareState {
         Ok(())
     }
 
-    /// The message of a record; `None` for one that is passed over.
-    fn decode(&self, record: &BorrowedMessage<'_>) -> Option<Arc<Message>> {
+    /// Decodes a record; `None` for one passed over. The sequence of a record of a newer release goes to
+    /// `newer`.
+    fn decode(&self, record: &BorrowedMessage<'_>, newer: &mut Vec<Sequence>) -> Option<Arc<Message>> {
         let offset = u64::try_from(record.offset()).ok()?;
         let expected = self.read.load(Ordering::Relaxed);
+        // Handed out before: sequences never go back.
         if offset < expected {
             return None;
         }
         if offset > expected {
+            self.lost().push(Sequence(expected + 1)..Sequence(offset + 1));
             tracing::error!(topic = %self.topic, partition = self.partition.0, offset, missing = offset - expected,
                 "messages are missing from the log: the brokers deleted them before they were dealt with");
         }
         self.read.store(offset + 1, Ordering::Relaxed);
-        let mut headers = record.headers().into_iter().flat_map(Headers::iter);
-        let head = headers.find(|header| header.key == records::MESSAGE).and_then(|header| header.value);
+        let header = |key| {
+            let mut headers = record.headers().into_iter().flat_map(Headers::iter);
+            headers.find(|header| header.key == key).map(|header| header.value)
+        };
+        let version = header(records::ACCEPTED_VERSION).map(Option::unwrap_or_default);
+        if !records::is_known_version(version) {
+            newer.push(Sequence(offset + 1));
+            let reason = records::Invalid::Version.to_string();
+            self.passed.add(number(self.partition), offset, UnreadableCause::Newer, &reason);
+            return None;
+        }
         let body = Bytes::copy_from_slice(record.payload().unwrap_or_default());
-        let message = head
+        let message = header(records::MESSAGE)
+            .flatten()
             .ok_or(stored::Invalid::Field(records::MESSAGE))
             .and_then(|head| stored::decode_head(head, Sequence(offset + 1), body));
         match message {
             Ok(message) => Some(Arc::new(message)),
             Err(error) => {
-                self.skipped.fetch_add(1, Ordering::Relaxed);
-                tracing::error!(topic = %self.topic, partition = self.partition.0, offset, %error,
-                    "a record of the log cannot be read, and is passed over");
+                let reason = error.to_string();
+                self.passed.add(number(self.partition), offset, UnreadableCause::Damaged, &reason);
                 None
             }
         }
     }
 
     fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock()
+    }
+
+    fn lost(&self) -> MutexGuard<'_, Vec<Range<Sequence>>> {
+        self.lost.lock()
     }
 
     fn commits(&self) -> MutexGuard<'_, Commits> {
-        self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+        self.commits.lock()
     }
 }
 
-/// The messages of a partition, for its owner.
+/// Reader of the messages of a partition, for its owner.
 pub(crate) struct KafkaReader {
     share: Arc<ShareState>,
     consumer: Weak<GroupConsumer>,
-    /// What went wrong after the messages that were handed out last.
+    /// Error met after the last messages handed out; returned by the next call.
     failed: Option<StoreError>,
+    /// Sequences of records of a newer release, until taken by [`LogReader::newer`].
+    newer: Vec<Sequence>,
 }
+
+/// Most sequences of newer records gathered in one call.
+const NEWER: usize = 1 << 10;
 
 impl fmt::Debug for KafkaReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,10 +253,10 @@ impl fmt::Debug for KafkaReader {
 
 impl KafkaReader {
     pub(crate) fn new(share: Arc<ShareState>, consumer: Weak<GroupConsumer>) -> Self {
-        Self { share, consumer, failed: None }
+        Self { share, consumer, failed: None, newer: Vec::new() }
     }
 
-    /// What is there; `None` when the partition is lost.
+    /// Takes fetched messages, up to `limit`; `None` once the partition is lost.
     fn gather(&mut self, limit: usize) -> Option<Vec<Arc<Message>>> {
         let mut messages = Vec::new();
         let slot = self.share.slot();
@@ -224,10 +265,10 @@ impl KafkaReader {
             Slot::Reading(feed) => feed,
             Slot::Over { .. } => return None,
         };
-        while messages.len() < limit {
+        while messages.len() < limit && self.newer.len() < NEWER {
             match feed.take() {
                 None => break,
-                Some(Ok(record)) => messages.extend(self.share.decode(&record)),
+                Some(Ok(record)) => messages.extend(self.share.decode(&record, &mut self.newer)),
                 Some(Err(error)) => {
                     self.failed = Some(of_question(error));
                     break;
@@ -246,10 +287,12 @@ impl Drop for KafkaReader {
 
 #[async_trait]
 impl LogReader for KafkaReader {
-    async fn seek(&mut self, from: Sequence) -> Result<(), StoreError> {
+    async fn seek(&mut self, from: Sequence) -> Result<Sequence, StoreError> {
         let (share, consumer) = (Arc::clone(&self.share), Weak::clone(&self.consumer));
         let offset = from.0.saturating_sub(1);
-        tokio::task::spawn_blocking(move || share.start(&consumer, offset)).await.map_err(of_thread)?
+        // The end first: a failed question is retried by the caller, while reading can start only once.
+        let seek = move || share.end(&consumer).and_then(|end| share.start(&consumer, offset).map(|()| end));
+        tokio::task::spawn_blocking(seek).await.map_err(of_thread)?
     }
 
     async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, StoreError> {
@@ -259,10 +302,18 @@ impl LogReader for KafkaReader {
             }
             match self.gather(limit.max(1)) {
                 None => return Ok(Vec::new()),
-                Some(messages) if !messages.is_empty() => return Ok(messages),
+                Some(messages) if !messages.is_empty() || !self.newer.is_empty() => return Ok(messages),
                 Some(_) if self.failed.is_some() => {}
                 Some(_) => self.share.arrived.notified().await,
             }
         }
+    }
+
+    fn take_lost(&mut self) -> Vec<Range<Sequence>> {
+        std::mem::take(&mut self.share.lost())
+    }
+
+    fn newer(&mut self) -> Vec<Sequence> {
+        std::mem::take(&mut self.newer)
     }
 }

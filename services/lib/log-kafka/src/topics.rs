@@ -1,6 +1,6 @@
-//! The two topics: made when they are not there, and refused when they are not as they have to be.
+//! The two topics: created when missing, verified when present, and refused with advice when wrong.
 //!
-//! Invariant: a topic that exists is never changed.
+//! Invariant: an existing topic is never changed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,42 +18,42 @@ mod check;
 
 use check::{Found, Wanted};
 
-/// How long the brokers may take to answer one question.
+/// Deadline of one request to the brokers.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a new topic may take to be known to the broker that is asked, and how often it is asked.
+/// Time for a new topic to be known to the broker asked, and the pause between questions.
 const SPREAD: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long brokers may be out of reach when a process starts.
+/// Time allowed for brokers to be out of reach at the start of a process.
 const REACH: Duration = Duration::from_secs(30);
-/// How long a topic may seem wrong before it is.
+/// Time allowed for a topic to seem wrong: metadata of a new topic spreads late.
 const SETTLE: Duration = Duration::from_secs(5);
-/// The pause before all is looked at again.
+/// Pause between two checks.
 const REST: Duration = Duration::from_millis(500);
-/// Tombstones say how messages ended, for the account: whoever reads from the start has to see them for so long.
+/// `delete.retention.ms`: tombstones carry outcomes for the account, so a reader from the start must see them
+/// this long.
 const TOMBSTONES: Duration = Duration::from_hours(7 * 24);
-/// Compaction leaves the newest segment alone, so it is kept small and young.
+/// `segment.bytes` and `segment.ms`: compaction skips the newest segment, so segments are small and young.
 const SEGMENT: &str = "67108864";
 const SEGMENT_AGE: &str = "3600000";
-/// The share of a partition that may be out of date before it is compacted.
+/// `min.cleanable.dirty.ratio`: stale share of a partition before compaction.
 const DIRTY: &str = "0.2";
 
-/// The topics, found right.
+/// The topics, created or verified by [`ensure`].
 #[derive(Debug, Clone)]
 pub struct Topics {
-    /// How many partitions each has.
+    /// Partitions of each topic.
     pub partitions: u16,
     pub(crate) accepted: String,
     pub(crate) state: String,
 }
 
-/// Makes the topics that are not there, and checks those that are. Several processes may do so at once.
+/// Creates missing topics and verifies existing ones. Safe to run in several processes at once.
 ///
-/// A topic that is not as it has to be is an error that names what is wrong, and the command or the setting that mends
-/// it. With fewer than three brokers it says once, in the log, what that means.
+/// A topic with wrong settings is an error that names the fault, and the command or setting to mend it. With
+/// fewer than three brokers, a warning is logged once.
 ///
-/// Brokers that do not answer are asked again for half a minute: one of them may just have gone, and the others choose
-/// who answers in its place. What is wrong with a topic is believed after some seconds: a broker may not know yet
-/// how one was made.
+/// Unreachable brokers are retried for half a minute, time for a new leader election. A fault of a topic is
+/// returned only after some seconds: brokers learn of a new topic late.
 pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
     let begun = Instant::now();
     loop {
@@ -77,7 +77,7 @@ pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
 async fn ensure_now(config: &Config) -> Result<Topics, Failure> {
     let client = |error| Failure::client(&error);
     let admin: AdminClient<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
-    // A consumer: what a producer asks for may be made by the brokers, in their way.
+    // A consumer: the metadata request of a producer may make the brokers auto-create the topic.
     let asker: BaseConsumer<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
     let cluster = Cluster { config, admin, asker: Arc::new(asker) };
     let brokers = cluster.brokers().await?;
@@ -109,7 +109,7 @@ impl Cluster<'_> {
         self.metadata(&self.config.accepted(), |metadata| metadata.brokers().len()).await
     }
 
-    /// The topic as it is; `None` when there is none.
+    /// The existing topic; `None` when missing.
     async fn find(&self, topic: &str) -> Result<Option<Found>, Failure> {
         let found = self.metadata(topic, Found::of).await?;
         let found = found.map_err(|what| Failure::Wrong {

@@ -1,7 +1,7 @@
-//! Members of the group that end, or stand still, without a word.
+//! Members of the group that are killed or suspended.
 //!
-//! This program is both: asked by a variable it is the member, which says on its output what happens to it; else it
-//! starts that member, and is the router that takes over. It has no harness, for the child must do nothing else.
+//! This program is both sides: with a variable set it is the member, which prints its events; else it starts that
+//! member, and is the router that takes over. Without a harness, for the child must do nothing else.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use pushgrid_log_kafka::{KafkaAssignments, topics};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignments, Commit};
 use pushgrid_types::Sequence;
 use rustix::process::{Pid, Signal, kill_process};
@@ -33,11 +34,11 @@ fn main() {
     }
 }
 
-/// The child: joins, says what it has committed, and commits once more for each line that it is sent.
+/// The child: joins, prints the committed offset, and commits once more for each line of input.
 async fn live(prefix: &str) {
     let config = support::configured(prefix, 1);
     let topics = topics::ensure(&config).await.unwrap();
-    let mut member = KafkaAssignments::join(&config, &topics).unwrap();
+    let mut member = KafkaAssignments::join(&config, &topics, &Meter::new()).unwrap();
     let share = support::gained(&mut member, 1).await.remove(0);
     for (round, line) in (1..).zip(std::iter::once(Ok(String::new())).chain(std::io::stdin().lines())) {
         line.unwrap();
@@ -66,7 +67,7 @@ impl Member {
         Self { child, input, output }
     }
 
-    /// The next thing that it says.
+    /// Next line of the child's output.
     fn says(&mut self) -> String {
         tokio::task::block_in_place(|| self.output.next().expect("it is alive").unwrap())
     }

@@ -1,12 +1,12 @@
-//! The wire between services, and the form of what is stored.
+//! The wire between services, and the stored form of messages and subscriptions.
 //!
 //! [`wire`] is generated from the `.proto` files at the top of the repository; [`stored`] turns messages and
 //! subscriptions into octets and back, the same for the log, the view and the links.
 //!
-//! What is not here: any connection, any server, any store.
+//! Not here: any connection, any server, any store.
 //!
-//! Invariant: what was encoded comes back as it was. Other octets are refused, naming the field; they never panic.
-//! Invariant: no generated type shows what it holds, for it has no `Debug`.
+//! Invariant: decoding restores the encoded value. Other octets are refused, naming the field, without a panic.
+//! Invariant: no generated type shows its content: none has `Debug`.
 
 pub mod stored;
 #[expect(

@@ -1,65 +1,68 @@
 //! Messages and subscriptions as octets: in headers and values of the log, in the view, and on the wire.
+//!
+//! Invariant: octets that an earlier release has written are read for ever; a test compares with kept octets.
+//! Envelopes of changelog and log are with their adapters.
 
 use bytes::Bytes;
 use prost::Message as _;
 use pushgrid_store::Subscription;
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SubscriptionRef, Timestamp, Topic, Ttl,
-    Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Incarnation, Message, MessageId, ReplaceKey, Restriction, Sequence, SubscriptionRef,
+    Timestamp, Ttl, Urgency, UserAgentId,
 };
 
 use crate::wire::stored::v1 as wire;
 
-/// Octets that are not what they should be.
+/// Octets in no valid stored form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
-    /// They are not protobuf, or not of this message.
+    /// Not protobuf, or another message.
     #[error("not in the form that was expected")]
     Form,
-    /// A field is missing, or holds what it cannot.
+    /// A field is missing, or its value is not valid.
     #[error("the field {0} is missing or not valid")]
     Field(&'static str),
 }
 
 impl From<prost::DecodeError> for Invalid {
-    /// What the decoder says of the octets is of no use to anybody who may not see them.
+    /// Drops the decoder's own text, which tells nothing without the octets.
     fn from(_: prost::DecodeError) -> Self {
         Self::Form
     }
 }
 
-/// Everything of a message but its body and its sequence: small, for a header beside the body.
+/// Encodes all of a message but body and sequence: small, for a header beside the body.
 pub fn encode_head(message: &Message) -> Vec<u8> {
     head(message).encode_to_vec()
 }
 
-/// The message of a head and of what was kept beside it.
+/// Decodes a head, and joins the sequence and the body that were kept beside. Fails with the name of the wrong field.
 pub fn decode_head(octets: &[u8], sequence: Sequence, body: Bytes) -> Result<Message, Invalid> {
-    // One copy, of which all fields are parts.
+    // One copy, shared by all fields.
     message(wire::Head::decode(Bytes::copy_from_slice(octets))?, sequence, body)
 }
 
-/// The whole message, its sequence included.
+/// Encodes a whole message, sequence included.
 pub fn encode_message(message: &Message) -> Vec<u8> {
     to_wire(message).encode_to_vec()
 }
 
-/// The message of its octets. The body is a part of them: it is not copied, and keeps them in memory.
+/// Decodes a whole message. The body is a slice of `octets`, not a copy, and keeps all of them in memory.
 pub fn decode_message(octets: Bytes) -> Result<Message, Invalid> {
     from_wire(wire::Message::decode(octets)?)
 }
 
-/// Everything of a subscription but its name.
+/// Encodes all of a subscription but its id.
 pub fn encode_subscription(subscription: &Subscription) -> Vec<u8> {
     subscription_to_wire(subscription).encode_to_vec()
 }
 
-/// The subscription named `id`.
+/// Decodes the subscription `id`.
 pub fn decode_subscription(octets: &[u8], id: SubscriptionRef) -> Result<Subscription, Invalid> {
     subscription_from_wire(&wire::Subscription::decode(octets)?, id)
 }
 
-/// A message as it travels. The body is shared, not copied.
+/// A message in wire form. The body is shared, not copied.
 pub fn to_wire(message: &Message) -> wire::Message {
     wire::Message {
         head: Some(head(message)),
@@ -68,31 +71,31 @@ pub fn to_wire(message: &Message) -> wire::Message {
     }
 }
 
-/// A message that has travelled. The body is shared, not copied.
+/// The message of a wire form. The body is shared, not copied. Fails with the name of the wrong field.
 pub fn from_wire(wire: wire::Message) -> Result<Message, Invalid> {
     message(wire.head.ok_or(Invalid::Field("head"))?, Sequence(wire.sequence), wire.body)
 }
 
-/// A subscription as it travels beside its name.
+/// A subscription in wire form, without the id.
 pub fn subscription_to_wire(subscription: &Subscription) -> wire::Subscription {
     wire::Subscription {
-        vapid: subscription.vapid.map(|hash| Bytes::copy_from_slice(&hash.0)),
+        restriction: subscription.restriction.to_octets().map(Bytes::from),
         created_at: subscription.created_at.as_millis(),
     }
 }
 
-/// A subscription that has travelled, named `id`.
+/// The subscription `id` of a wire form. Fails when the hash of the VAPID key has a wrong length.
 pub fn subscription_from_wire(
     wire: &wire::Subscription,
     id: SubscriptionRef,
 ) -> Result<Subscription, Invalid> {
-    let vapid = wire.vapid.as_deref().map(vapid_hash).transpose()?;
-    Ok(Subscription { id, vapid, created_at: Timestamp::from_millis(wire.created_at) })
+    let restriction = restriction(wire.restriction.as_deref())?;
+    Ok(Subscription { id, restriction, created_at: Timestamp::from_millis(wire.created_at) })
 }
 
-/// The hash of a VAPID key from its 32 octets.
-pub fn vapid_hash(octets: &[u8]) -> Result<VapidKeyHash, Invalid> {
-    octets.try_into().map(VapidKeyHash).map_err(|_| Invalid::Field("vapid"))
+/// The restriction of a subscription, from exactly stored form.
+pub fn restriction(octets: Option<&[u8]>) -> Result<Restriction, Invalid> {
+    Restriction::from_octets(octets).ok_or(Invalid::Field("restriction"))
 }
 
 fn head(message: &Message) -> wire::Head {
@@ -121,7 +124,7 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
     if ttl.as_secs() != head.ttl {
         return Err(Invalid::Field("ttl"));
     }
-    let topic = head.topic.as_deref().map(str::parse::<Topic>).transpose();
+    let topic = head.topic.as_deref().map(str::parse::<ReplaceKey>).transpose();
     Ok(Message {
         id: MessageId::from_slice(&head.id).ok_or(Invalid::Field("id"))?,
         to: SubscriptionRef {
@@ -141,7 +144,7 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
             encryption: head.encryption.map(Into::into),
             crypto_key: head.crypto_key.map(Into::into),
             content_type: head.content_type.map(Into::into),
-            // One that cannot be read is as good as none.
+            // A trace that cannot be read must not cost the message.
             trace_parent: head.trace_parent.and_then(|text| text.parse().ok()),
         },
     })

@@ -1,4 +1,4 @@
-//! What an operator and a supervisor ask a role: is it alive, can it take work, and how is it doing.
+//! The admin listener of a role: liveness, readiness and metrics, for operators and supervisors.
 
 use axum::Router;
 use axum::extract::State;
@@ -13,10 +13,11 @@ use crate::metrics::Meter;
 /// The content type of the Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 
-/// The routes of an admin listener. None of them does I/O beyond `/proc`.
+/// The routes of an admin listener. None does I/O beyond `/proc`.
 ///
 /// - `/healthz`: 200 `ok`, for as long as the process can answer.
-/// - `/readyz`: 200 `ready`, with a line for whatever is worth knowing all the same, or 503 with a JSON list of the latches that it waits for, and why.
+/// - `/readyz`: 200 `ready`, with a line for each note, or 503 with a JSON list of the latches that are not ready, each
+///   with the reason.
 /// - `/metrics`: everything in [`crate::metrics`], in the Prometheus text format.
 pub fn routes(readiness: Readiness, meter: Meter) -> Router {
     Router::new()

@@ -1,81 +1,121 @@
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
-/// Lets calls of something that is down fail at once, instead of each after its time-out.
+/// Circuit breaker: lets calls of a dependency that is down fail at once, not each after a time-out.
 ///
-/// Guarantee: while it is open one call is let through in each pause, so that it closes by itself. A caller that never
-/// says how its call went does no harm.
+/// Guarantee: an open breaker lets one call at a time through after each pause, and so closes by itself. A caller
+/// that never reports the result of a call does no harm.
 #[derive(Debug)]
 pub struct Breaker {
     state: Mutex<State>,
     failures: u32,
     pause: Duration,
-    /// Within this time a call that tries again has ended.
-    trial: Duration,
+    in_turn: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum State {
-    Closed { failures: u32 },
+    /// Calls pass. So many in a row have failed, the last one then.
+    Closed { failures: u32, last: Option<Instant> },
+    /// Calls fail at once, until then.
     Open { until: Instant },
+    /// One deciding call is under way; others fail at once.
+    Probing,
+}
+
+const CLOSED: State = State::Closed { failures: 0, last: None };
+
+/// The right to one call, which has to end in some time. Dropped without a result, the right decides nothing.
+#[derive(Debug)]
+#[must_use = "a call whose end is not told decides nothing"]
+pub struct Admission<'a> {
+    breaker: &'a Breaker,
+    at: Instant,
+    is_probe: bool,
 }
 
 impl Breaker {
-    /// Opens after so many `failures` in a row, enough to tell an outage from one lost connection. Then one call may try
-    /// after each `pause`, and another when that has had the time `trial` to end.
-    pub const fn new(failures: u32, pause: Duration, trial: Duration) -> Self {
-        Self { state: Mutex::new(State::Closed { failures: 0 }), failures, pause, trial }
+    /// Opens after so many `failures` in a row, enough to tell an outage from one lost connection, for `pause`.
+    pub const fn new(failures: u32, pause: Duration) -> Self {
+        Self { state: Mutex::new(CLOSED), failures, pause, in_turn: false }
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Counts only failures of calls that began after the failure before: one broken connection under many calls is
+    /// then one failure.
+    #[must_use]
+    pub const fn counting_in_turn(mut self) -> Self {
+        self.in_turn = true;
+        self
     }
 
-    /// Whether calls fail at once.
+    /// True while calls fail at once.
     pub fn is_open(&self) -> bool {
-        self.with(|state| matches!(state, State::Open { .. }))
+        !matches!(*self.lock(), State::Closed { .. })
     }
 
-    /// Whether a call may go. After a pause one may; the next one when that has had time to end.
-    pub fn admits(&self) -> bool {
-        let now = Instant::now();
-        self.with(|state| match state {
-            State::Closed { .. } => true,
-            State::Open { until } if *until <= now => {
-                *until = now + self.trial;
-                true
-            }
-            State::Open { .. } => false,
-        })
-    }
-
-    /// A call was answered. Says whether that ends an outage.
-    pub fn succeeded(&self) -> bool {
-        self.with(|state| match std::mem::replace(state, State::Closed { failures: 0 }) {
+    /// Lets a call go; `None`: not now.
+    pub fn admit(&self) -> Option<Admission<'_>> {
+        let at = Instant::now();
+        let mut state = self.lock();
+        let is_probe = match *state {
             State::Closed { .. } => false,
-            State::Open { .. } => true,
-        })
-    }
-
-    /// A call was not answered. Says whether that begins an outage.
-    pub fn failed(&self) -> bool {
-        let open = State::Open { until: Instant::now() + self.pause };
-        self.with(|state| match state {
-            State::Closed { failures } if *failures + 1 < self.failures => {
-                *failures += 1;
-                false
-            }
-            State::Closed { .. } => {
-                *state = open;
+            State::Open { until } if at >= until => {
+                *state = State::Probing;
                 true
             }
-            State::Open { .. } => {
-                *state = open;
+            State::Open { .. } | State::Probing => return None,
+        };
+        Some(Admission { breaker: self, at, is_probe })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl Admission<'_> {
+    /// Records an answered call. True if this ends an outage.
+    pub fn succeeded(self) -> bool {
+        let was = std::mem::replace(&mut *self.breaker.lock(), CLOSED);
+        !matches!(was, State::Closed { .. })
+    }
+
+    /// Records an unanswered call. True if this begins an outage.
+    pub fn failed(self) -> bool {
+        let Breaker { failures: most, pause, in_turn, .. } = *self.breaker;
+        let now = Instant::now();
+        let mut state = self.breaker.lock();
+        match &mut *state {
+            State::Closed { failures, last } if !in_turn || last.is_none_or(|last| self.at >= last) => {
+                *failures += 1;
+                *last = Some(now);
+                let begins = *failures >= most;
+                if begins {
+                    *state = State::Open { until: now + pause };
+                }
+                begins
+            }
+            State::Probing if self.is_probe => {
+                *state = State::Open { until: now + pause };
                 false
             }
-        })
+            // One that was admitted before the failure that counts.
+            State::Closed { .. } | State::Open { .. } | State::Probing => false,
+        }
+    }
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        if self.is_probe {
+            let mut state = self.breaker.lock();
+            // Only of a probe that has not decided; there is one at a time.
+            if matches!(*state, State::Probing) {
+                *state = State::Open { until: Instant::now() };
+            }
+        }
     }
 }
 
@@ -86,45 +126,86 @@ mod tests {
     const FAILURES: u32 = 5;
     const PAUSE: Duration = Duration::from_millis(250);
 
+    fn fail(breaker: &Breaker, times: u32) -> usize {
+        (0..times).filter(|_| breaker.admit().unwrap().failed()).count()
+    }
+
     fn broken() -> Breaker {
-        let breaker = Breaker::new(FAILURES, PAUSE, Duration::from_secs(2));
-        let begun: Vec<_> = (0..FAILURES).map(|_| breaker.failed()).collect();
-        assert_eq!(begun.iter().filter(|begun| **begun).count(), 1, "an outage begins once");
-        assert!(breaker.is_open());
+        let breaker = Breaker::new(FAILURES, PAUSE);
+        assert_eq!(fail(&breaker, FAILURES), 1, "an outage begins once");
+        assert!(breaker.is_open() && breaker.admit().is_none());
         breaker
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_answer_among_failures_keeps_it_closed() {
-        let breaker = Breaker::new(FAILURES, PAUSE, Duration::from_secs(2));
+        let breaker = Breaker::new(FAILURES, PAUSE);
         for _ in 0..10 {
-            (1..FAILURES).for_each(|_| assert!(!breaker.failed()));
-            assert!(!breaker.succeeded());
+            assert_eq!(fail(&breaker, FAILURES - 1), 0);
+            assert!(!breaker.admit().unwrap().succeeded());
         }
-        assert!(breaker.admits() && !breaker.is_open());
+        assert!(breaker.admit().is_some() && !breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]
     async fn after_a_pause_one_call_tries_and_an_answer_closes_it() {
         let breaker = broken();
-        assert!(!breaker.admits());
         tokio::time::advance(PAUSE).await;
-        assert!(breaker.admits(), "one may try");
-        assert!(!breaker.admits(), "and only one");
-        assert!(breaker.succeeded(), "the outage has ended");
-        assert!(breaker.admits() && !breaker.is_open());
+        let probe = breaker.admit().expect("one may try");
+        assert!(breaker.admit().is_none(), "and only one");
+        assert!(probe.succeeded(), "the outage has ended");
+        assert!(breaker.admit().is_some() && !breaker.is_open());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_trial_that_fails_or_is_never_heard_of_again_leads_to_the_next() {
+    async fn a_probe_that_fails_leads_to_the_next_after_a_pause() {
         let breaker = broken();
         tokio::time::advance(PAUSE).await;
-        assert!(breaker.admits());
-        assert!(!breaker.failed(), "the outage goes on");
-        assert!(!breaker.admits());
+        assert!(!breaker.admit().unwrap().failed(), "the outage goes on");
+        assert!(breaker.admit().is_none() && breaker.is_open());
         tokio::time::advance(PAUSE).await;
-        assert!(breaker.admits());
-        tokio::time::advance(Duration::from_secs(2)).await;
-        assert!(breaker.admits(), "the last trial was dropped");
+        assert!(breaker.admit().unwrap().succeeded());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_probe_that_is_given_up_makes_room_for_another_that_decides() {
+        let breaker = broken();
+        tokio::time::advance(PAUSE).await;
+        drop(breaker.admit().unwrap());
+        assert!(breaker.is_open());
+        let probe = breaker.admit().unwrap();
+        assert!(breaker.admit().is_none());
+        assert!(probe.succeeded());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_that_were_under_way_before_an_outage_do_not_lengthen_it_and_may_end_it() {
+        let breaker = Breaker::new(FAILURES, PAUSE);
+        let (late, later) = (breaker.admit().unwrap(), breaker.admit().unwrap());
+        fail(&breaker, FAILURES);
+        tokio::time::advance(PAUSE).await;
+        let probe = breaker.admit().unwrap();
+        assert!(!late.failed());
+        tokio::time::advance(PAUSE).await;
+        assert!(breaker.admit().is_none(), "the probe decides");
+        assert!(later.succeeded() && !breaker.is_open());
+        assert!(!probe.failed() && !breaker.is_open(), "one failure of many");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_in_turn_are_counted_once_for_calls_that_were_under_way_together() {
+        let (each, in_turn) =
+            (Breaker::new(FAILURES, PAUSE), Breaker::new(FAILURES, PAUSE).counting_in_turn());
+        for (breaker, opens) in [(each, true), (in_turn, false)] {
+            let calls: Vec<_> = (0..10).map(|_| breaker.admit().unwrap()).collect();
+            tokio::time::advance(PAUSE).await;
+            for call in calls {
+                let _ = call.failed();
+            }
+            assert_eq!(breaker.is_open(), opens);
+            if !opens {
+                assert_eq!(fail(&breaker, FAILURES - 1), 1);
+            }
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Settings, read from layers: defaults < TOML file < environment < flags.
 //!
-//! A role asks the [`Reader`] for each setting by key, default and meaning. What is asked for is what exists: the
-//! same calls give the values, the listing of all defaults and variables, and the faults of everything else.
+//! A role asks the [`Reader`] for each setting by key, default and meaning. The settings asked for are all there are:
+//! the same calls give the values, the listing of all defaults and variables, and the faults of everything else.
 //!
 //! Keys are written `section.name`, or `section.part.name`. The variable of a key is `PUSHGRID_SECTION__NAME`.
 //!
-//! Invariant: all faults are reported at once, each with where it came from and what to do.
+//! Invariant: all faults are reported at once, each with its origin and its remedy.
 //! Invariant: no fault shows the value of a secret.
 
 use std::borrow::Cow;
@@ -37,9 +37,9 @@ pub fn variable(key: &str) -> String {
     format!("{}{}", layers::PREFIX, key.replace('.', "__").to_uppercase())
 }
 
-/// Reads settings, records what was asked for, and collects faults.
+/// Reads settings, records which were asked for, and collects faults.
 ///
-/// Guarantee: a setting with a fault reads as its default, so that reading goes on to the next fault; such values
+/// Guarantee: a setting with a fault reads as the default, so that reading goes on to the next fault; such values
 /// never reach a running role, because [`Reader::finish`] fails. Two callers may ask for one key: it is listed once.
 #[derive(Debug)]
 pub struct Reader {
@@ -81,9 +81,9 @@ impl Reader {
         self.value(&key, |text| Ok(text.to_owned()))
     }
 
-    /// A secret: the value of `key`, or the contents of the file that `key` with `_file` appended names, whichever
-    /// stands in the higher layer. White space around it is taken away. Both in one layer is a fault, and so is an
-    /// empty secret. Neither faults nor listings ever show it.
+    /// A secret: the value of `key`, or the contents of the file named by `key` with `_file` appended, whichever is
+    /// in the higher layer. Surrounding white space is removed. Both in one layer is a fault, and so is an empty
+    /// secret. Neither faults nor listings ever show the secret.
     pub fn secret(&mut self, key: impl Into<Cow<'static, str>>, doc: &'static str) -> Option<Secret> {
         let key = key.into();
         let file_key = format!("{key}_file");
@@ -101,7 +101,7 @@ impl Reader {
         }
     }
 
-    /// An `http` or `https` origin such as `https://push.example`, without a path; a slash at its end is taken away.
+    /// An `http` or `https` origin such as `https://push.example`, without a path; a final slash is removed.
     pub fn url(
         &mut self,
         key: impl Into<Cow<'static, str>>,
@@ -174,7 +174,7 @@ impl Reader {
         self.parsed(&key.into(), default.into(), doc, |text| value::choice(text, options, &names))
     }
 
-    /// A file or directory; one that is not absolute is taken from the working directory.
+    /// A file or directory; a relative path is taken from the working directory.
     pub fn path(
         &mut self,
         key: impl Into<Cow<'static, str>>,
@@ -184,8 +184,8 @@ impl Reader {
         self.parsed(&key.into(), default.into(), doc.into(), value::path)
     }
 
-    /// A check of the caller's own that the setting `key` does not pass. `message` says what is wrong and what to do;
-    /// it must not show a secret.
+    /// Adds a fault for the setting `key`, found by a check of the caller's own. `message` names the fault and the
+    /// remedy, and must not show a secret.
     pub fn fault(&mut self, key: impl Into<Cow<'static, str>>, message: impl Into<String>) {
         let key = key.into();
         let file_key = format!("{key}_file");
@@ -194,7 +194,8 @@ impl Reader {
         self.faults.push(Fault::new(key, message, origin));
     }
 
-    /// Ends the reading. Keys and variables that nobody asked for are faults, each with the nearest known name.
+    /// Ends the reading. Fails with all faults; a key or variable that nobody asked for is one, with the nearest
+    /// known name.
     pub fn finish(mut self) -> Result<Listing, Faults> {
         for unknown in self.layers.unknown(&self.settings) {
             self.faults.push(nearest::unknown(unknown, &self.settings));

@@ -1,19 +1,28 @@
 //! Serving HTTP/1.1 and HTTP/2 without TLS (h2c by prior knowledge) from one listener, with bounds on everything
-//! that a client can make grow.
+//! under a client's influence.
 //!
-//! What a slow or hostile client meets: too long a header section is answered with 431; a request that does not
-//! come in time, and a connection that idles, are closed; streams that are opened and reset in haste end their
-//! connection (GOAWAY, `ENHANCE_YOUR_CALM`); beyond the limit of connections, clients wait in the kernel's queue.
-//! The time that a request's *body* may take is the business of the route that reads it.
+//! A slow or hostile client meets these bounds: too long a header section is answered with 431; the connection is
+//! closed when a request does not come in time, when nothing happens, and when answers are not taken; streams opened
+//! and reset in haste end the connection (GOAWAY, `ENHANCE_YOUR_CALM`); beyond the limit of connections, clients wait
+//! in the kernel's queue, and shortly before, idle ones have to go sooner. A request with a missing or malformed host
+//! is answered 400. The time for a request's *body* is the business of the route.
 //!
-//! Invariant: a connection is one task, and it ends when the connection is upgraded: what is left is the [`Socket`].
-//! Invariant: an upgraded connection counts as a connection for as long as its socket lives.
+//! Invariant: an HTTP/1.1 connection is closed by an answer only if the answer says `Connection: close` and the
+//! client can still read the answer: the rest of a body that a route left is read here, within bounds.
+//! Invariant: a connection is one task, which ends with an upgrade: only the [`Socket`] is left.
+//! Invariant: an upgraded connection counts as a connection for as long as the socket lives.
 
 mod accept;
+mod activity;
 mod bind;
 mod connection;
+mod framing;
+mod host;
 mod limits;
+mod received;
+mod rest;
 mod socket;
+mod watched;
 
 #[cfg(test)]
 mod tests;
@@ -28,19 +37,22 @@ use crate::Shutdown;
 
 pub use bind::{BindError, bind};
 pub use limits::Limits;
-pub use socket::{Socket, into_socket};
+pub use socket::Socket;
+pub use watched::into_socket;
 
 use connection::Server;
 
 /// Serves `app` on `listener` until the process drains. Then: no new connections, requests in flight are finished,
-/// idle connections are closed. When it stops, what is left is dropped. Returns when every connection that has not
-/// been upgraded is closed; those that have belong to whoever upgraded them.
+/// idle connections are closed, and a client still sending gets [`Limits::finish_timeout`]. When the process stops,
+/// the rest is dropped. Returns once every connection is closed, except for upgraded ones, which belong to the
+/// upgrading route.
 ///
-/// A panic of a route closes its connection (HTTP/1.1) or resets its stream (HTTP/2), and nothing else.
+/// A panic of a route closes the connection (HTTP/1.1) or resets the stream (HTTP/2), and nothing else.
 pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown: Shutdown) {
     let tasks = TaskTracker::new();
     let server = Arc::new(Server::new(app, &limits, shutdown.clone(), tasks.clone()));
-    accept::until_drained(listener, limits.max_connections, &shutdown, |socket| {
+    let crowd = |crowded| server.crowd(crowded);
+    accept::until_drained(listener, limits.max_connections, &shutdown, crowd, |socket| {
         drop(tasks.spawn(Arc::clone(&server).serve(socket)));
     })
     .await;

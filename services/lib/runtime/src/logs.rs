@@ -1,14 +1,19 @@
 //! Logs: to standard error, as text for people or as JSON for machines.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
 
-use tracing::{Level, Subscriber};
+use parking_lot::Mutex;
+use tracing::subscriber::{DefaultGuard, NoSubscriber};
+use tracing::{Dispatch, Level, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
-/// How a line looks.
+use crate::spans;
+
+/// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// For people; coloured on a terminal.
@@ -22,14 +27,14 @@ impl Format {
     pub const OPTIONS: &[(&str, Self)] = &[("text", Self::Text), ("json", Self::Json)];
 }
 
-/// Whose events may be more detailed than "info". Detail of other crates can show request paths and headers (h2 logs
-/// a path that it cannot parse), so no filter lets it through.
+/// Prefix of the targets that may log more detail than "info". Detail of other crates can show request paths and
+/// headers (h2 logs a path that it cannot parse), so no filter lets it through.
 const OURS: &str = "pushgrid";
 
-/// Logs could not be installed.
+/// Reason that logs could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogsError {
-    /// The filter is not one.
+    /// The filter is not valid.
     #[error("the log filter is not one: write a level such as info, or info,pushgrid_router=debug")]
     Filter(#[from] ParseError),
     /// The process has a subscriber already.
@@ -54,7 +59,9 @@ fn subscriber<W>(
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(filter)?;
+    // A line that passes the filter says what it is about, whatever the filter says of spans.
+    let context = format!("{}=error", spans::CONTEXT).parse()?;
+    let filter = EnvFilter::try_new(filter)?.add_directive(context);
     let ours = FilterFn::new(|event| event.target().starts_with(OURS) || *event.level() <= Level::INFO);
     let lines = tracing_subscriber::fmt::layer().with_ansi(ansi).with_writer(writer);
     let lines = match format {
@@ -64,32 +71,62 @@ where
     Ok(tracing_subscriber::registry().with(lines).with(filter).with(ours))
 }
 
-#[cfg(test)]
-mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+/// A line of [`Format::Json`].
+pub type Line = serde_json::Value;
 
-    use super::*;
+/// Log lines of the current thread, kept in memory instead of written, until dropped: for tests.
+#[derive(Debug)]
+pub struct Kept {
+    page: Page,
+    _guard: DefaultGuard,
+    /// While a thread's subscriber is the only one, an event that another thread meets first is never enabled.
+    _second: Dispatch,
+}
 
-    #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+#[derive(Debug, Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Page {
-        fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(octets)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+impl Kept {
+    /// Begins to keep the lines that pass `filter`, in a format.
+    pub fn begin(format: Format, filter: &str) -> Result<Self, LogsError> {
+        let page = Page::default();
+        let second = Dispatch::new(NoSubscriber::default());
+        let writer = page.clone();
+        let subscriber = subscriber(format, filter, false, move || writer.clone())?;
+        Ok(Self { page, _guard: tracing::subscriber::set_default(subscriber), _second: second })
     }
 
+    /// All lines, as they would have been written.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.page.0.lock()).into_owned()
+    }
+
+    /// Lines of [`Format::Json`] with a message, in their order.
+    pub fn with(&self, message: &str) -> Vec<Line> {
+        let lines = self.text();
+        let all = lines.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
+        all.filter(|line| line["message"] == message).collect()
+    }
+}
+
+impl io::Write for Page {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(octets)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
     fn logged(format: Format, filter: &str, events: impl FnOnce()) -> String {
-        let page = Page::default();
-        let writer = page.clone();
-        let subscriber = subscriber(format, filter, false, move || writer.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, events);
-        String::from_utf8(page.0.lock().unwrap().clone()).unwrap()
+        let kept = Kept::begin(format, filter).unwrap();
+        events();
+        kept.text()
     }
 
     #[test]

@@ -1,10 +1,16 @@
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+//! Readiness of a process: one latch for each part required before work is taken.
+//!
+//! Invariant: no question does I/O or waits. Reasons and notes are public, so hold no secret.
 
-/// Whether a process can take work: a set of latches, one for each thing that has to be there first.
+use std::fmt;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Readiness of a process to take work: a set of latches, one for each required part.
 ///
-/// Guarantee: asking does no I/O and waits for nothing. A readiness without latches is not ready: nothing has been
-/// started yet. As many latches are kept as were made; a role makes a handful when it starts.
+/// Guarantee: asking does no I/O and does not wait. A readiness without latches is not ready: nothing has been
+/// started yet. The set keeps every latch ever made; a role makes a handful at the start.
 #[derive(Clone, Default)]
 pub struct Readiness {
     latches: Arc<Mutex<Vec<State>>>,
@@ -12,76 +18,71 @@ pub struct Readiness {
 
 struct State {
     name: &'static str,
-    /// Why it is not ready; `None` when it is.
+    /// Reason for not being ready; `None` when ready.
     waiting: Option<String>,
-    /// What is worth knowing of it although it is ready.
+    /// Remark for the operator, also while ready.
     note: Option<String>,
 }
 
-/// One thing that has to be there. It is not ready until it says so, and keeps what it said last when it is dropped.
+/// One required part of a process. Not ready until set so; a dropped latch keeps its last state.
 pub struct Latch {
     latches: Arc<Mutex<Vec<State>>>,
     position: usize,
 }
 
 impl Readiness {
-    /// Without latches, so not ready.
+    /// A readiness without latches, so not ready.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// A new latch, which is not ready. `name` is shown to the operator.
     pub fn latch(&self, name: &'static str) -> Latch {
-        let mut states = lock(&self.latches);
+        let mut states = self.latches.lock();
         states.push(State { name, waiting: Some("starting".to_owned()), note: None });
         Latch { latches: Arc::clone(&self.latches), position: states.len() - 1 }
     }
 
-    /// Whether there are latches, and all of them are ready.
+    /// True when there are latches, and all are ready.
     pub fn is_ready(&self) -> bool {
-        let states = lock(&self.latches);
+        let states = self.latches.lock();
         !states.is_empty() && states.iter().all(|state| state.waiting.is_none())
     }
 
-    /// The latches that are not ready, in the order in which they were made, and why.
+    /// The latches not ready, in the order of creation, with the reasons.
     pub fn waiting_for(&self) -> Vec<(&'static str, String)> {
-        let states = lock(&self.latches);
+        let states = self.latches.lock();
         if states.is_empty() {
             return vec![("start", "nothing has been started".to_owned())];
         }
         states.iter().filter_map(|state| Some((state.name, state.waiting.clone()?))).collect()
     }
 
-    /// What is worth knowing of latches that are ready, in the order in which they were made.
+    /// The notes of latches, in the order of creation.
     pub fn notes(&self) -> Vec<(&'static str, String)> {
-        lock(&self.latches).iter().filter_map(|state| Some((state.name, state.note.clone()?))).collect()
+        self.latches.lock().iter().filter_map(|state| Some((state.name, state.note.clone()?))).collect()
     }
 }
 
 impl Latch {
-    /// Says that it is ready.
+    /// Makes the latch ready.
     pub fn ready(&self) {
         self.set(None);
     }
 
-    /// Says that it is not ready (any more), and why, in words that anyone may see.
+    /// Makes the latch not ready, for a reason fit for anybody to see.
     pub fn not_ready(&self, why: impl Into<String>) {
         self.set(Some(why.into()));
     }
 
-    /// Says, or says no longer, what an operator should know of it: something is slower than usual, and why.
+    /// Sets or clears a note for the operator: something is slower than usual, and why. Readiness stays as it is.
     pub fn note(&self, note: Option<String>) {
-        lock(&self.latches)[self.position].note = note;
+        self.latches.lock()[self.position].note = note;
     }
 
     fn set(&self, waiting: Option<String>) {
-        lock(&self.latches)[self.position].waiting = waiting;
+        self.latches.lock()[self.position].waiting = waiting;
     }
-}
-
-/// No code panics while it holds the lock, so what a poisoned one guards is whole.
-fn lock(latches: &Mutex<Vec<State>>) -> MutexGuard<'_, Vec<State>> {
-    latches.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl fmt::Debug for Readiness {
@@ -92,7 +93,7 @@ impl fmt::Debug for Readiness {
 
 impl fmt::Debug for Latch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Latch").field("name", &lock(&self.latches)[self.position].name).finish()
+        f.debug_struct("Latch").field("name", &self.latches.lock()[self.position].name).finish()
     }
 }
 

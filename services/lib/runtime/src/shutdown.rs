@@ -1,13 +1,19 @@
+//! The end of a process: two stages, the tasks that must end before it, and the signals for the end.
+//!
+//! Invariant: stages only go forward, and no failure or unasked end of a task goes unnoticed. The order in which
+//! parts close is the wiring's.
+
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::signal::unix::{SignalKind, signal};
+use parking_lot::Mutex;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
@@ -15,16 +21,16 @@ use tokio_util::task::TaskTracker;
 #[cfg(test)]
 mod tests;
 
-/// How long tasks get to end after they were told to stop at once: they have nothing to wait for any more.
+/// Time for tasks to end after the stop, with nothing left to wait for.
 const STOP_GRACE: Duration = Duration::from_secs(1);
 
-/// The end of a process, in two stages, and the tasks that have to end before it. Clones share both.
+/// The end of a process, in two stages, and the tasks to be awaited. Clones share both.
 ///
-/// *Draining*: take nothing new, finish what has begun. *Stopping*: end now, whatever is left. A stage is never
-/// taken back.
+/// *Draining*: take nothing new, finish work that has begun. *Stopping*: end now, with work unfinished. A stage is
+/// never taken back.
 ///
-/// Guarantee: a task that panics, fails, or ends unasked although it is essential is recorded as the
-/// [failure](Self::failure) of the process and begins the drain, so that nothing runs on without it.
+/// Guarantee: a task that panics, fails, or ends unasked although essential is recorded as the
+/// [failure](Self::failure) of the process and begins the drain, so that no process runs on without the task.
 #[derive(Debug, Clone)]
 pub struct Shutdown {
     inner: Arc<Inner>,
@@ -34,10 +40,10 @@ pub struct Shutdown {
 struct Inner {
     stage: watch::Sender<Stage>,
     tasks: TaskTracker,
-    /// How many tasks of each name are running.
+    /// Number of running tasks of each name.
     running: Mutex<BTreeMap<&'static str, usize>>,
     failure: Mutex<Option<String>>,
-    /// The tasks that a deadline stopped.
+    /// Tasks stopped by a deadline.
     overdue: Mutex<Option<Unfinished>>,
 }
 
@@ -48,17 +54,17 @@ enum Stage {
     Stopping,
 }
 
-/// Tasks had not ended at their deadline.
+/// Tasks still running at their deadline.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not all tasks ended in time: {tasks}")]
 pub struct Unfinished {
-    /// The names of the tasks, and how many there were of each.
+    /// Names of the tasks, with the number of each.
     pub tasks: String,
 }
 
-/// How the output of a task says that it failed.
+/// Output of a task, read for failure.
 pub trait TaskEnd {
-    /// The failure, if it is one.
+    /// The failure; `None` for a good end.
     fn failure(self) -> Option<Box<dyn Error + Send + Sync>>;
 }
 
@@ -75,7 +81,7 @@ impl<E: Into<Box<dyn Error + Send + Sync>>> TaskEnd for Result<(), E> {
 }
 
 impl Shutdown {
-    /// One that has not begun.
+    /// A shutdown at neither stage.
     pub fn new() -> Self {
         let inner = Inner {
             stage: watch::Sender::new(Stage::Running),
@@ -87,12 +93,12 @@ impl Shutdown {
         Self { inner: Arc::new(inner) }
     }
 
-    /// Begins the first stage, if it has not begun.
+    /// Begins the first stage; no effect after the first call.
     pub fn drain(&self) {
         self.advance(Stage::Draining);
     }
 
-    /// Begins the second stage, and the first with it.
+    /// Begins the second stage, and with it the first.
     pub fn stop(&self) {
         self.advance(Stage::Stopping);
     }
@@ -107,17 +113,17 @@ impl Shutdown {
         self.reached(Stage::Stopping).await;
     }
 
-    /// Whether the first stage has begun.
+    /// True once the first stage has begun.
     pub fn is_draining(&self) -> bool {
         *self.inner.stage.borrow() >= Stage::Draining
     }
 
-    /// Whether the second stage has begun.
+    /// True once the second stage has begun.
     pub fn is_stopping(&self) -> bool {
         *self.inner.stage.borrow() >= Stage::Stopping
     }
 
-    /// Runs a task that [`Self::finished`] waits for, and that may end when it likes. Panics outside a runtime.
+    /// Runs a task that [`Self::finished`] waits for, and that may end at any time. Panics outside a runtime.
     pub fn spawn<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
         F: Future<Output: TaskEnd> + Send + 'static,
@@ -125,8 +131,8 @@ impl Shutdown {
         self.run(name, future, false)
     }
 
-    /// Runs a task that [`Self::finished`] waits for, and that has to run until the process drains: to end before is
-    /// a failure. Panics outside a runtime.
+    /// Runs a task that [`Self::finished`] waits for, and that must run until the process drains: an earlier end is a
+    /// failure. Panics outside a runtime.
     pub fn spawn_essential<F>(&self, name: &'static str, future: F) -> JoinHandle<()>
     where
         F: Future<Output: TaskEnd> + Send + 'static,
@@ -134,24 +140,25 @@ impl Shutdown {
         self.run(name, future, true)
     }
 
-    /// Records that the process failed, and begins the drain. The first failure is kept, all are logged.
+    /// Records a failure of the process, and begins the drain. The first failure is kept, all are logged.
     pub fn fail(&self, name: &'static str, why: impl Into<String>) {
         let why = why.into();
         tracing::error!(task = name, why, "failed");
-        lock(&self.inner.failure).get_or_insert_with(|| format!("{name}: {why}"));
+        self.inner.failure.lock().get_or_insert_with(|| format!("{name}: {why}"));
         self.drain();
     }
 
-    /// The first failure, if there was one: the process then exits with 1.
+    /// The first failure, with which the process exits with 1; `None` without one.
     pub fn failure(&self) -> Option<String> {
-        lock(&self.inner.failure).clone()
+        self.inner.failure.lock().clone()
     }
 
     /// Waits for the drain to begin, and then for every task to end. After `deadline`, counted from the beginning of
-    /// the drain or from this call, the second stage begins; what does not end within a second then is given up.
+    /// the drain or from this call, whichever is later, the second stage begins; tasks that do not end within a
+    /// second then are given up.
     ///
-    /// Fails, naming tasks, when they had to be stopped at a deadline, or are given up. Tasks that end after a second
-    /// signal are not a failure: that was asked for.
+    /// Fails, naming the tasks, when any had to be stopped at a deadline, or is given up. Tasks stopped by a second
+    /// signal are no failure, for the operator asked.
     pub async fn finished(&self, deadline: Duration) -> Result<(), Unfinished> {
         self.draining().await;
         self.inner.tasks.close();
@@ -164,20 +171,28 @@ impl Shutdown {
         if tokio::time::timeout(STOP_GRACE, self.inner.tasks.wait()).await.is_err() {
             return Err(self.unfinished());
         }
-        lock(&self.inner.overdue).clone().map_or(Ok(()), Err)
+        self.inner.overdue.lock().clone().map_or(Ok(()), Err)
     }
 
     /// Turns signals into stages: the first SIGTERM or SIGINT begins the drain; the second, or the end of `deadline`
-    /// after the drain began for whatever reason, stops. Returns when it has.
+    /// after the begin of the drain for any reason, stops. The future ends at the stop.
     ///
-    /// Run it beside the tasks, with `tokio::spawn`: as one of them, [`Self::finished`] would wait for it.
-    pub async fn on_signals(self, deadline: Duration) {
+    /// Guarantee: no signal after this call kills the process, however late the future is first polled. (The system
+    /// kills a process without a handler.) Panics outside a runtime.
+    ///
+    /// To be run beside the tasks, with `tokio::spawn`: [`Self::finished`] must not wait for this future.
+    pub fn on_signals(self, deadline: Duration) -> impl Future<Output = ()> + Send + 'static {
         let signals =
             signal(SignalKind::terminate()).and_then(|term| Ok((term, signal(SignalKind::interrupt())?)));
-        let (mut term, mut interrupt) = match signals {
-            Ok(signals) => signals,
-            Err(error) => return self.fail("signals", error.to_string()),
-        };
+        async move {
+            match signals {
+                Ok((term, interrupt)) => self.heed(term, interrupt, deadline).await,
+                Err(error) => self.fail("signals", error.to_string()),
+            }
+        }
+    }
+
+    async fn heed(self, mut term: Signal, mut interrupt: Signal, deadline: Duration) {
         tokio::select! {
             _ = term.recv() => {}
             _ = interrupt.recv() => {}
@@ -194,11 +209,11 @@ impl Shutdown {
         self.stop();
     }
 
-    /// Stops, and remembers what was not finished by then.
+    /// Stops, and records the tasks still running.
     fn expire(&self) {
         let unfinished = self.unfinished();
         if !unfinished.tasks.is_empty() {
-            lock(&self.inner.overdue).get_or_insert(unfinished);
+            self.inner.overdue.lock().get_or_insert(unfinished);
         }
         self.stop();
     }
@@ -222,6 +237,7 @@ impl Shutdown {
         F: Future<Output: TaskEnd> + Send + 'static,
     {
         let shutdown = self.clone();
+        // Counted before the spawn: a task that was never polled is unfinished as well.
         let running = Running::enter(self, name);
         self.inner.tasks.spawn(async move {
             let _running = running;
@@ -237,7 +253,7 @@ impl Shutdown {
     }
 
     fn unfinished(&self) -> Unfinished {
-        let running = lock(&self.inner.running);
+        let running = self.inner.running.lock();
         let tasks: Vec<String> = running.iter().map(|(name, count)| format!("{name} ({count})")).collect();
         Unfinished { tasks: tasks.join(", ") }
     }
@@ -249,7 +265,7 @@ impl Default for Shutdown {
     }
 }
 
-/// Counts a task for as long as it lives.
+/// Counts a task as running until dropped.
 struct Running {
     shutdown: Shutdown,
     name: &'static str,
@@ -257,14 +273,14 @@ struct Running {
 
 impl Running {
     fn enter(shutdown: &Shutdown, name: &'static str) -> Self {
-        *lock(&shutdown.inner.running).entry(name).or_default() += 1;
+        *shutdown.inner.running.lock().entry(name).or_default() += 1;
         Self { shutdown: shutdown.clone(), name }
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let mut running = lock(&self.shutdown.inner.running);
+        let mut running = self.shutdown.inner.running.lock();
         match running.get_mut(self.name) {
             Some(count) if *count > 1 => *count -= 1,
             _ => drop(running.remove(self.name)),
@@ -272,7 +288,7 @@ impl Drop for Running {
     }
 }
 
-/// An error and all that caused it.
+/// Text of an error with all causes.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -283,13 +299,8 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("without words")
-}
-
-/// No code panics while it holds one of these locks, so what a poisoned one guards is whole.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,13 @@
-//! The autopush protocol over WebSocket: what Firefox, Sunup and kunifiedpush speak. Text frames, one JSON object each.
+//! The autopush protocol over WebSocket: the protocol of Firefox, Sunup and kunifiedpush. Text frames, one JSON
+//! object each.
 //!
-//! [`Protocol`] is the state machine: a frame in, an [`Action`] out. [`Request`] is the codec of what user agents
-//! send, [`reply`] of what they get, [`Close`] says how and why a connection ends. All of it is without I/O.
+//! [`Protocol`] is the state machine: a frame in, an [`Action`] out. [`Request`] is the codec of frames from user
+//! agents, [`reply`] of frames to user agents, [`Close`] has the code and the reason for the end of a connection. All
+//! of this is without I/O.
 //!
-//! The protocol has no message for errors: what cannot be answered closes the connection, always with a reason that
-//! a person understands. Strict where the deployed server is (anything else would let clients rot), tolerant where
-//! deployed clients need it: a hello of one member, acknowledgements without a code, keys in any base64.
+//! The protocol has no message for errors: an unanswerable frame closes the connection, always with a reason for
+//! people to read. Strict where the deployed server is (anything else would let clients rot), tolerant where deployed
+//! clients need it: a hello of one member, acknowledgements without a code, keys in any base64.
 //!
 //! How connections are closed:
 //!
@@ -19,8 +21,16 @@
 //! | 1009 | a message over the size limit | reconnects |
 //! | 1011 | a fault of the server | reconnects |
 //! | 1012 | the router has lost track of the session | reconnects |
-//! | 1013 | the router or its store cannot be reached just now | reconnects |
-//! | 4774 | far too many pings | stays away until it has something to ask |
+//! | 1013 | the router or the store cannot be reached just now | reconnects |
+//! | 4774 | far too many pings | stays away until the next request |
+
+//!
+//! Where this is more tolerant than autopush, on purpose:
+//!
+//! | what | autopush | here | why |
+//! |---|---|---|---|
+//! | pings of the user agent | a second one within 45 s closes the connection | a bucket of pings ([`PingAllowance`]); only far too many close it | an answer costs nothing, and a client that checks for its network is not to be thrown out |
+//! | waiting messages | ten, and the next ten when all ten are acknowledged | as many as the window has room for, each acknowledgement makes room for one | a message acknowledged late, or never, does not hold up the others |
 
 mod close;
 mod pings;

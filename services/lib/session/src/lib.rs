@@ -1,10 +1,10 @@
-//! What one user agent connection is owed, without sockets, async or a clock of its own, and the protocols on top.
+//! The messages owed to one user agent connection, without sockets, async or a clock, and the protocols on top.
 //!
-//! [`Session`] knows messages: handed over by the router, on the wire, ended. It knows no protocol, so that every
+//! [`Session`] knows messages: handed over by the router, on the wire, ended. The core knows no protocol, so every
 //! way for a user agent to connect is a codec over the same core. [`autopush`] is such a codec.
 //!
-//! What is not here: who may connect, where messages come from, and every byte of I/O. The caller passes in the
-//! time, takes actions out, and does them.
+//! Not here: the right to connect, the origin of messages, and all I/O. The caller passes in the time, takes actions
+//! out, and carries out the actions.
 //!
 //! Invariant: a message offered to a session ends there exactly once: settled, expired, or handed back at close.
 //! Invariant: no message goes on the wire after its expiry (promise P4).

@@ -1,24 +1,31 @@
+//! The core of every connection: the messages owed to one user agent, pending and in flight, within limits.
+//!
+//! Invariant: each message taken over leaves exactly once: settled, expired or handed back. There is no I/O, no clock
+//! and no protocol here.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pushgrid_types::{Message, MessageId, Timestamp};
 
-/// Room that an empty queue may keep, in messages. More is given back, for most connections are idle most of the time.
+/// Capacity, in messages, that an empty queue may keep. More is freed, for most connections are idle most of the
+/// time.
 const KEPT_ROOM: usize = 4;
 
-/// How much one session may owe its user agent at once: waiting and on the wire together.
+/// Bounds of one session: pending and in flight together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Messages.
+    /// Largest number of messages.
     pub messages: usize,
-    /// Octets, by [`Message::weight`]. A single message is always taken, so that none is too large to be delivered.
+    /// Largest sum of [`Message::weight`], in octets. An empty session takes any single message, so none is
+    /// undeliverable.
     pub octets: usize,
 }
 
-/// What one user agent connection is owed.
+/// The messages owed to one user agent connection.
 ///
 /// A message is *pending* from [`Session::offer`] until [`Session::next`] gives it out, and *in flight* from then on
-/// until it is settled by its id or by its position in the stream, or the session is closed.
+/// until settled by id or by position in the stream, or until the session is closed.
 #[derive(Debug)]
 pub struct Session {
     pending: VecDeque<Arc<Message>>,
@@ -34,32 +41,34 @@ struct InFlight {
     message: Arc<Message>,
 }
 
-/// A session that owes as much as it may: the message is handed back.
+/// The session is full: the message is handed back.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the session owes as much as it may")]
 pub struct Full(pub Arc<Message>);
 
-/// What comes next for the wire.
+/// Next action for the wire.
 #[derive(Debug)]
 pub enum Next {
-    /// Send this. It is in flight from now on.
+    /// Send the message, which is in flight from now on.
     Send {
-        /// Its place among all that was sent on this session: 1, 2, 3 and so on.
+        /// Place among all messages sent on this session: 1, 2, 3 and so on.
         position: u64,
         /// The message.
         message: Arc<Message>,
     },
-    /// This one's life ended before it could be sent: it is to be settled as expired, and has left the session.
+    /// The message expired before it was sent: to be settled as expired, and out of the session already.
     Expired(Arc<Message>),
 }
 
 impl Session {
-    /// A session that owes nothing.
+    /// An empty session.
     pub const fn new(limits: Limits) -> Self {
         Self { pending: VecDeque::new(), in_flight: VecDeque::new(), octets: 0, position: 0, limits }
     }
 
-    /// Takes a message over. One that is owed already (the same id) is taken once.
+    /// Takes a message over. A message with an id that is owed already is not taken twice.
+    ///
+    /// Fails with the message when the session is full.
     pub fn offer(&mut self, message: Arc<Message>) -> Result<(), Full> {
         if self.owes(message.id) {
             return Ok(());
@@ -67,6 +76,7 @@ impl Session {
         let weight = message.weight();
         let fits =
             self.len() < self.limits.messages && self.octets.saturating_add(weight) <= self.limits.octets;
+        // An empty session takes any message: one over the limits could never be delivered otherwise.
         if !fits && !self.is_empty() {
             return Err(Full(message));
         }
@@ -75,7 +85,7 @@ impl Session {
         Ok(())
     }
 
-    /// What to do next, in the order of the offers; `None` when nothing is pending. Expiry is checked here, at the
+    /// The next action, in the order of the offers; `None` when nothing is pending. Expiry is checked here, at the
     /// moment of sending (promise P4).
     pub fn next(&mut self, now: Timestamp) -> Option<Next> {
         let message = self.pending.pop_front()?;
@@ -89,9 +99,9 @@ impl Session {
         Some(Next::Send { position: self.position, message })
     }
 
-    /// Ends one message by its id, pending ones too: a user agent may acknowledge here what an earlier connection
-    /// sent it. `None` when the session does not owe it; then an earlier one may have, so the id is the router's to
-    /// judge.
+    /// Ends one message by id, also a pending one: a user agent may acknowledge here a message of an earlier
+    /// connection. `None` when the session does not owe the id; the router then judges the id, for an earlier session
+    /// may have.
     pub fn settle(&mut self, id: MessageId) -> Option<Arc<Message>> {
         let message = if let Some(index) = self.in_flight.iter().position(|sent| sent.message.id == id) {
             self.in_flight.remove(index)?.message
@@ -105,7 +115,7 @@ impl Session {
         Some(message)
     }
 
-    /// Ends everything sent at `position` or before it, oldest first.
+    /// Ends every message sent at `position` or before, oldest first.
     pub fn settle_through(&mut self, position: u64) -> Vec<Arc<Message>> {
         let count = self.in_flight.partition_point(|sent| sent.position <= position);
         let ended: Vec<_> = self.in_flight.drain(..count).map(|sent| sent.message).collect();
@@ -114,7 +124,7 @@ impl Session {
         ended
     }
 
-    /// Hands back all that did not end, in the order of the offers, and owes nothing any more.
+    /// Hands back every message that did not end, in the order of the offers, and leaves the session empty.
     pub fn close(&mut self) -> Vec<Arc<Message>> {
         self.octets = 0;
         let sent = std::mem::take(&mut self.in_flight).into_iter().map(|sent| sent.message);
@@ -126,22 +136,22 @@ impl Session {
         self.pending.len() + self.in_flight.len()
     }
 
-    /// Whether nothing is owed.
+    /// True when no message is owed.
     pub fn is_empty(&self) -> bool {
         self.pending.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Whether something waits to be sent.
+    /// True when a message waits to be sent.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// Messages on the wire.
+    /// Number of messages in flight.
     pub fn in_flight(&self) -> usize {
         self.in_flight.len()
     }
 
-    /// What is owed, in octets by [`Message::weight`].
+    /// Sum of the weights owed, in octets by [`Message::weight`].
     pub const fn octets(&self) -> usize {
         self.octets
     }
@@ -152,7 +162,7 @@ impl Session {
     }
 }
 
-/// Gives the room of an emptied queue back.
+/// Frees the capacity of an emptied queue.
 fn trim<T>(queue: &mut VecDeque<T>) {
     if queue.is_empty() && queue.capacity() > KEPT_ROOM {
         *queue = VecDeque::new();

@@ -1,4 +1,5 @@
-//! Keeps how far the partition has been dealt with, where the next owner finds it.
+//! Commits the log's offset and the note, from which the next owner goes on. Invariant: offset and note are
+//! of one moment, taken under the tracker's lock. Not here: the form of the note (`note`).
 
 use std::sync::Arc;
 
@@ -6,20 +7,22 @@ use pushgrid_store::{Commit, ErrorKind, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
-use crate::Stop;
+use crate::StopReason;
 use crate::core::{Core, Counters};
+use crate::tracker::Snapshot;
 
-/// Somebody who waits for a commit.
+/// Caller of a flush, waiting for the commit.
 pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
 
-/// Commits a moment after something has changed, and at once for whoever asks, until the partition is another's.
-pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> Stop {
+/// Commits `commit_every` after a change, and at once for each flush, until the partition has stopped. A
+/// failed commit is retried with backoff; its callers get the error.
+pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> StopReason {
     let mut last: Option<Commit> = None;
-    let mut pause = core.ground.pause();
+    let mut pause = core.context.pause();
     loop {
         let due = async {
             core.commit.notified().await;
-            sleep(core.ground.tuning.commit_every).await;
+            sleep(core.context.tuning.commit_every).await;
         };
         let mut waiters: Vec<Waiter> = Vec::new();
         tokio::select! {
@@ -30,16 +33,16 @@ pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> S
         while let Ok(waiter) = asked.try_recv() {
             waiters.push(waiter);
         }
-        match core.commit_now(&mut last).await {
+        match commit(&core, &mut last).await {
             Ok(()) => {
-                pause = core.ground.pause();
+                pause = core.context.pause();
                 answer(waiters, &|| Ok(()));
             }
             Err(error) => {
                 let kind = error.kind;
                 answer(waiters, &|| Err(StoreError::plain(kind)));
                 core.commit.notify_one();
-                if let Err(halt) = core.ground.after(error, &mut pause, "commit").await {
+                if let Err(halt) = core.context.after(error, &mut pause, "commit").await {
                     return halt.stop();
                 }
             }
@@ -47,31 +50,38 @@ pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> S
     }
 }
 
-/// Whoever asked may have gone away.
+/// A caller may have gone away, which undoes nothing.
 fn answer(waiters: Vec<Waiter>, result: &dyn Fn() -> Result<(), StoreError>) {
     for waiter in waiters {
         let _ = waiter.send(result());
     }
 }
 
-impl Core {
-    async fn commit_now(&self, last: &mut Option<Commit>) -> Result<(), StoreError> {
-        let (commit, ended) = {
-            let tracker = self.tracker();
-            (tracker.commit(&self.claims, self.ground.tuning.note), self.ledger.snapshot().ended)
-        };
-        let Some(commit) = commit else {
-            return Err(StoreError::new(
-                ErrorKind::Unavailable,
-                "too much has been dealt with out of order; the last commit stands until less is",
-            ));
-        };
-        if last.as_ref() != Some(&commit) {
-            self.offsets.commit(commit.clone()).await?;
-            Counters::add(&self.figures.commits, 1);
-            *last = Some(commit);
-        }
-        *self.committed() = ended;
-        Ok(())
+/// Commits, unless the last commit says the same.
+async fn commit(core: &Core, last: &mut Option<Commit>) -> Result<(), StoreError> {
+    // The view lacks records that were passed over, so the next owner has to read them again.
+    let newer = core.context.unreadable.first_newer();
+    let (commit, ended) = {
+        let mut tracker = core.tracker();
+        let Snapshot { commit, left_out } = tracker.snapshot(&core.claims, newer, core.context.tuning.note);
+        let was_full = core.feed.full(&tracker).is_some();
+        // Room for acknowledged messages in the note may reopen the reader of the log.
+        tracker.leave_out(left_out);
+        core.feed.was_full(was_full);
+        (commit, core.ledger.snapshot().ended)
+    };
+    let Some(commit) = commit else {
+        return Err(StoreError::new(
+            ErrorKind::Unavailable,
+            "too much has been dealt with out of order; the last commit stands until less is",
+        ));
+    };
+    // The same commit would change nothing.
+    if last.as_ref() != Some(&commit) {
+        core.offsets.commit(commit.clone()).await?;
+        Counters::add(&core.figures.commits, 1);
+        *last = Some(commit);
     }
+    *core.committed() = ended;
+    Ok(())
 }

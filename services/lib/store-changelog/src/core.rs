@@ -1,39 +1,48 @@
+//! State shared by the tasks and handles of an owned partition: tracker, position, health, account.
+//! Invariant: the account shows an end only once committed, and so never goes back. Lock order: tracker, then
+//! committed.
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pushgrid_store::{ErrorKind, Footing, Ledger, LedgerSnapshot, Offsets, StoreError};
-use pushgrid_types::{Outcome, Position};
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_store::{ErrorKind, Ledger, LedgerSnapshot, Offsets, ReadBarrier, StoreError};
+use pushgrid_types::cast::saturating;
+use pushgrid_types::{Outcome, Position, Sequence, UserAgentId};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
+use crate::aside::Aside;
 use crate::claims::Claims;
+use crate::context::PartitionContext;
 use crate::feed::Feed;
-use crate::ground::Ground;
 use crate::tracker::Tracker;
-use crate::{Health, Stop};
+use crate::{Health, StopReason};
 
-/// What the tasks and the handles of a partition have in common.
+/// Shared state of an owned partition.
 #[derive(Debug)]
 pub(crate) struct Core {
-    pub(crate) ground: Ground,
-    /// The claims before ours. None comes after: a later one ends all this.
+    pub(crate) context: PartitionContext,
+    /// Claims up to ours. A later one ends the partition.
     pub(crate) claims: Claims,
     pub(crate) offsets: Arc<dyn Offsets>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) feed: Feed,
-    /// Wakes the writer though nobody asks for a change: the view has lost something.
+    /// Wakes the writer to replay the changelog, because the view is behind.
     pub(crate) mend: Notify,
-    /// Wakes the committer: there is something to commit.
+    /// Wakes the committer after a change.
     pub(crate) commit: Notify,
     pub(crate) figures: Counters,
     tracker: Mutex<Tracker>,
-    /// Where the view was told to be. Raised by the writer alone.
+    aside: Mutex<Aside>,
+    /// Applied offset of the view. Raised by the writer alone.
     position: AtomicU64,
     closing: AtomicBool,
-    /// What had ended when it was committed last, or taken over: that much stands, whatever happens now.
+    /// Ends at the last commit, or at the take-over: final, whatever happens now.
     committed: Mutex<[u64; Outcome::ALL.len()]>,
 }
 
-/// What has happened, counted.
+/// Counters for the metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) operations: AtomicU64,
@@ -46,13 +55,13 @@ pub(crate) struct Counters {
 
 impl Counters {
     pub(crate) fn add(counter: &AtomicU64, by: usize) {
-        counter.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+        counter.fetch_add(saturating::<u64>(by), Ordering::Relaxed);
     }
 }
 
 impl Core {
     pub(crate) fn new(
-        ground: Ground,
+        context: PartitionContext,
         claims: Claims,
         offsets: Arc<dyn Offsets>,
         ledger: Arc<Ledger>,
@@ -61,8 +70,8 @@ impl Core {
     ) -> Self {
         Self {
             committed: Mutex::new(ledger.snapshot().ended),
-            feed: Feed::new(&ground.tuning),
-            ground,
+            feed: Feed::new(&context.tuning),
+            context,
             claims,
             offsets,
             ledger,
@@ -70,23 +79,33 @@ impl Core {
             commit: Notify::new(),
             figures: Counters::default(),
             tracker: Mutex::new(tracker),
+            aside: Mutex::default(),
             position: AtomicU64::new(position.0),
             closing: AtomicBool::new(false),
         }
     }
 
-    /// A poisoned lock is taken as it is: whoever panicked has left the tracker between two whole steps.
     pub(crate) fn tracker(&self) -> MutexGuard<'_, Tracker> {
-        self.tracker.lock().unwrap_or_else(PoisonError::into_inner)
+        self.tracker.lock()
     }
 
-    /// The ends that are committed.
+    /// User agents set aside, under their lock.
+    pub(crate) fn aside(&self) -> MutexGuard<'_, Aside> {
+        self.aside.lock()
+    }
+
+    /// Sets aside user agents unreadable in the view. True if one of them is new.
+    pub(crate) fn set_aside(&self, user_agents: &[UserAgentId]) -> bool {
+        self.context.span.in_scope(|| self.aside().enter(user_agents, Instant::now()))
+    }
+
+    /// Committed ends, under their lock.
     pub(crate) fn committed(&self) -> MutexGuard<'_, [u64; Outcome::ALL.len()]> {
-        self.committed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.committed.lock()
     }
 
-    /// The account as it stands for good: what has ended and is not committed yet counts as pending, for it would come
-    /// again after a crash.
+    /// Account as far as committed: an uncommitted end counts as pending, for a crash would redeliver the
+    /// message.
     pub(crate) fn account(&self) -> LedgerSnapshot {
         // Under the lock of the tracker nothing is half entered.
         let _whole = self.tracker();
@@ -104,13 +123,13 @@ impl Core {
         self.position.store(position.0, Ordering::Release);
     }
 
-    pub(crate) fn footing(&self) -> Footing {
-        self.ground.footing(self.position())
+    pub(crate) fn barrier(&self) -> ReadBarrier {
+        self.context.barrier(self.position())
     }
 
-    /// Ends the partition, unless it has ended: the first reason is kept.
-    pub(crate) fn stop(&self, why: Stop) {
-        let has_stopped = self.ground.health.send_if_modified(|health| {
+    /// Stops the partition; the first reason is kept.
+    pub(crate) fn stop(&self, why: StopReason) {
+        let has_stopped = self.context.health.send_if_modified(|health| {
             let runs = !matches!(health, Health::Stopped(_));
             if runs {
                 *health = Health::Stopped(why);
@@ -118,34 +137,34 @@ impl Core {
             runs
         });
         if has_stopped {
-            tracing::info!(partition = self.ground.partition.0, %why, "the partition has stopped here");
+            self.context.span.in_scope(|| tracing::info!(%why, "the partition has stopped here"));
             self.feed.wake();
         }
     }
 
-    /// Why it has ended, if it has.
-    pub(crate) fn has_stopped(&self) -> Option<Stop> {
-        match *self.ground.health.borrow() {
+    /// Reason of the stop, if stopped.
+    pub(crate) fn has_stopped(&self) -> Option<StopReason> {
+        match *self.context.health.borrow() {
             Health::Stopped(why) => Some(why),
-            Health::TakingOver | Health::CatchingUp { .. } | Health::Serving => None,
+            Health::TakingOver | Health::CatchingUp { .. } | Health::Serving | Health::Full { .. } => None,
         }
     }
 
-    /// Returns when it has ended.
-    pub(crate) async fn stopped(&self) -> Stop {
-        let mut health = self.ground.health.subscribe();
+    /// Returns once the partition has stopped.
+    pub(crate) async fn stopped(&self) -> StopReason {
+        let mut health = self.context.health.subscribe();
         loop {
             if let Health::Stopped(why) = *health.borrow_and_update() {
                 return why;
             }
             if health.changed().await.is_err() {
-                return Stop::Abandoned;
+                return StopReason::Abandoned;
             }
         }
     }
 
     pub(crate) fn serve(&self) {
-        self.ground.health.send_if_modified(|health| {
+        self.context.health.send_if_modified(|health| {
             let changes = !matches!(health, Health::Serving | Health::Stopped(_));
             if changes {
                 *health = Health::Serving;
@@ -154,7 +173,19 @@ impl Core {
         });
     }
 
-    /// No new operations from now on.
+    /// Shows a full window with its oldest open message, or serving. Other states are left.
+    pub(crate) fn show_full(&self, at: Option<Sequence>) {
+        let now = at.map_or(Health::Serving, |at| Health::Full { at });
+        self.context.health.send_if_modified(|health| {
+            let changes = matches!(health, Health::Serving | Health::Full { .. }) && *health != now;
+            if changes {
+                *health = now;
+            }
+            changes
+        });
+    }
+
+    /// Refuses new operations from now on.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Release);
     }

@@ -1,18 +1,17 @@
-//! From the log to the consumer: a task reads ahead, so that the account knows what was accepted, within bounds.
+//! Queue of messages from the reader of the log to the consumer, within bounds. The reading is `reader`, the
+//! handing out `consumer`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
-use pushgrid_store::{ErrorKind, LogConsumer, LogReader, StoreError};
-use pushgrid_types::{Message, Outcome, Sequence};
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_types::{Message, Sequence};
 use tokio::sync::Notify;
 
-use crate::core::{Core, closed};
-use crate::tracker::Read;
-use crate::{Stop, Tuning};
+use crate::Tuning;
+use crate::tracker::Tracker;
 
-/// What was read and is to be handed out.
+/// Messages read from the log and not yet handed out.
 #[derive(Debug)]
 pub(crate) struct Feed {
     queue: Mutex<Queue>,
@@ -25,8 +24,9 @@ pub(crate) struct Feed {
     window: usize,
 }
 
+/// Content of a [`Feed`], under its lock.
 #[derive(Debug, Default)]
-struct Queue {
+pub(crate) struct Queue {
     messages: VecDeque<Arc<Message>>,
     octets: usize,
 }
@@ -43,151 +43,63 @@ impl Feed {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock()
     }
 
-    /// Wakes the consumer, for there is something else to see than messages.
+    /// Wakes the consumer: messages have arrived, or the partition has stopped.
     pub(crate) fn wake(&self) {
         self.arrived.notify_one();
     }
 
-    /// The window of the tracker was this long, and may be shorter now.
-    pub(crate) fn window_was(&self, len: usize) {
-        if len >= self.window {
-            self.room.notify_one();
+    /// Returns after [`Self::wake`].
+    pub(crate) async fn woken(&self) {
+        self.arrived.notified().await;
+    }
+
+    /// Oldest open message while the window is full: the log is read no further before messages end.
+    pub(crate) fn full(&self, tracker: &Tracker) -> Option<Sequence> {
+        tracker.full(self.window)
+    }
+
+    /// Wakes the reader if the tracker was full, and may not be now.
+    pub(crate) fn was_full(&self, was_full: bool) {
+        if was_full {
+            self.make_room();
         }
     }
 
-    fn add(&self, messages: Vec<Arc<Message>>) {
-        let mut queue = self.lock();
-        queue.octets += messages.iter().map(|it| it.weight()).sum::<usize>();
-        queue.messages.extend(messages);
-        drop(queue);
-        self.arrived.notify_one();
+    /// Wakes the reader: messages were handed out, or have ended.
+    pub(crate) fn make_room(&self) {
+        self.room.notify_one();
     }
 
-    /// How many more messages there is room for; zero when there is none.
-    fn room(&self) -> usize {
+    /// Returns after [`Self::make_room`].
+    pub(crate) async fn room_made(&self) {
+        self.room.notified().await;
+    }
+
+    /// Room in messages; zero while the octets are at their bound.
+    pub(crate) fn room(&self) -> usize {
         let queue = self.lock();
         if queue.octets >= self.octets { 0 } else { self.messages.saturating_sub(queue.messages.len()) }
     }
 }
 
-/// Reads the log until it is given to another, or fails; then it waits for the end of the partition.
-pub(crate) async fn read(core: Arc<Core>, mut reader: Box<dyn LogReader>) -> Stop {
-    let mut pause = core.ground.pause();
-    loop {
-        let room = core.feed.room();
-        let window = core.tracker().len();
-        if room == 0 || window >= core.feed.window {
-            core.feed.room.notified().await;
-            continue;
-        }
-        let batch = match reader.next(room.min(core.ground.tuning.batch)).await {
-            Ok(batch) => batch,
-            Err(error) => match core.ground.after(error, &mut pause, "read the log").await {
-                Ok(()) => continue,
-                Err(halt) => return halt.stop(),
-            },
-        };
-        if batch.is_empty() {
-            // There is a next owner, or will be. What is under way here is finished and committed by whoever closes the
-            // partition; if that comes too late, the commit or the view says so.
-            return core.stopped().await;
-        }
-        pause = core.ground.pause();
-        let new = core.enter(batch);
-        if !new.is_empty() {
-            core.feed.add(new);
-        }
-    }
-}
-
-impl Core {
-    /// Enters what was read, and answers what is to be handed out.
-    fn enter(&self, mut batch: Vec<Arc<Message>>) -> Vec<Arc<Message>> {
-        let read = batch.len();
-        let mut tracker = self.tracker();
-        batch.retain(|message| match tracker.read(message.sequence) {
-            Read::New => {
-                self.ledger.accept(1);
-                true
-            }
-            Read::DealtWith | Read::Again => false,
-        });
-        drop(tracker);
-        if batch.len() < read {
-            // What is passed over moves the beginning of the window.
-            self.commit.notify_one();
-        }
-        batch
-    }
-}
-
-/// The router's side of the log of one partition.
-#[derive(Debug)]
-pub(crate) struct Consumer {
-    core: Arc<Core>,
-}
-
-impl Consumer {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self { core }
+impl Queue {
+    pub(crate) fn extend(&mut self, batch: Vec<Arc<Message>>) {
+        self.octets += batch.iter().map(|it| it.weight()).sum::<usize>();
+        self.messages.extend(batch);
     }
 
-    /// The next messages that nothing has become of meanwhile.
-    fn take(&self, limit: usize) -> Vec<Arc<Message>> {
-        let mut queue = self.core.feed.lock();
-        let tracker = self.core.tracker();
-        let mut taken = Vec::new();
-        while taken.len() < limit.max(1)
-            && let Some(message) = queue.messages.pop_front()
-        {
-            queue.octets -= message.weight();
-            if tracker.is_open(message.sequence) {
-                taken.push(message);
-            }
-        }
-        drop((tracker, queue));
-        self.core.feed.room.notify_one();
-        taken
-    }
-}
-
-#[async_trait]
-impl LogConsumer for Consumer {
-    async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, StoreError> {
-        loop {
-            match self.core.has_stopped() {
-                None => {}
-                Some(Stop::Failed) => return Err(closed()),
-                Some(Stop::Corrupt) => return Err(StoreError::plain(ErrorKind::Corrupt)),
-                Some(Stop::Fenced | Stop::Lost | Stop::Closed | Stop::Abandoned) => return Ok(Vec::new()),
-            }
-            let batch = self.take(limit);
-            if !batch.is_empty() {
-                return Ok(batch);
-            }
-            self.core.feed.arrived.notified().await;
-        }
+    pub(crate) fn pop(&mut self) -> Option<Arc<Message>> {
+        let message = self.messages.pop_front()?;
+        self.octets -= message.weight();
+        Some(message)
     }
 
-    /// No I/O: the tracker knows of it, and the next commit has it.
-    fn settle(&self, ended: Vec<(Sequence, Outcome)>) {
-        let core = &self.core;
-        if core.has_stopped().is_some() {
-            return;
-        }
-        let mut tracker = core.tracker();
-        let window = tracker.len();
-        for (sequence, outcome) in ended {
-            if tracker.settle(sequence, outcome) {
-                core.ledger.end(outcome, 1);
-            }
-        }
-        drop(tracker);
-        core.feed.window_was(window);
-        core.commit.notify_one();
+    /// Sequence of the next message.
+    pub(crate) fn next(&self) -> Option<Sequence> {
+        self.messages.front().map(|message| message.sequence)
     }
 }

@@ -1,56 +1,71 @@
+//! Health of a partition as an operator sees it, and the reasons for a stop. A stopped partition never serves
+//! again; a new take-over starts afresh. Not here: the states' changes (`core`).
+
 use std::fmt;
 
-use pushgrid_types::Position;
+use pushgrid_types::{Position, Sequence};
 
-/// How a partition is doing.
+/// State of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Health {
-    /// It is being taken over.
+    /// Take-over under way.
     #[default]
     TakingOver,
-    /// The view is being told what it has not, or not any more. Reads are refused as unavailable meanwhile.
+    /// Replay of the changelog into the view. Reads are refused as unavailable meanwhile.
     CatchingUp {
-        /// How far it is told.
+        /// Applied offset of the view.
         at: Position,
-        /// Where the changelog ends.
+        /// End of the changelog.
         end: Position,
     },
-    /// All is well.
+    /// Owned, with the view complete.
     Serving,
-    /// It has stopped, for good.
-    Stopped(Stop),
+    /// Owned, but the log is read no further until this message ends: the window behind is full.
+    Full {
+        /// Oldest open message.
+        at: Sequence,
+    },
+    /// Stopped, for good.
+    Stopped(StopReason),
 }
 
-/// Why a partition has stopped.
+/// Reasons for which a partition stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// A later tenure has begun: another router has it.
+pub enum StopReason {
+    /// Fenced: another router has announced a later leader epoch.
     Fenced,
-    /// The log has been given to another router.
+    /// The log was assigned to another router.
     Lost,
-    /// It was closed.
+    /// Closed by the owner.
     Closed,
-    /// It was abandoned, or its last handle dropped.
+    /// Abandoned by the owner, or the last handle dropped.
     Abandoned,
-    /// What keeps it holds something that cannot be read: a person has to look.
+    /// The log or the changelog is unreadable: an operator has to look.
     Corrupt,
-    /// A task of it has panicked.
+    /// A task of the partition panicked.
     Failed,
 }
 
 impl fmt::Display for Health {
-    /// Words for an operator.
+    /// Writes words for an operator.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TakingOver => f.write_str("taking over"),
             Self::CatchingUp { at, end } => write!(f, "catching up, {} of {}", at.0, end.0),
             Self::Serving => f.write_str("serving"),
+            Self::Full { at } => {
+                write!(
+                    f,
+                    "reading no further: message {} of the log, which may be a newer release's, is open",
+                    at.0
+                )
+            }
             Self::Stopped(why) => write!(f, "stopped: {why}"),
         }
     }
 }
 
-impl fmt::Display for Stop {
+impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fenced => f.write_str("another router has taken the partition over"),

@@ -1,8 +1,10 @@
+//! Mailbox of a partition. Reads ask the view behind the read barrier; changes go through the writer.
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_store::{Mailbox, PageLimit, StoreError, Stored, Usage};
-use pushgrid_types::{ChannelId, Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
 
 use crate::PartitionStore;
 use crate::operation::Operation;
@@ -23,8 +25,8 @@ impl Mailbox for PartitionStore {
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError> {
-        let footing = self.footing()?;
-        self.answer(self.view().page(footing, user_agent, after, now, limit).await)
+        let barrier = self.barrier()?;
+        self.answer(self.view().page(barrier, user_agent, after, now, limit).await)
     }
 
     async fn settle(
@@ -38,16 +40,12 @@ impl Mailbox for PartitionStore {
         self.ask(|reply| Operation::Settle { user_agent, ended, reply }).await
     }
 
-    async fn purge(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), StoreError> {
-        self.ask(|reply| Operation::Purge { user_agent, channel, reply }).await
-    }
-
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
         self.ask(|reply| Operation::Expire { now, limit, reply }).await
     }
 
     async fn usage(&self, user_agent: UserAgentId) -> Result<Usage, StoreError> {
-        let footing = self.footing()?;
-        self.answer(self.view().usage(footing, user_agent).await)
+        let barrier = self.barrier()?;
+        self.answer(self.view().usage(barrier, user_agent).await)
     }
 }

@@ -1,75 +1,100 @@
-//! What the commit of a partition carries besides its sequence.
+//! Offset metadata of a partition: the note committed with the offset, and its encoding (version 1, numbers
+//! as `varint`, base64url). Invariant: a release of seven outcomes reads every note, and hands on unknown
+//! counts.
 
 use std::ops::Range;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pushgrid_store::Commit;
-use pushgrid_types::{Outcome, Position, Sequence};
+use pushgrid_types::cast::fitting;
+use pushgrid_types::{DropReason, Outcome, Position, Sequence};
 
 use crate::claims::Claims;
 use crate::varint;
 
 const VERSION: u8 = 1;
 
-/// Octets of a note before they become text.
+/// Outcomes known to the earliest release, which refuses a note with more.
+const EARLIER: usize = 7;
+
+/// Outcomes added since, and the outcome shown to the earliest release instead.
+const LATER: [Outcome; 2] =
+    [Outcome::Dropped(DropReason::LostFromLog), Outcome::Dropped(DropReason::Damaged)];
+const STANDS_FOR_LATER: Outcome = Outcome::Dropped(DropReason::NotDelivered);
+
+/// Sequences from here on belong to no message. Ranges there carry the counts of [`LATER`], each one longer
+/// than the count: an earlier release hands such ranges on from note to note.
+const BEYOND: u64 = 1 << 62;
+
+/// Bound of each such count: all these ranges end within 64 bits.
+const COUNT_MAX: u64 = (1 << 60) - 2;
+
+/// Octets of a note before base64.
 const OCTETS: usize = Commit::MAX_NOTE / 4 * 3;
 
-/// Octets that the ranges of a note may take: the rest is more than everything else ever takes, which is 30 numbers
-/// of at most 10 octets.
+/// Octets allowed for ranges of messages in a note. The reserve covers everything else: 28 numbers of at most
+/// 10 octets, and the ranges beyond all messages.
 pub(crate) const RANGES: usize = OCTETS - 320;
 
-/// What the next owner of a partition has to know. All of it is of one moment, the same as that of the sequence which is
-/// committed with it.
+/// Checkpoint for the next owner. All fields are of one moment, the moment of the sequence committed beside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Note {
-    /// The last claims of the changelog.
+    /// Last claims of the changelog.
     pub(crate) claims: Claims,
-    /// The changes before this position are in the counts.
+    /// Position up to which changes are counted.
     pub(crate) position: Position,
-    /// Messages above the committed sequence that are in no range, and left the log all the same, did so by changes at or
-    /// after this position. It is `position` unless ranges had to be left out.
+    /// Position from which the changelog tells of every message above the committed sequence that is
+    /// acknowledged and in no range. Equal to `position` unless ranges had no room, or a subscription
+    /// readable only by a newer release stands before it.
     pub(crate) collect_from: Position,
-    /// Messages that were accepted before the committed sequence.
+    /// Messages accepted before the committed sequence.
     pub(crate) before: u64,
     /// Messages in the ranges.
     pub(crate) beyond: u64,
-    /// How the messages before the committed sequence and in the ranges have ended, and those in the mailbox, by
+    /// Outcomes of the messages before the committed sequence, in the ranges and in the mailbox, by
     /// [`Outcome::index`].
     pub(crate) ended: [u64; Outcome::ALL.len()],
-    /// Sequences above the committed one that have been dealt with: rising, apart from each other.
+    /// Acknowledged sequences above the committed one: rising, with gaps between.
     pub(crate) ranges: Vec<Range<u64>>,
 }
 
-/// A text that is no note.
+/// Error of decoding a malformed note.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the note of a commit cannot be read")]
 pub(crate) struct Invalid;
 
 impl Note {
-    /// How many octets `range` takes when it follows one that ends at `after`.
+    /// Octets of `range` in a note, after a range up to `after`.
     pub(crate) fn cost(after: u64, range: &Range<u64>) -> usize {
         varint::len(range.start - after) + varint::len(range.end - range.start)
     }
 
-    /// As text. The ranges must cost no more than [`RANGES`], and begin at or after `next`.
+    /// Encodes the note. The ranges must cost no more than [`RANGES`], and begin at or after `next`.
     pub(crate) fn encode(&self, next: Sequence) -> String {
         let mut octets = vec![VERSION];
         let mut put = |number| varint::put(&mut octets, number);
-        put(u64::try_from(self.claims.as_slice().len()).expect("there are few"));
+        put(fitting::<u64>(self.claims.as_slice().len()));
+        // Leader epochs rise, so their differences are short.
         let mut last = 0;
-        for tenure in self.claims.as_slice() {
-            put(tenure - last);
-            last = *tenure;
+        for leader_epoch in self.claims.as_slice() {
+            put(leader_epoch - last);
+            last = *leader_epoch;
         }
         put(self.position.0);
         put(self.position.0 - self.collect_from.0);
         put(self.before);
         put(self.beyond);
-        put(u64::try_from(self.ended.len()).expect("there are few"));
-        self.ended.into_iter().for_each(&mut put);
+        // The earliest release adds `LATER` to an outcome it knows, and carries the exact counts in ranges it does
+        // not read.
+        let later = LATER.map(|outcome| self.ended[outcome.index()].min(COUNT_MAX));
+        let mut shown = self.ended;
+        let stands = &mut shown[STANDS_FOR_LATER.index()];
+        *stands = stands.saturating_add(later.iter().sum());
+        put(fitting::<u64>(EARLIER));
+        shown.into_iter().take(EARLIER).for_each(&mut put);
         let mut after = next.0;
-        for range in &self.ranges {
+        for range in self.ranges.iter().chain(&beyond(later)) {
             put(range.start - after);
             put(range.end - range.start);
             after = range.end;
@@ -77,7 +102,7 @@ impl Note {
         URL_SAFE_NO_PAD.encode(octets)
     }
 
-    /// The note of a commit of `next`.
+    /// Decodes the note of a commit of `next`. Any malformed text is [`Invalid`].
     pub(crate) fn decode(text: &str, next: Sequence) -> Result<Self, Invalid> {
         let octets = URL_SAFE_NO_PAD.decode(text).map_err(|_| Invalid)?;
         let Some((&VERSION, mut rest)) = octets.split_first() else { return Err(Invalid) };
@@ -108,6 +133,14 @@ impl Note {
             ranges.push(start..end);
             after = end;
         }
+        // Ranges beyond all messages carry counts: each is taken back from the outcome that stood for it.
+        let messages = ranges.partition_point(|range| range.start < BEYOND);
+        for (range, outcome) in ranges.split_off(messages).into_iter().zip(LATER) {
+            let count = range.end - range.start - 1;
+            let [shown, later] = [STANDS_FOR_LATER, outcome].map(Outcome::index);
+            ended[shown] = ended[shown].checked_sub(count).ok_or(Invalid)?;
+            ended[later] = ended[later].checked_add(count).ok_or(Invalid)?;
+        }
         Ok(Self {
             claims: Claims::from_known(known).ok_or(Invalid)?,
             position: Position(position),
@@ -120,6 +153,21 @@ impl Note {
     }
 }
 
+/// Ranges carrying these counts; none while all are zero.
+fn beyond(counts: [u64; LATER.len()]) -> Vec<Range<u64>> {
+    if counts == [0; LATER.len()] {
+        return Vec::new();
+    }
+    let mut from = BEYOND;
+    let mut range = |count: u64| {
+        let range = from..from + count + 1;
+        // Ranges that touch would become one.
+        from = range.end + 1;
+        range
+    };
+    counts.map(&mut range).to_vec()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
@@ -130,15 +178,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_note_comes_back_from_its_text(
-            tenures in vec(1..u64::MAX / 64, 1..16),
+            leader_epochs in vec(1..u64::MAX / 64, 1..16),
             (position, back) in (0..u64::MAX).prop_flat_map(|it| (Just(it), 0..=it)),
             before: u64,
             beyond: u64,
-            ended: [u64; Outcome::ALL.len()],
+            ended in proptest::array::uniform9(0..COUNT_MAX),
             next in 1..1_u64 << 60,
             steps in vec((0..100_000_u64, 1..100_000_u64), 0..400),
         ) {
-            let mut known: Vec<u64> = tenures;
+            let mut known: Vec<u64> = leader_epochs;
             known.sort_unstable();
             known.dedup();
             let mut ranges = Vec::new();
@@ -172,9 +220,56 @@ mod tests {
         }
     }
 
+    fn note(ended: [u64; Outcome::ALL.len()]) -> Note {
+        let claims = Claims::from_known(vec![0, 5]).unwrap();
+        let (position, ranges) = (Position(9), vec![12..20, 30..31]);
+        Note { claims, position, collect_from: position, before: 9, beyond: 3, ended, ranges }
+    }
+
+    /// Notes of the release of seven outcomes, and of the later ones that named all outcomes.
+    #[test]
+    fn a_note_of_an_earlier_release_is_read() {
+        let of_seven = "AQIABQkACQMHAQIDBAUGBwIICgE";
+        assert_eq!(Note::decode(of_seven, Sequence(10)), Ok(note([1, 2, 3, 4, 5, 6, 7, 0, 0])));
+        let of_nine = "AQIABQkACQMJAQIDBAUGBwgJAggKAQ";
+        assert_eq!(Note::decode(of_nine, Sequence(10)), Ok(note([1, 2, 3, 4, 5, 6, 7, 8, 9])));
+    }
+
+    #[test]
+    fn an_earlier_release_reads_a_note_and_carries_what_it_does_not_know() {
+        let plain = note([1, 2, 3, 4, 5, 6, 7, 0, 0]);
+        assert_eq!(plain.encode(Sequence(10)), "AQIABQkACQMHAQIDBAUGBwIICgE");
+
+        let mut written = note([1, 2, 3, 4, 5, 6, 7, 1000, 0]);
+        let octets = URL_SAFE_NO_PAD.decode(written.encode(Sequence(10))).unwrap();
+        let (counts, ranges) = octets[8..].split_at(9);
+        assert_eq!(counts, [7, 1, 2, 3, 4, 5, 6, 0xef, 7], "seven, of which the last stands for 1000 more");
+        // Such a release counts on, passes the ranges of messages, and keeps those beyond.
+        let mut rest = &ranges[4..];
+        let mut take = || varint::take(&mut rest).unwrap();
+        let [gap, lost, between, damaged] = [take(), take(), take(), take()];
+        assert_eq!((31 + gap, lost, between, damaged, rest.len()), (BEYOND, 1001, 1, 1, 0));
+        let mut carried = [&octets[..14], &[10, 0xf2, 7]].concat();
+        for number in [BEYOND - 40, lost, between, damaged] {
+            varint::put(&mut carried, number);
+        }
+        written.ended = [1, 2, 3, 4, 5, 10, 10, 1000, 0];
+        written.ranges.clear();
+        assert_eq!(Note::decode(&URL_SAFE_NO_PAD.encode(carried), Sequence(40)), Ok(written));
+    }
+
+    /// Note that a router of the release of seven outcomes committed after taking a partition over from this
+    /// one.
+    #[test]
+    fn what_an_earlier_release_has_carried_is_read() {
+        let note = Note::decode("AQMAAQIFAPIHAAcBAAAAAADvB_z_________P-kHAQg", Sequence(4)).unwrap();
+        assert_eq!((note.before, note.ended), (1010, [1, 0, 0, 0, 0, 0, 0, 1000, 7]));
+        assert_eq!((note.beyond, note.ranges), (0, Vec::new()));
+    }
+
     #[test]
     fn the_largest_note_fits() {
-        // What costs most: numbers of ten octets, and as many ranges as are allowed.
+        // The costliest note: numbers of ten octets, and as many ranges as fit.
         let mut ranges = Vec::new();
         let (mut after, mut cost) = (0, 0);
         loop {
@@ -193,7 +288,7 @@ mod tests {
             collect_from: Position(0),
             before: u64::MAX,
             beyond: u64::MAX,
-            ended: [u64::MAX; Outcome::ALL.len()],
+            ended: [COUNT_MAX; Outcome::ALL.len()],
             ranges,
         };
         let text = note.encode(Sequence(0));

@@ -1,13 +1,16 @@
+//! Operations queued for the writer. Each is answered once; a dropped reply means that the partition has
+//! stopped, with the fate of the change unknown. Not here: the execution (`writer`).
+
 use std::sync::Arc;
 
 use pushgrid_store::{ErrorKind, StoreError, Stored, Subscription};
 use pushgrid_types::{ChannelId, Message, MessageId, Outcome, SubscriptionRef, Timestamp, UserAgentId};
 use tokio::sync::oneshot;
 
-/// Where an answer goes. Whoever asked may be gone: the deed is done all the same.
+/// Channel of an answer. The caller may have gone away, which undoes nothing.
 pub(crate) type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What the writer is asked for.
+/// Operation queued for the writer.
 #[derive(Debug)]
 pub(crate) enum Operation {
     Store {
@@ -18,11 +21,6 @@ pub(crate) enum Operation {
         user_agent: UserAgentId,
         ended: Vec<(MessageId, Outcome)>,
         reply: Reply<Vec<bool>>,
-    },
-    Purge {
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        reply: Reply<()>,
     },
     Expire {
         now: Timestamp,
@@ -39,24 +37,33 @@ pub(crate) enum Operation {
         channel: ChannelId,
         reply: Reply<bool>,
     },
-    /// Answered when everything before it has been.
+    /// Answered once every earlier operation has been.
     Flush {
         reply: Reply<()>,
     },
 }
 
 impl Operation {
-    /// How much of a cycle it takes.
+    /// Share of the operation in a cycle's bound.
     pub(crate) fn weight(&self) -> usize {
         match self {
             Self::Store { messages, .. } => messages.len(),
             Self::Settle { ended, .. } => ended.len(),
             Self::Expire { limit, .. } => *limit,
-            Self::Purge { .. } | Self::Put { .. } | Self::Remove { .. } | Self::Flush { .. } => 1,
+            Self::Put { .. } | Self::Remove { .. } | Self::Flush { .. } => 1,
         }
     }
 
-    /// Answers that it failed.
+    /// User agent of the operation, if there is exactly one.
+    pub(crate) fn user_agent(&self) -> Option<UserAgentId> {
+        match self {
+            Self::Settle { user_agent, .. } | Self::Remove { user_agent, .. } => Some(*user_agent),
+            Self::Put { new, .. } => Some(new.id.user_agent),
+            Self::Store { .. } | Self::Expire { .. } | Self::Flush { .. } => None,
+        }
+    }
+
+    /// Answers with an error.
     pub(crate) fn fail(self, kind: ErrorKind) {
         fn send<T>(reply: Reply<T>, kind: ErrorKind) {
             let _ = reply.send(Err(StoreError::plain(kind)));
@@ -67,7 +74,7 @@ impl Operation {
             Self::Expire { reply, .. } => send(reply, kind),
             Self::Put { reply, .. } => send(reply, kind),
             Self::Remove { reply, .. } => send(reply, kind),
-            Self::Purge { reply, .. } | Self::Flush { reply } => send(reply, kind),
+            Self::Flush { reply } => send(reply, kind),
         }
     }
 }

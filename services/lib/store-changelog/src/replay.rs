@@ -1,89 +1,95 @@
-//! Bringing the view up to the end of the changelog.
+//! Replay of the changelog into the view, up to the end. Invariant: the view gets exactly the entries that
+//! count, in order, and is marked complete only at the end of the changelog. Not here: the restoration of
+//! user agents set aside (`restore`).
 
-use pushgrid_store::{Change, Entry, StoreError};
-use pushgrid_types::{Position, Tenure};
+use pushgrid_runtime::Backoff;
+use pushgrid_store::{Change, ChangelogRecord, Entry, ErrorKind, StoreError, Unreadable};
+use pushgrid_types::cast::saturating;
+use pushgrid_types::{LeaderEpoch, Position};
 use tokio::time::Instant;
 
 use crate::Health;
 use crate::claims::Claims;
-use crate::ground::{Asked, Ground, Halt};
-use crate::pause::Pause;
+use crate::context::{Halt, PartitionContext, ReadResult};
 use crate::reassert::Stale;
 
-/// What a caller wants of each entry that counts.
+/// Callback for each entry that counts.
 pub(crate) type Visit<'v> = &'v mut (dyn FnMut(&Entry) + Send);
 
-/// Brings the view up to the end of the changelog, and has it say that it is complete. `visit` sees each entry at or
-/// after `visited` that counts, once and in order. Answers where the end is.
+/// Replays the changelog into the view, marks the view complete, and returns the end. `visit` sees each entry
+/// at or after `visited` that counts, once and in order.
 ///
-/// An entry counts if no claim of a higher tenure stands before it. A claim of a higher tenure than ours ends this.
-/// Where an entry at or after `visited` does not count, what it could take the place of is written again.
+/// An entry counts if no claim of a higher leader epoch stands before. A claim higher than ours fails as
+/// [`Halt::Fenced`]. Where an entry at or after `visited` does not count, or a record is damaged, the change
+/// possibly replaced is written again. Unreadable records are passed over.
 pub(crate) async fn bring_up(
-    ground: &Ground,
+    context: &PartitionContext,
     claims: &mut Claims,
     mut visited: Position,
     visit: Visit<'_>,
 ) -> Result<Position, Halt> {
     let mut stale = Stale::default();
     loop {
-        visited = tell_all(ground, claims, visited, visit, &mut stale).await?;
-        let Some(changes) = stale.reassert(ground, visited).await? else { continue };
+        visited = tell_all(context, claims, visited, visit, &mut stale).await?;
+        // A view that is behind cannot tell which records to repair: replay once more. Repairs are read back the same
+        // way.
+        let Some(changes) = stale.reassert(context, visited).await? else { continue };
         if changes.is_empty() {
             return Ok(visited);
         }
         tracing::info!(
-            partition = ground.partition.0,
             changes = changes.len(),
-            "another router wrote after its time; what it could undo is written again"
+            "records that do not count would take the place of some that do; these are written again"
         );
-        for batch in changes.chunks(ground.tuning.batch.max(1)) {
-            ground.append(visited, batch, || {}).await?;
+        for batch in changes.chunks(context.tuning.batch.max(1)) {
+            context.append(visited, batch, || {}).await?;
         }
     }
 }
 
 async fn tell_all(
-    ground: &Ground,
+    context: &PartitionContext,
     claims: &mut Claims,
     visited: Position,
     visit: Visit<'_>,
     stale: &mut Stale,
 ) -> Result<Position, Halt> {
     let mut replay = Replay {
-        ground,
+        context,
         claims,
         stale,
         visited,
         told: Position(0),
-        pause: ground.pause(),
-        progress: Progress::new(ground),
+        pause: context.pause(),
+        progress: Progress::new(context),
     };
     loop {
-        replay.told = ground.begin().await?;
+        replay.told = context.begin().await?;
         while !replay.pass(visit).await? {}
         let end = replay.visited;
-        let answer = ground.view.complete(ground.footing(end)).await;
-        if let Asked::Answered(()) = ground.asked(answer, &mut replay.pause, "complete the view").await? {
+        let answer = context.view.complete(context.barrier(end)).await;
+        if let ReadResult::Answered(_) = context.asked(answer, &mut replay.pause, "complete the view").await?
+        {
             replay.progress.end();
             return Ok(end);
         }
     }
 }
 
-/// How far a reading of the changelog from a place on has come.
+/// Progress of a replay through the changelog.
 struct Replay<'r> {
-    ground: &'r Ground,
+    context: &'r PartitionContext,
     claims: &'r mut Claims,
     stale: &'r mut Stale,
-    /// What was visited.
+    /// Position up to which entries were visited.
     visited: Position,
-    /// What the view has.
+    /// Applied offset of the view.
     told: Position,
-    pause: Pause,
+    pause: Backoff,
     progress: Progress<'r>,
 }
 
-/// What the view is to be told next.
+/// Changes for the next call to the view.
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
@@ -91,45 +97,62 @@ struct Batch {
 }
 
 impl Replay<'_> {
-    /// Reads once, as far as it goes. Says whether that was everything.
+    /// Reads once, as far as possible. True if the end was reached and applied.
     async fn pass(&mut self, visit: Visit<'_>) -> Result<bool, Halt> {
         let from = self.visited.min(self.told);
+        // Without the leader epoch in force at `from`, fenced entries could not be told: read from the start.
         let (from, mut highest) = match self.claims.before(from) {
             Some(highest) => (from, highest),
-            None => (Position(0), Tenure(0)),
+            None => (Position(0), LeaderEpoch(0)),
         };
-        let reading = self.ground.changelog.read(self.ground.partition, from).await;
+        let reading = self.context.changelog.read(self.context.partition, from).await;
         let mut reading = match reading {
             Ok(reading) => reading,
             Err(error) => return self.failed(error).await,
         };
         let end = reading.end();
-        if self.visited.max(self.told) > end {
+        if self.visited > end {
             tracing::error!(
-                partition = self.ground.partition.0,
-                "the view or the commit is ahead of the changelog: they are not of one history"
+                visited = self.visited.0,
+                end = end.0,
+                "the changelog is shorter than it was: its topic was made anew; the partition is taken over again"
             );
             return Err(Halt::Corrupt);
+        }
+        if self.told > end {
+            // The view was compared with the changelog when it began, so one of the two has changed since.
+            let error = StoreError::new(ErrorKind::Unavailable, "the view is ahead of the changelog");
+            self.context.after(error, &mut self.pause, "read the changelog").await?;
+            self.told = self.context.begin().await?;
+            return Ok(false);
         }
         self.progress.begin(from, end);
         let mut batch = Batch::default();
         loop {
-            let entries = match reading.next(self.ground.tuning.batch).await {
-                Ok(entries) => entries,
+            let records = match reading.next(self.context.tuning.batch).await {
+                Ok(records) => records,
                 Err(error) => return self.failed(error).await,
             };
-            if entries.is_empty() {
+            if records.is_empty() {
                 break;
             }
-            for entry in entries {
-                let after = Position(entry.position.0 + 1);
+            for record in records {
+                let after = Position(record.position().0 + 1);
                 self.progress.at(after);
+                let entry = match record {
+                    ChangelogRecord::Entry(entry) => entry,
+                    ChangelogRecord::Unreadable(unreadable) => {
+                        self.pass_over(&unreadable);
+                        continue;
+                    }
+                };
                 if self.take(entry, &mut highest, visit, &mut batch)? && !self.tell(&mut batch, after).await?
                 {
                     return Ok(false);
                 }
             }
         }
+        // The tail may hold no change for the view, but its position must reach the end.
         if self.told < end && !self.tell(&mut batch, end).await? {
             return Ok(false);
         }
@@ -138,26 +161,38 @@ impl Replay<'_> {
     }
 
     async fn failed(&mut self, error: StoreError) -> Result<bool, Halt> {
-        self.ground.after(error, &mut self.pause, "read the changelog").await?;
+        self.context.after(error, &mut self.pause, "read the changelog").await?;
         Ok(false)
     }
 
-    /// Takes the next entry in. Says whether the batch is full.
+    /// Moves past an unreadable record.
+    fn pass_over(&mut self, unreadable: &Unreadable) {
+        self.context.unreadable.pass_over(unreadable);
+        if unreadable.position >= self.visited {
+            self.stale.pass_over(unreadable);
+            self.visited = Position(unreadable.position.0 + 1);
+        }
+    }
+
+    /// Takes the next entry in. True if the batch is full.
     fn take(
         &mut self,
         entry: Entry,
-        highest: &mut Tenure,
+        highest: &mut LeaderEpoch,
         visit: Visit<'_>,
         batch: &mut Batch,
     ) -> Result<bool, Halt> {
         if entry.change == Change::Claimed {
             self.claims.passed(entry.by);
             *highest = entry.by.max(*highest);
-            if entry.by > self.ground.tenure {
+            if entry.by > self.context.leader_epoch {
                 return Err(Halt::Fenced);
             }
         }
         let counts = entry.by >= *highest;
+        if counts {
+            self.context.unreadable.supersede(std::slice::from_ref(&entry.change));
+        }
         if entry.position >= self.visited {
             if counts {
                 self.stale.remove(&entry.change);
@@ -174,34 +209,34 @@ impl Replay<'_> {
             };
             batch.changes.push(entry.change);
         }
-        let tuning = &self.ground.tuning;
+        let tuning = &self.context.tuning;
         Ok(batch.changes.len() >= tuning.batch || batch.octets >= tuning.batch_octets)
     }
 
-    /// Tells the view a batch. Says whether it has it; else the view has lost something.
+    /// Applies a batch to the view. False if the view is behind, and begun again.
     async fn tell(&mut self, batch: &mut Batch, to: Position) -> Result<bool, Halt> {
         let batch = std::mem::take(batch);
         loop {
-            let footing = self.ground.footing(self.told);
-            let answer = self.ground.view.apply(footing, &batch.changes, to).await;
-            match self.ground.asked(answer, &mut self.pause, "tell the view").await? {
-                Asked::Answered(()) => {
+            let barrier = self.context.barrier(self.told);
+            let answer = self.context.view.apply(barrier, &batch.changes, to).await;
+            match self.context.asked(answer, &mut self.pause, "tell the view").await? {
+                ReadResult::Answered(()) => {
                     self.told = to;
                     return Ok(true);
                 }
-                Asked::Behind => {
-                    self.told = self.ground.begin().await?;
+                ReadResult::Behind => {
+                    self.told = self.context.begin().await?;
                     return Ok(false);
                 }
-                Asked::Again => {}
+                ReadResult::Again => {}
             }
         }
     }
 }
 
-/// Shows how far a catch-up is, if it takes more than a moment.
+/// Reports the progress of a replay longer than one batch.
 struct Progress<'p> {
-    ground: &'p Ground,
+    context: &'p PartitionContext,
     from: Position,
     end: Position,
     begun: Option<Instant>,
@@ -209,18 +244,18 @@ struct Progress<'p> {
 }
 
 impl<'p> Progress<'p> {
-    fn new(ground: &'p Ground) -> Self {
-        Self { ground, from: Position(0), end: Position(0), begun: None, next: Instant::now() }
+    fn new(context: &'p PartitionContext) -> Self {
+        Self { context, from: Position(0), end: Position(0), begun: None, next: Instant::now() }
     }
 
     fn begin(&mut self, from: Position, end: Position) {
         (self.from, self.end) = (from, end);
         let entries = end.0 - from.0;
-        if entries > u64::try_from(self.ground.tuning.batch).unwrap_or(u64::MAX) && self.begun.is_none() {
+        if entries > saturating::<u64>(self.context.tuning.batch) && self.begun.is_none() {
             self.begun = Some(Instant::now());
-            self.next = Instant::now() + self.ground.tuning.progress_every;
+            self.next = Instant::now() + self.context.tuning.progress_every;
             self.show(from);
-            tracing::info!(partition = self.ground.partition.0, entries, "the view is being caught up");
+            tracing::info!(entries, "the view is being caught up");
         }
     }
 
@@ -228,16 +263,16 @@ impl<'p> Progress<'p> {
         if self.begun.is_some() && at.0.is_multiple_of(100) {
             self.show(at);
             if Instant::now() >= self.next {
-                self.next = Instant::now() + self.ground.tuning.progress_every;
+                self.next = Instant::now() + self.context.tuning.progress_every;
                 let (done, of) = (at.0 - self.from.0, self.end.0 - self.from.0);
-                tracing::info!(partition = self.ground.partition.0, done, of, "catching the view up");
+                tracing::info!(done, of, "catching the view up");
             }
         }
     }
 
     fn show(&self, at: Position) {
         let end = self.end;
-        self.ground.health.send_if_modified(|health| {
+        self.context.health.send_if_modified(|health| {
             if matches!(health, Health::Stopped(_)) {
                 return false;
             }
@@ -249,7 +284,7 @@ impl<'p> Progress<'p> {
     fn end(&self) {
         if let Some(begun) = self.begun {
             let took = begun.elapsed();
-            tracing::info!(partition = self.ground.partition.0, ?took, "the view is caught up");
+            tracing::info!(?took, "the view is caught up");
         }
     }
 }

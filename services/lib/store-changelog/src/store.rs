@@ -1,21 +1,27 @@
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Handle of an owned partition: sends operations to the writer, reads from the view, and ends the partition.
+//! Not here: the implemented seams (`mailbox`, `subscriptions`) and the decisions (`writer`).
 
-use pushgrid_store::{ErrorKind, Footing, LedgerSnapshot, StoreError, ViewError};
-use pushgrid_types::{Partition, Sequence, Tenure};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use pushgrid_store::{ErrorKind, LedgerSnapshot, ReadBarrier, StoreError, ViewError};
+use pushgrid_types::{LeaderEpoch, Partition, Sequence, SubscriptionRef, UserAgentId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::aside::unreadable;
 use crate::committer::Waiter;
 use crate::core::{Core, closed};
 use crate::operation::{Operation, Reply};
-use crate::{Health, Stop};
+use crate::{Health, StopReason};
 
-/// The mailbox and the subscriptions of one partition.
+/// Mailbox and subscriptions of one partition.
 ///
-/// Guarantee: what a call has changed is in the changelog and in the view when it returns. Reads go to the view and
-/// see it. A call that fails as [`ErrorKind::Closed`] because the partition has stopped under it may have been written.
+/// Guarantee: the changes of a call are in the changelog and in the view when the call returns. Reads go to
+/// the view and see these changes. After a failure as [`ErrorKind::Closed`], because the partition has
+/// stopped meanwhile, the changes may have been written.
 #[derive(Debug)]
 pub struct PartitionStore {
     core: Arc<Core>,
@@ -24,27 +30,31 @@ pub struct PartitionStore {
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// What has happened in a partition since it was taken over, and how full it is.
+/// Counts since the take-over, and the present load, for the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
-    /// Operations that the writer has taken.
+    /// Operations taken by the writer.
     pub operations: u64,
-    /// Cycles in which it has done them.
+    /// Cycles of the writer.
     pub cycles: u64,
-    /// Changes that it has written.
+    /// Changes written by the writer.
     pub changes: u64,
-    /// Appends that were looked at or repeated, for they got no answer.
+    /// Appends checked or repeated for want of an answer.
     pub repeats: u64,
-    /// How often the view had to be brought up.
+    /// Replays of the changelog into the view.
     pub catch_ups: u64,
-    /// Commits.
+    /// Commits of the offset.
     pub commits: u64,
-    /// Operations that wait for the writer.
+    /// Operations queued for the writer.
     pub queue: usize,
-    /// Messages from the oldest that is not dealt with to the newest that was read.
+    /// Open messages read from the log, and runs of acknowledged ones in between.
     pub window: usize,
     /// Messages in the mailbox.
     pub waiting: u64,
+    /// User agents set aside now.
+    pub aside: usize,
+    /// Restorations of user agents.
+    pub restored: u64,
 }
 
 impl PartitionStore {
@@ -57,29 +67,33 @@ impl PartitionStore {
         Self { core, queue, flushes, tasks: Mutex::new(tasks) }
     }
 
-    /// Which partition.
+    /// Number of the partition.
     pub fn partition(&self) -> Partition {
-        self.core.ground.partition
+        self.core.context.partition
     }
 
-    /// By what right.
-    pub fn tenure(&self) -> Tenure {
-        self.core.ground.tenure
+    /// Fencing token of this owner.
+    pub fn leader_epoch(&self) -> LeaderEpoch {
+        self.core.context.leader_epoch
     }
 
-    /// How it is doing, and how it goes on.
+    /// Subscribes to the partition's health, present and future.
     pub fn health(&self) -> watch::Receiver<Health> {
-        self.core.ground.health.subscribe()
+        self.core.context.health.subscribe()
     }
 
-    /// Returns when the partition has stopped, for whatever reason. Cancel safe.
-    pub async fn stopped(&self) -> Stop {
+    /// Returns the reason once the partition has stopped. Cancel safe.
+    pub async fn stopped(&self) -> StopReason {
         self.core.stopped().await
     }
 
-    /// What has happened.
+    /// Snapshot of the counts.
     pub fn figures(&self) -> Figures {
         let counters = &self.core.figures;
+        let (aside, restored) = {
+            let all = self.core.aside();
+            (all.now().len(), all.restorations())
+        };
         let tracker = self.core.tracker();
         Figures {
             operations: counters.operations.load(Ordering::Relaxed),
@@ -91,20 +105,22 @@ impl PartitionStore {
             queue: self.queue.max_capacity() - self.queue.capacity(),
             window: tracker.len(),
             waiting: tracker.waiting(),
+            aside,
+            restored,
         }
     }
 
-    /// The account, as far as it stands for good: it lags behind by as long as a commit is put off, and never goes back.
+    /// Account of the partition, as far as committed: behind by up to `commit_every`, and never going back.
     pub fn account(&self) -> LedgerSnapshot {
         self.core.account()
     }
 
-    /// The sequence after the last that was read from the log: what lies before it is in the account.
+    /// Sequence up to which the log has been read; earlier messages are in the account.
     pub fn read_to(&self) -> Sequence {
         self.core.tracker().read_to()
     }
 
-    /// Returns when everything that was asked for before, or settled by the consumer, is durable and committed.
+    /// Returns once all earlier operations, and all ends settled by the consumer, are durable and committed.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let (reply, done) = oneshot::channel();
         self.queue.send(Operation::Flush { reply }).await.map_err(|_| closed())?;
@@ -114,32 +130,34 @@ impl PartitionStore {
         committed.await.map_err(|_| closed())?
     }
 
-    /// Takes no new operations, finishes those that were asked for, commits, and stops. Bounded in time; an error means
-    /// that not all of it was done, and then the next owner does it again.
+    /// Closes the partition: refuses new operations, finishes queued ones, commits, and stops. Bounded by
+    /// `close_within`; after an error the next owner redelivers the uncommitted messages.
     pub async fn close(&self) -> Result<(), StoreError> {
         self.core.close();
-        let flushed = timeout(self.core.ground.tuning.close_within, self.flush()).await;
-        self.end(Stop::Closed).await;
+        let flushed = timeout(self.core.context.tuning.close_within, self.flush()).await;
+        self.end(StopReason::Closed).await;
         flushed.unwrap_or_else(|_| Err(StoreError::new(ErrorKind::Unavailable, "not all was done in time")))
     }
 
-    /// Stops at once, and commits nothing: the partition is lost. Operations under way fail as
+    /// Stops at once without a commit, because the partition is lost. Operations under way fail as
     /// [`ErrorKind::Closed`].
     pub async fn abandon(&self) {
-        self.end(Stop::Abandoned).await;
+        self.end(StopReason::Abandoned).await;
     }
 
-    async fn end(&self, why: Stop) {
+    async fn end(&self, why: StopReason) {
         self.core.stop(why);
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {
             if let Err(error) = task.await {
-                tracing::error!(%error, partition = self.partition().0, "a task of the partition failed");
+                let span = &self.core.context.span;
+                span.in_scope(|| tracing::error!(%error, "a task of the partition failed"));
             }
         }
     }
 
-    /// Has the writer do something.
+    /// Sends an operation to the writer, and waits for the answer. A full queue fails as
+    /// [`ErrorKind::Unavailable`].
     pub(crate) async fn ask<T>(
         &self,
         operation: impl FnOnce(Reply<T>) -> Operation,
@@ -155,26 +173,41 @@ impl PartitionStore {
         answer.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// From where to ask the view.
-    pub(crate) fn footing(&self) -> Result<Footing, StoreError> {
+    /// Read barrier for a call to the view.
+    pub(crate) fn barrier(&self) -> Result<ReadBarrier, StoreError> {
         self.core.check_running()?;
-        Ok(self.core.footing())
+        Ok(self.core.barrier())
+    }
+
+    /// True for a subscription readable only by a newer release: alive even if not in the view.
+    pub(crate) fn has_newer(&self, id: &SubscriptionRef) -> bool {
+        self.core.context.unreadable.has_newer(id)
+    }
+
+    /// Subscriptions of a user agent readable only by a newer release, alive even if not in the view.
+    pub(crate) fn newer_of(&self, user_agent: UserAgentId) -> Vec<SubscriptionRef> {
+        self.core.context.unreadable.newer_of(user_agent)
     }
 
     pub(crate) fn view(&self) -> &dyn pushgrid_store::View {
-        &*self.core.ground.view
+        &*self.core.context.view
     }
 
-    /// What an answer of the view comes to.
+    /// Maps an answer of the view: fenced stops the partition, behind wakes the writer, unreadable sets the
+    /// user agents aside.
     pub(crate) fn answer<T>(&self, answer: Result<T, ViewError>) -> Result<T, StoreError> {
         answer.map_err(|error| match error {
             ViewError::Fenced => {
-                self.core.stop(Stop::Fenced);
+                self.core.stop(StopReason::Fenced);
                 closed()
             }
             ViewError::Behind(_) => {
                 self.core.mend.notify_one();
                 StoreError::new(ErrorKind::Unavailable, "the view is being caught up")
+            }
+            ViewError::Unreadable(of) => {
+                self.core.set_aside(&of);
+                unreadable()
             }
             ViewError::Store(error) => error,
         })
@@ -183,6 +216,6 @@ impl PartitionStore {
 
 impl Drop for PartitionStore {
     fn drop(&mut self) {
-        self.core.stop(Stop::Abandoned);
+        self.core.stop(StopReason::Abandoned);
     }
 }

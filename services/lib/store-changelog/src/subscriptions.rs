@@ -1,5 +1,8 @@
+//! Subscriptions of a partition. Reads ask the view behind the read barrier; changes go through the writer.
+//! Invariant: a subscription readable only by a newer release counts as alive.
+
 use async_trait::async_trait;
-use pushgrid_store::{StoreError, Subscription, Subscriptions};
+use pushgrid_store::{ErrorKind, StoreError, Subscription, Subscriptions};
 use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
 
 use crate::PartitionStore;
@@ -12,22 +15,41 @@ impl Subscriptions for PartitionStore {
         user_agent: UserAgentId,
         channel: ChannelId,
     ) -> Result<Option<Subscription>, StoreError> {
-        let footing = self.footing()?;
-        let found = self.answer(self.view().find(footing, &[(user_agent, channel)]).await)?;
-        Ok(found.into_iter().next().flatten())
+        let barrier = self.barrier()?;
+        let found = self.answer(self.view().find(barrier, &[(user_agent, channel)]).await)?;
+        let found = found.into_iter().next().flatten();
+        if found.is_none() && self.newer_of(user_agent).iter().any(|newer| newer.channel == channel) {
+            // The subscription can be neither denied nor shown: denying it would give the channel a second one.
+            return Err(StoreError::new(
+                ErrorKind::Unavailable,
+                "only a newer release can read the subscription",
+            ));
+        }
+        Ok(found)
     }
 
     async fn alive(&self, ids: &[SubscriptionRef]) -> Result<Vec<bool>, StoreError> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let footing = self.footing()?;
-        self.answer(self.view().alive(footing, ids).await)
+        let barrier = self.barrier()?;
+        let mut alive = self.answer(self.view().alive(barrier, ids).await)?;
+        for (id, alive) in ids.iter().zip(&mut alive).filter(|(_, alive)| !**alive) {
+            *alive = self.has_newer(id);
+        }
+        Ok(alive)
     }
 
     async fn count(&self, user_agent: UserAgentId) -> Result<usize, StoreError> {
-        let footing = self.footing()?;
-        self.answer(self.view().count(footing, user_agent).await)
+        let barrier = self.barrier()?;
+        let count = self.answer(self.view().count(barrier, user_agent).await)?;
+        let newer = self.newer_of(user_agent);
+        if newer.is_empty() {
+            return Ok(count);
+        }
+        // The view may have an earlier form of one of them.
+        let counted = self.answer(self.view().alive(barrier, &newer).await)?;
+        Ok(count + counted.iter().filter(|is_counted| !**is_counted).count())
     }
 
     async fn put(

@@ -1,9 +1,14 @@
+mod aside;
 mod bench;
 mod chance;
 mod conformance;
 mod crash;
 mod faults;
+mod foreign;
 mod late;
+mod lines;
+mod lost;
 mod slow;
 mod truth;
+mod unreadable;
 mod world;

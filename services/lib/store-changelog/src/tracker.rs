@@ -1,161 +1,214 @@
-//! Which messages of the log have been dealt with, and the account of it.
+//! Ack tracker of the log: a low watermark, the window of open messages above, and the account. A message is
+//! acknowledged to the log once ended or in the mailbox. Pure: no I/O and no locks.
 
 mod ahead;
 mod snapshot;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::ops::Range;
 
-use pushgrid_types::{Outcome, Position, Sequence};
+use pushgrid_mailbox::REPEAT;
+use pushgrid_types::{DropReason, MessageId, Outcome, Position, Sequence};
 
 pub(crate) use ahead::Ahead;
+use ahead::Found;
+pub(crate) use snapshot::Snapshot;
+use window::Window;
 
-/// The messages of the log from the oldest that is not dealt with on, and the counts that are committed with them.
+/// Messages of the log from the oldest open one on, and the counts for the same commit.
 ///
-/// Invariant: the window begins with a message that is not dealt with, or is empty.
-/// Invariant: `before`, the window and what is ahead hold every message that was accepted so far once.
+/// Invariant: the window begins with an open message, or is empty.
+/// Invariant: `before`, the window and `ahead` hold every message accepted so far once.
 #[derive(Debug)]
 pub(crate) struct Tracker {
-    /// Messages before the window: all have been dealt with.
+    /// Messages before the window: all acknowledged.
     before: u64,
-    /// What was read, in the order of the sequences, which may have gaps.
-    window: VecDeque<(u64, State)>,
-    /// The sequence after the last that was read.
+    window: Window,
+    /// Acknowledged messages without room in the last snapshot: a crash would redeliver them.
+    left_out: u64,
+    /// Sequence after the last one read.
     read_to: u64,
-    /// What is known of messages that have not been read (again).
+    /// Acknowledged messages not yet read (again).
     ahead: Ahead,
+    /// Set if messages lost before the first one read were accepted and are missing in the account. Without a
+    /// note nothing is known of these.
+    counts_lost: bool,
     ended: [u64; Outcome::ALL.len()],
-    /// The changes before this position are in the counts.
+    /// Position up to which changes are counted.
     position: Position,
     /// Messages in the mailbox.
     waiting: u64,
 }
 
-/// What is known of a message that was read from the log.
+/// State of a message read from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing has become of it yet.
+    /// Without an end, and not stored.
     Open,
-    /// The writer is moving it to the mailbox, or ending it there.
-    Moving,
-    /// It ended without ever being moved.
+    /// Ended without ever being moved.
     Settled(Outcome),
-    /// The changelog says what became of it, at or after this position.
+    /// Stored or ended by a change at or after this position.
     Moved(Position),
-    /// It was dealt with in an earlier tenure, and the counts have it; how is no longer known.
+    /// Lost from the log, up to the sequence `to`; `messages` of them count as dropped.
+    Lost { to: u64, messages: u64 },
+    /// Acknowledged under an earlier leader epoch, and in the counts; the outcome is no longer known.
     Known,
 }
 
 impl State {
-    const fn is_dealt_with(self) -> bool {
+    /// Number of messages in this state.
+    const fn messages(self) -> u64 {
         match self {
-            Self::Open | Self::Moving => false,
-            Self::Settled(_) | Self::Moved(_) | Self::Known => true,
+            Self::Lost { messages, .. } => messages,
+            Self::Open | Self::Settled(_) | Self::Moved(_) | Self::Known => 1,
+        }
+    }
+
+    /// Sequence after the last of them, if the first is `first`.
+    const fn end(self, first: u64) -> u64 {
+        match self {
+            Self::Lost { to, .. } => to,
+            Self::Open | Self::Settled(_) | Self::Moved(_) | Self::Known => first + 1,
         }
     }
 }
 
-/// What the tracker makes of a message that comes from the log.
+/// Verdict of the tracker on a message from the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Read {
-    /// It is new: to be counted and handed out.
+    /// New: to be counted and handed out.
     New,
-    /// It was dealt with in an earlier life, and is in the counts.
+    /// Acknowledged under an earlier owner, and in the counts.
     DealtWith,
-    /// It was read before.
+    /// Read before.
     Again,
 }
 
-/// Where a tracker begins.
+/// Initial state of a tracker.
 #[derive(Debug)]
 pub(crate) struct Start {
-    /// The first sequence that may not have been dealt with.
+    /// First possibly open sequence.
     pub(crate) next: Sequence,
     pub(crate) before: u64,
     pub(crate) ahead: Ahead,
     pub(crate) ended: [u64; Outcome::ALL.len()],
     pub(crate) position: Position,
     pub(crate) waiting: u64,
+    /// Set if a note of an earlier leader epoch gives this state.
+    pub(crate) is_known: bool,
 }
 
-/// What a cycle of the writer has made durable.
+/// Durable result of a cycle of the writer.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Entered {
-    /// Messages of the log that were moved, or ended by a change. All were moving.
+    /// Messages of the log stored, or ended by a change. All were moving.
     pub(crate) moved: Vec<Sequence>,
-    /// Messages of the log that ended as repeats of one that waits, without a change. All were moving.
+    /// Messages of the log ended as repeats of a waiting one, without a change. All were moving.
     pub(crate) repeats: Vec<Sequence>,
-    /// How messages have ended by changes.
+    /// Outcomes of messages ended by changes.
     pub(crate) ended: [u64; Outcome::ALL.len()],
-    /// Messages that came into the mailbox, and that left it.
+    /// Messages that entered and left the mailbox.
     pub(crate) came: u64,
     pub(crate) left: u64,
 }
 
-/// How a repeat of a message ends that waits under the same id.
-pub(crate) const REPEAT: Outcome = Outcome::Replaced;
+/// Outcome of messages lost from the log.
+const LOST: Outcome = Outcome::Dropped(DropReason::LostFromLog);
 
 impl Tracker {
     pub(crate) fn new(start: Start) -> Self {
         Self {
             before: start.before,
-            window: VecDeque::new(),
+            window: Window::default(),
+            left_out: 0,
             read_to: start.next.0,
             ahead: start.ahead,
+            counts_lost: start.is_known,
             ended: start.ended,
             position: start.position,
             waiting: start.waiting,
         }
     }
 
-    /// Enters the next message of the log.
-    pub(crate) fn read(&mut self, sequence: Sequence) -> Read {
+    /// Enters the next message of the log. `None`: its id is unreadable.
+    pub(crate) fn read(&mut self, sequence: Sequence, id: Option<MessageId>) -> Read {
         let at = sequence.0;
         if at < self.read_to {
             return Read::Again;
         }
-        // What the log has forgotten meanwhile does not come again.
+        // Messages that the log has dropped meanwhile never come out again.
         while let Some((missing, position)) = self.ahead.moved_before(at) {
-            self.window.push_back((missing, State::Moved(position)));
+            self.window.push(missing, State::Moved(position));
         }
-        let state = self.ahead.take(at);
-        self.window.push_back((at, state.unwrap_or(State::Open)));
+        self.counts_lost = true;
+        let state = match self.ahead.take(at, id) {
+            Found::State(state) => state,
+            Found::Nothing => State::Open,
+            Found::OfAnotherLog => {
+                // The other log's message was accepted, and acknowledged long ago.
+                self.before += 1;
+                State::Open
+            }
+        };
+        self.window.push(at, state);
         self.read_to = at + 1;
         self.before += self.ahead.passed(self.read_to);
         self.advance();
-        if state.is_some() { Read::DealtWith } else { Read::New }
+        if state == State::Open { Read::New } else { Read::DealtWith }
     }
 
-    /// Ends a message that was not moved. Says whether that was the end of it.
+    /// Enters sequences lost from the log before any read, and returns the number of messages ended by the
+    /// loss: those not yet acknowledged.
+    pub(crate) fn lose(&mut self, lost: Range<Sequence>) -> u64 {
+        let (mut at, end) = (lost.start.0.max(self.read_to), lost.end.0);
+        let before = self.ended[LOST.index()];
+        while at < end {
+            let moved = self.ahead.moved_before(end);
+            let to = moved.map_or(end, |(moved, _)| moved);
+            let known = self.ahead.covers(at..to);
+            let messages = if self.counts_lost { (to - at).saturating_sub(known) } else { 0 };
+            if at < to {
+                self.window.push(at, State::Lost { to, messages });
+                self.ended[LOST.index()] += messages;
+            }
+            if let Some((moved, position)) = moved {
+                self.window.push(moved, State::Moved(position));
+            }
+            at = moved.map_or(end, |(moved, _)| moved + 1);
+        }
+        self.read_to = self.read_to.max(end);
+        self.before += self.ahead.passed(self.read_to);
+        self.advance();
+        self.ended[LOST.index()] - before
+    }
+
+    /// Ends a message in the log. True if the message was open.
     pub(crate) fn settle(&mut self, sequence: Sequence, outcome: Outcome) -> bool {
-        let is_open = self.state(sequence) == Some(State::Open);
+        let is_open = self.is_open(sequence);
         if is_open {
             self.ended[outcome.index()] += 1;
-            self.set(sequence, State::Settled(outcome));
+            self.window.deal_with(sequence.0, State::Settled(outcome));
             self.advance();
         }
         is_open
     }
 
-    /// Takes a message for the writer, if nothing has become of it yet.
+    /// Takes an open message for the writer. False if the message is no longer open.
     pub(crate) fn start_moving(&mut self, sequence: Sequence) -> bool {
-        let is_open = self.state(sequence) == Some(State::Open);
-        if is_open {
-            self.set(sequence, State::Moving);
-        }
-        is_open
+        self.window.start_moving(sequence.0)
     }
 
-    /// Enters what the writer has made durable by changes from `from` up to `to`.
+    /// Enters the durable result of the changes from `from` up to `to`.
     pub(crate) fn enter(&mut self, from: Position, to: Position, entered: &Entered) {
         for sequence in &entered.moved {
-            self.set(*sequence, State::Moved(from));
+            self.window.deal_with(sequence.0, State::Moved(from));
         }
         for sequence in &entered.repeats {
             self.ended[REPEAT.index()] += 1;
-            self.set(*sequence, State::Settled(REPEAT));
+            self.window.deal_with(sequence.0, State::Settled(REPEAT));
         }
         for (sum, ended) in self.ended.iter_mut().zip(entered.ended) {
             *sum += ended;
@@ -165,22 +218,34 @@ impl Tracker {
         self.advance();
     }
 
-    /// Whether nothing has become of a message that was read.
+    /// True for an open message of the window.
     pub(crate) fn is_open(&self, sequence: Sequence) -> bool {
-        self.state(sequence) == Some(State::Open)
+        self.window.is_open(sequence.0)
     }
 
-    /// Whether a message was ever in the log, as far as it has been read.
+    /// True for a sequence of the log, as far as read.
     pub(crate) fn was_read(&self, sequence: Sequence) -> bool {
         (1..self.read_to).contains(&sequence.0)
     }
 
-    /// From the oldest message that is not dealt with to the newest that was read.
+    /// Open messages, and runs of acknowledged ones in between.
     pub(crate) fn len(&self) -> usize {
         self.window.len()
     }
 
-    /// The sequence after the last that was read.
+    /// Oldest open message, while the window is full: `window` entries from there on, or so many acknowledged
+    /// messages without room in a commit.
+    pub(crate) fn full(&self, window: usize) -> Option<Sequence> {
+        let is_full = self.len() >= window || usize::try_from(self.left_out).is_ok_and(|it| it >= window);
+        self.window.first().filter(|_| is_full).map(Sequence)
+    }
+
+    /// Records the number of messages without room in a snapshot.
+    pub(crate) fn leave_out(&mut self, messages: u64) {
+        self.left_out = messages;
+    }
+
+    /// Sequence after the last one read.
     pub(crate) fn read_to(&self) -> Sequence {
         Sequence(self.read_to)
     }
@@ -190,24 +255,9 @@ impl Tracker {
         self.waiting
     }
 
-    fn index(&self, sequence: Sequence) -> Option<usize> {
-        self.window.binary_search_by_key(&sequence.0, |(at, _)| *at).ok()
-    }
-
-    fn state(&self, sequence: Sequence) -> Option<State> {
-        self.index(sequence).map(|index| self.window[index].1)
-    }
-
-    fn set(&mut self, sequence: Sequence, state: State) {
-        if let Some(index) = self.index(sequence) {
-            self.window[index].1 = state;
-        }
-    }
-
     fn advance(&mut self) {
-        while self.window.front().is_some_and(|(_, state)| state.is_dealt_with()) {
-            self.window.pop_front();
-            self.before += 1;
+        while let Some(passed) = self.window.pass() {
+            self.before += passed.messages;
         }
     }
 }

@@ -2,37 +2,38 @@ use std::time::Duration;
 
 use crate::note::RANGES;
 
-/// The bounds of a partition. The defaults suit production; tests choose others.
+/// Bounds of a partition. The defaults suit production; tests choose others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Tuning {
-    /// Operations that may wait for the writer: beyond it they are refused as unavailable.
+    /// Operations queued for the writer; further ones are refused as unavailable.
     pub queue: usize,
-    /// Messages and ids in one cycle of the writer; an operation that has more goes alone.
+    /// Most messages and ids in one cycle of the writer; a larger operation goes alone.
     pub cycle: usize,
-    /// Changes that the view is told in one call, and entries that are read from the changelog in one.
+    /// Changes applied to the view in one call, and entries read from the changelog in one.
     pub batch: usize,
     /// Octets of bodies in one call to the view.
     pub batch_octets: usize,
-    /// Messages that are read from the log before anybody asks for them.
+    /// Messages read from the log ahead of the consumer.
     pub prefetch: usize,
-    /// Octets of their bodies.
+    /// Octets of the bodies.
     pub prefetch_octets: usize,
-    /// Messages from the oldest that is not dealt with to the newest that was read. Beyond it nothing more is read.
+    /// Open messages, and runs of acknowledged ones in between; also acknowledged messages without room in
+    /// any commit. At this bound the log is read no further.
     pub window: usize,
-    /// How long what has been dealt with may go uncommitted: that much comes again after a crash.
+    /// Longest time before an end is committed; a crash redelivers the messages ended since the last commit.
     pub commit_every: Duration,
-    /// How often the view is looked after while nothing happens.
+    /// Interval at which an idle view is checked.
     pub check_every: Duration,
-    /// Octets of a commit that may say which messages were dealt with out of order. Bounded by what fits; with less,
-    /// more comes again after a crash.
+    /// Octets of a note for acknowledged ranges, at most as many as fit. With less, more is redelivered after
+    /// a crash.
     pub note: usize,
-    /// The pause after a first failure; each further one doubles it.
+    /// Backoff after the first failure; doubles with each further one.
     pub first_pause: Duration,
-    /// The longest pause between two tries.
+    /// Longest backoff between attempts.
     pub max_pause: Duration,
-    /// How often a catch-up says how far it is.
+    /// Interval at which a replay reports its progress.
     pub progress_every: Duration,
-    /// How long a close may take to finish what was asked for, and to commit.
+    /// Deadline of a close: finishing queued operations, and the last commit.
     pub close_within: Duration,
 }
 

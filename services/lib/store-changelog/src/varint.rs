@@ -1,15 +1,18 @@
-//! Numbers in as few octets as they need: seven bits in each, lowest first, the eighth says that more follow.
+//! Variable-length numbers (LEB128): seven bits in each octet, lowest first; the eighth bit announces another
+//! octet.
 
-/// How many octets `number` takes.
+use pushgrid_types::cast::fitting;
+
+/// Length of `number` in octets, at most ten.
 pub(crate) fn len(number: u64) -> usize {
     let bits = (u64::BITS - number.leading_zeros()).max(1);
-    usize::try_from(bits.div_ceil(7)).expect("at most ten")
+    fitting::<usize>(bits.div_ceil(7))
 }
 
-/// Writes `number` at the end of `octets`.
+/// Appends `number` to `octets`.
 pub(crate) fn put(octets: &mut Vec<u8>, mut number: u64) {
     loop {
-        let low = u8::try_from(number & 0x7f).expect("seven bits");
+        let low = fitting::<u8>(number & 0x7f);
         number >>= 7;
         if number == 0 {
             octets.push(low);
@@ -19,7 +22,7 @@ pub(crate) fn put(octets: &mut Vec<u8>, mut number: u64) {
     }
 }
 
-/// Takes a number from the beginning of `octets`; `None` when there is none.
+/// Takes a number from the start of `octets`; `None` if truncated or beyond 64 bits.
 pub(crate) fn take(octets: &mut &[u8]) -> Option<u64> {
     let mut number = 0_u64;
     for shift in (0..u64::BITS).step_by(7) {

@@ -1,51 +1,60 @@
-//! The one task that changes a partition. It takes what has gathered and does it in one cycle: asks the view what it
-//! has to know, decides, writes one append to the changelog, tells the view, and only then answers.
+//! The one task that changes a partition. All queued operations go into one cycle: the writer asks the view
+//! for the facts, decides, writes one append to the changelog, tells the view, and only then answers.
 
 mod draft;
 mod gather;
+mod restore;
 mod tell;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use pushgrid_store::{ErrorKind, ViewError};
+use pushgrid_mailbox::REPEAT;
+use pushgrid_store::{StoreError, ViewError};
 use pushgrid_types::{ChannelId, Outcome, Position, Sequence, UserAgentId};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+use crate::context::{Halt, ReadResult};
 use crate::core::{Core, Counters};
-use crate::ground::{Asked, Halt};
+use crate::lost::{DAMAGED, Lost};
 use crate::operation::Operation;
 use crate::replay::bring_up;
-use crate::tracker::{Entered, REPEAT};
+use crate::restore::Collected;
+use crate::tracker::Entered;
 use draft::Draft;
 use gather::{Known, Questions};
 
-/// Channels of which it is remembered that messages of an earlier life wait. Beyond it all are forgotten: such a message
-/// then ends as replaced where it would have ended as unsubscribed.
+/// Channels remembered for waiting messages of an earlier life. Beyond this number all are forgotten: such a
+/// message then ends as replaced where it would have ended as unsubscribed.
 const FORMER: usize = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct Writer {
     core: Arc<Core>,
     queue: mpsc::Receiver<Operation>,
-    /// Taken from the queue, and to come before it.
+    /// Operations taken from the queue, and due before the rest of the queue.
     carried: VecDeque<Operation>,
-    /// The last message of the earlier lives of a channel: what waits up to there is of no topic of the present life.
+    /// The last message of the earlier lives of a channel: no waiting message up to there is of a topic of
+    /// the present life.
     former: HashMap<(UserAgentId, ChannelId), Sequence>,
-    /// When to look after the view though nothing happens.
+    /// Readings of the changelog for user agents set aside.
+    restoring: JoinSet<Result<Collected, StoreError>>,
+    /// Interval of checks on an idle view.
     checks: Interval,
 }
 
 impl Writer {
     pub(crate) fn new(core: Arc<Core>, queue: mpsc::Receiver<Operation>) -> Self {
-        let every = core.ground.tuning.check_every;
+        let every = core.context.tuning.check_every;
         let mut checks = interval_at(Instant::now() + every, every);
         checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { core, queue, carried: VecDeque::new(), former: HashMap::new(), checks }
+        let (carried, former, restoring) = (VecDeque::new(), HashMap::new(), JoinSet::new());
+        Self { core, queue, carried, former, restoring, checks }
     }
 
-    /// Runs until it cannot go on.
+    /// Runs until a halt.
     pub(crate) async fn run(mut self) -> Halt {
         loop {
             if let Err(halt) = self.turn().await {
@@ -60,9 +69,13 @@ impl Writer {
             let core = Arc::clone(&self.core);
             tokio::select! {
                 biased;
-                () = core.mend.notified() => return self.catch_up().await,
+                () = core.mend.notified() => {
+                    self.catch_up().await?;
+                    return self.end_lost().await;
+                }
                 _ = self.checks.tick() => return self.check().await,
-                _ = self.queue.recv_many(&mut taken, self.core.ground.tuning.cycle) => {}
+                Some(read) = self.restoring.join_next() => return self.restore(read).await,
+                _ = self.queue.recv_many(&mut taken, self.core.context.tuning.cycle) => {}
             }
             self.carried.extend(taken);
         }
@@ -76,7 +89,7 @@ impl Writer {
 
     /// As many operations as fit a cycle, at least one if there is one.
     fn next_operations(&mut self) -> Vec<Operation> {
-        let mut room = self.core.ground.tuning.cycle;
+        let mut room = self.core.context.tuning.cycle;
         let mut taken = Vec::new();
         while let Some(next) = self.carried.front() {
             let weight = next.weight();
@@ -102,7 +115,8 @@ impl Writer {
         }
         let done = draft.finish();
         let to = if done.changes.is_empty() { from } else { self.make_durable(&done.changes).await? };
-        self.core.enter_cycle(from, to, &done.entered);
+        self.enter_cycle(from, to, &done.entered);
+        self.core.context.tell_ends(done.ends.into_iter());
         for answer in done.answers {
             answer();
         }
@@ -115,70 +129,97 @@ impl Writer {
         Ok(())
     }
 
-    /// Asks the view what the operations need, however long that takes. `None`: it refused, and they were told.
-    async fn ask(&mut self, operations: Vec<Operation>) -> Result<Option<(Vec<Operation>, Known)>, Halt> {
-        let questions = Questions::of(&operations);
-        let mut pause = self.core.ground.pause();
+    /// Asks the view for the facts of the operations, however long the answer takes. `None`: all operations
+    /// were refused.
+    async fn ask(&mut self, mut operations: Vec<Operation>) -> Result<Option<(Vec<Operation>, Known)>, Halt> {
+        let mut pause = self.core.context.pause();
         loop {
-            let answer = questions.ask(&*self.core.ground.view, self.core.footing()).await;
-            if let Err(ViewError::Store(error)) = &answer
-                && error.kind == ErrorKind::Corrupt
-            {
-                tracing::error!(%error, partition = self.core.ground.partition.0, "the view refuses to answer");
-                for operation in operations {
-                    operation.fail(error.kind);
-                }
+            let aside = self.core.aside().now();
+            operations = Self::refuse_aside(operations, &aside);
+            if operations.is_empty() {
                 return Ok(None);
             }
-            match self.core.ground.asked(answer, &mut pause, "ask the view").await? {
-                Asked::Answered(known) => return Ok(Some((operations, known))),
-                Asked::Behind => self.catch_up().await?,
-                Asked::Again => {}
+            let questions = Questions::of(&operations, &aside);
+            let answer = questions.ask(&*self.core.context.view, self.core.barrier()).await;
+            if let Err(ViewError::Unreadable(of)) = &answer
+                && self.core.set_aside(of)
+            {
+                continue;
+            }
+            match self.core.context.asked(answer, &mut pause, "ask the view").await? {
+                ReadResult::Answered(known) => return Ok(Some((operations, Known { aside, ..known }))),
+                ReadResult::Behind => self.catch_up().await?,
+                ReadResult::Again => {}
             }
         }
     }
 
-    /// Says again that the view is complete: it may have lost that, or more, while nobody asked it anything.
+    /// Marks the view complete again: an idle view may have lost the mark, or more. The answer names the user
+    /// agents set aside.
     async fn check(&mut self) -> Result<(), Halt> {
-        match self.core.ground.view.complete(self.core.footing()).await {
-            Ok(()) => Ok(()),
-            Err(ViewError::Fenced) => Err(Halt::Fenced),
-            Err(ViewError::Behind(_)) => self.catch_up().await,
+        match self.core.context.view.complete(self.core.barrier()).await {
+            Ok(aside) => {
+                self.core.set_aside(&aside);
+                self.begin_restoring().await?;
+            }
+            Err(ViewError::Fenced) => return Err(Halt::Fenced),
+            Err(ViewError::Behind(_)) => self.catch_up().await?,
             // Whoever needs the view meanwhile will say so.
-            Err(ViewError::Store(error)) => {
+            Err(error @ (ViewError::Unreadable(_) | ViewError::Store(_))) => {
                 tracing::debug!(%error, "could not look after the view");
-                Ok(())
+                return Ok(());
             }
         }
+        self.end_lost().await
     }
 
-    /// Tells the view everything that it has not, as the changelog has it.
+    /// Ends messages of which only damaged records are left. Between two cycles, when as many have to be in
+    /// the view as are on the books.
+    async fn end_lost(&mut self) -> Result<(), Halt> {
+        let from = self.core.position();
+        let waiting = self.core.tracker().waiting();
+        let lost = match self.core.context.find_lost(from, waiting).await {
+            Ok(lost) if lost.is_empty() => return Ok(()),
+            Ok(lost) => lost,
+            Err(ViewError::Fenced) => return Err(Halt::Fenced),
+            // The next look comes soon.
+            Err(ViewError::Behind(_) | ViewError::Unreadable(_) | ViewError::Store(_)) => return Ok(()),
+        };
+        let changes: Vec<_> = lost.iter().map(Lost::change).collect();
+        let to = self.make_durable(&changes).await?;
+        let mut entered = Entered { left: lost.len() as u64, ..Entered::default() };
+        entered.ended[DAMAGED.index()] = entered.left;
+        self.enter_cycle(from, to, &entered);
+        self.core.context.tell_ends(lost.iter().map(Lost::end));
+        Ok(())
+    }
+
+    /// Tells the view all missing changes, from the changelog.
     async fn catch_up(&mut self) -> Result<(), Halt> {
         let core = &self.core;
         Counters::add(&core.figures.catch_ups, 1);
         let mut claims = core.claims.clone();
-        let end = bring_up(&core.ground, &mut claims, core.position(), &mut |_| {}).await?;
+        let end = bring_up(&core.context, &mut claims, core.position(), &mut |_| {}).await?;
         core.set_position(end);
         core.serve();
         Ok(())
     }
-}
 
-impl Core {
-    /// Enters what a cycle has made durable: into the tracker and the account at once.
+    /// Enters the durable changes of a cycle: into the tracker and the account at once.
     fn enter_cycle(&self, from: Position, to: Position, entered: &Entered) {
-        let mut tracker = self.tracker();
-        let window = tracker.len();
+        let core = &self.core;
+        let mut tracker = core.tracker();
+        let was_full = core.feed.full(&tracker).is_some();
         tracker.enter(from, to, entered);
         for outcome in Outcome::ALL {
             let repeats = if outcome == REPEAT { entered.repeats.len() } else { 0 };
             let ended = entered.ended[outcome.index()] + u64::try_from(repeats).unwrap_or(u64::MAX);
             if ended > 0 {
-                self.ledger.end(outcome, ended);
+                core.ledger.end(outcome, ended);
             }
         }
         drop(tracker);
-        self.feed.window_was(window);
-        self.commit.notify_one();
+        core.feed.was_full(was_full);
+        core.commit.notify_one();
     }
 }

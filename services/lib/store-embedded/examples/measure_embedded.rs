@@ -1,7 +1,5 @@
-//! Prints what the store does on this machine: `cargo run --release --example measure_embedded [directory]`.
-//!
-//! Bodies of 1 KiB to 5,000 user agents. The directory must be on the disk that is to be measured, for what counts is
-//! the time of its fsync; without one a temporary directory is used.
+//! Prints the store's throughput and latency on this machine:
+//! `cargo run --release --example measure_embedded [directory]`.
 
 use std::error::Error;
 use std::fs;
@@ -11,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pushgrid_store::{EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
+use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
 use pushgrid_types::{
-    ChannelId, Clock, Content, Incarnation, Message, MessageId, Outcome, Rng, Sequence, SubscriptionRef,
-    SystemClock, SystemRng, Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Outcome, Restriction, Rng, Sequence,
+    SubscriptionRef, SystemClock, SystemRng, Timestamp, Ttl, Urgency, UserAgentId, WallClock,
 };
 use tokio::task::JoinSet;
 
@@ -54,7 +52,7 @@ struct Grid {
     now: Timestamp,
 }
 
-/// Times of single calls, and what all of them cost together.
+/// Latencies of single calls, and the cost of all of them.
 struct Run {
     started: Instant,
     cpu: Duration,
@@ -91,7 +89,7 @@ impl Grid {
         });
         let mut body = vec![0; 1024];
         SystemRng.fill(&mut body);
-        Self { store, to: Arc::new(to.collect()), body: body.into(), now: SystemClock.now() }
+        Self { store, to: Arc::new(to.collect()), body: body.into(), now: SystemClock.wall() }
     }
 
     fn message(&self, label: usize) -> Message {
@@ -118,7 +116,9 @@ impl Grid {
         let mut puts = JoinSet::new();
         for id in self.to.iter().copied() {
             let (store, created_at) = (self.store.clone(), self.now);
-            puts.spawn(async move { store.put(None, Subscription { id, vapid: None, created_at }).await });
+            puts.spawn(async move {
+                store.put(None, Subscription { id, restriction: Restriction::Open, created_at }).await
+            });
         }
         while let Some(put) = puts.join_next().await {
             put??;
@@ -126,7 +126,7 @@ impl Grid {
         Ok(())
     }
 
-    /// `concurrency` callers, each with its next message as soon as the last one is durable.
+    /// Appends with `concurrency` callers, each with its next message as soon as the last one is durable.
     async fn append(&self, concurrency: usize, messages: usize) -> Result<()> {
         let run = Run::start(&self.store);
         let times = self.append_from(concurrency, messages).await?;
@@ -157,7 +157,7 @@ impl Grid {
         Ok(times)
     }
 
-    /// The consumer moves everything to the mailbox, 64 messages a call, eight calls at a time.
+    /// Moves everything to the mailbox, 64 messages a call, eight calls at a time.
     async fn store_all(&self) -> Result<()> {
         let pending = usize::try_from(self.store.ledger().snapshot().pending)?;
         let run = Run::start(&self.store);
@@ -184,7 +184,7 @@ impl Grid {
         Ok(())
     }
 
-    /// Single reads, and one sweep, with everything stored.
+    /// Times single reads, and one sweep, with everything stored.
     async fn look_around(&self) -> Result<()> {
         let run = Run::start(&self.store);
         let mut times = Vec::new();
@@ -203,7 +203,7 @@ impl Grid {
         Ok(())
     }
 
-    /// 16 sessions, each reading all that waits and acknowledging a page at a time.
+    /// Runs 16 sessions, each reading its mailbox and acknowledging a page at a time.
     async fn page_and_settle(&self) -> Result<()> {
         let pending = usize::try_from(self.store.ledger().snapshot().pending)?;
         let run = Run::start(&self.store);
@@ -230,7 +230,7 @@ impl Grid {
         Ok(())
     }
 
-    /// What a router does for user agents that are connected: nothing is stored.
+    /// Passes messages through as a router does for connected user agents: nothing is stored.
     async fn pass_through(&self, concurrency: usize, messages: usize) -> Result<()> {
         let run = Run::start(&self.store);
         let consuming = self.deliver(messages)?;
@@ -248,13 +248,13 @@ impl Grid {
             while taken < messages {
                 let batch = consumer.next(256).await?;
                 taken += batch.len();
-                consumer.settle(batch.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+                consumer.settle(batch.iter().map(|it| End::of(it, Outcome::Delivered)).collect());
             }
             Ok(())
         }))
     }
 
-    /// An even load, delivered at once: what a single caller waits for, checkpoints included.
+    /// Runs an even load, delivered at once: the latency of a single caller, checkpoints included.
     async fn steady(&self, rate: u32, length: Duration) -> Result<()> {
         let messages = usize::try_from(rate)? * usize::try_from(length.as_secs())?;
         let run = Run::start(&self.store);
@@ -284,7 +284,7 @@ impl Grid {
     }
 }
 
-/// What this process has used so far, in ticks of ten milliseconds; nothing where there is no /proc.
+/// CPU time of this process so far, in ticks of ten milliseconds; zero without /proc.
 fn cpu_time() -> Duration {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();

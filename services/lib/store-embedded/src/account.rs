@@ -1,4 +1,5 @@
-//! The account of promise P2 as it stands in the file.
+//! The account of promise P2 in the file. Invariant: entries are written in the transaction that they are about, and
+//! published only after its commit.
 
 use pushgrid_store::{Ledger, LedgerSnapshot};
 use pushgrid_types::Outcome;
@@ -7,19 +8,19 @@ use rusqlite::{Connection, params};
 use crate::failure::Failure;
 use crate::row;
 
-/// The entry of how many messages were accepted.
+/// Entry of the accepted messages.
 const ACCEPTED: i64 = 0;
 
 const READ: &str = "SELECT entry, messages FROM ledger";
-const ADD: &str = "INSERT INTO ledger (entry, messages) VALUES (?1, ?2)
+pub(crate) const ADD: &str = "INSERT INTO ledger (entry, messages) VALUES (?1, ?2)
     ON CONFLICT (entry) DO UPDATE SET messages = messages + ?2";
 
-/// Where outcome `index` is entered.
+/// Entry of outcome `index`.
 fn entry_of(index: usize) -> i64 {
     row::octets(index + 1)
 }
 
-/// What one transaction enters.
+/// Entries of one transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     pub(crate) accepted: u64,
@@ -27,7 +28,7 @@ pub(crate) struct Entries {
 }
 
 impl Entries {
-    /// Adds the entries to the file, within the transaction that they are about.
+    /// Adds the entries to the file, within their transaction.
     pub(crate) fn write(&self, connection: &Connection) -> Result<(), Failure> {
         let ended = (0..).map(entry_of).zip(self.ended);
         for (entry, messages) in std::iter::once((ACCEPTED, self.accepted)).chain(ended) {
@@ -38,7 +39,7 @@ impl Entries {
         Ok(())
     }
 
-    /// Adds the entries to the account in memory, after that transaction.
+    /// Adds the entries to the account in memory, after the commit.
     pub(crate) fn publish(&self, ledger: &Ledger) {
         if self.accepted > 0 {
             ledger.accept(self.accepted);
@@ -51,8 +52,8 @@ impl Entries {
     }
 }
 
-/// The account and the highest sequence ever given, as the last life left them. Pending messages are counted one by
-/// one, so that the account adds up only if the file does.
+/// Loads the account, and the highest sequence ever given. Pending messages are counted one by one, so that the
+/// account adds up only if the file does.
 pub(crate) fn load(connection: &Connection) -> Result<(LedgerSnapshot, u64), Failure> {
     let mut account = LedgerSnapshot::default();
     let mut statement = connection.prepare(READ)?;

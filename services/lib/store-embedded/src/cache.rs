@@ -1,33 +1,34 @@
-//! Subscriptions that were read or written lately, and channels known to have none.
+//! Cache of subscriptions, and of channels known to have none.
 //!
 //! Invariant: an entry is never older than the last committed change of its channel. A change bumps the generation of
-//! its shard and sets the entry under the shard's lock; a reader, which may have looked at the file before that
-//! change, fills an entry only if the generation is still the one from before it looked.
+//! its shard and sets the entry under the shard's lock; a reader, which may have read the file before that change,
+//! fills an entry only if the generation is still the one from before the read.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use moka::sync::Cache;
+use parking_lot::{Mutex, MutexGuard};
 use pushgrid_store::Subscription;
+use pushgrid_types::cast::fitting;
 use pushgrid_types::{ChannelId, UserAgentId};
 
-/// So many that a change rarely keeps a reader of something else from filling its entry.
+/// Shards: so many that a change rarely keeps a reader of another channel from filling its entry.
 const SHARDS: usize = 256;
 
-/// Which channel of which user agent.
+/// User agent and channel.
 pub(crate) type Key = (UserAgentId, ChannelId);
 
-/// What the cache knows about a channel.
+/// Answer of the cache for a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
     Present(Subscription),
-    /// It has no subscription.
+    /// Known to have no subscription.
     Absent,
-    /// The file has to be asked.
+    /// Unknown: the file has to be read.
     Nothing,
 }
 
-/// The generation of a shard at one moment.
+/// Generation of a shard at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Generation(u64);
 
@@ -47,7 +48,7 @@ impl SubscriptionCache {
         }
     }
 
-    /// What is known about a channel.
+    /// Looks a channel up.
     pub(crate) fn get(&self, key: &Key) -> Known {
         match self.entries.get(key) {
             Some(Some(subscription)) => Known::Present(subscription),
@@ -56,12 +57,12 @@ impl SubscriptionCache {
         }
     }
 
-    /// To be taken before the file is read, and given back to [`Self::fill`].
+    /// Generation to take before a read of the file, for [`Self::fill`].
     pub(crate) fn generation(&self, key: &Key) -> Generation {
         *self.shard(key)
     }
 
-    /// Remembers what was read, unless something has changed since `before`.
+    /// Fills an entry from a read, unless its shard has changed since `before`.
     pub(crate) fn fill(&self, key: Key, found: Option<Subscription>, before: Generation) {
         let generation = self.shard(&key);
         if *generation == before {
@@ -69,7 +70,7 @@ impl SubscriptionCache {
         }
     }
 
-    /// Remembers what was committed.
+    /// Sets the entries of committed changes.
     pub(crate) fn publish(&self, changes: &[(Key, Option<Subscription>)]) {
         for (key, present) in changes {
             let mut generation = self.shard(key);
@@ -80,14 +81,14 @@ impl SubscriptionCache {
 
     fn shard(&self, key: &Key) -> MutexGuard<'_, Generation> {
         let hash = self.hasher.hash_one(key);
-        let index = usize::try_from(hash % SHARDS as u64).expect("less than the number of shards");
-        self.generations[index].lock().unwrap_or_else(PoisonError::into_inner)
+        let index = fitting::<usize>(hash % SHARDS as u64);
+        self.generations[index].lock()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use pushgrid_types::{Incarnation, SubscriptionRef, Timestamp};
+    use pushgrid_types::{Incarnation, Restriction, SubscriptionRef, Timestamp};
 
     use super::*;
 
@@ -96,7 +97,8 @@ mod tests {
         let cache = SubscriptionCache::new(10);
         let (user_agent, channel) = (UserAgentId::from_octets([1; 16]), ChannelId::from_octets([2; 16]));
         let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([3; 12]) };
-        let subscription = Subscription { id, vapid: None, created_at: Timestamp::from_millis(4) };
+        let subscription =
+            Subscription { id, restriction: Restriction::Open, created_at: Timestamp::from_millis(4) };
         let key = (user_agent, channel);
 
         let before = cache.generation(&key);

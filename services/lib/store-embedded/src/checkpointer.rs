@@ -1,30 +1,32 @@
-//! Moves committed pages from the write-ahead log into the file, beside the committer, so that commits do not wait
-//! for it.
+//! Moves committed pages from the write-ahead log into the file, beside the committer, so that commits do not wait.
 //!
 //! The write-ahead log begins anew only when all of it has been moved, and under load something has always been
-//! added. So when it has become long, the committer itself moves what the last pass has left: little.
+//! added. So once the log is long, the committer itself moves the little that the last pass has left.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use pushgrid_types::cast::saturating;
 use rusqlite::Connection;
 
+use crate::failure::Failure;
 use crate::{OpenError, schema};
 
-/// Pages that are added to the write-ahead log before a pass: 4 MiB.
+/// Pages added to the write-ahead log between two passes: 4 MiB.
 const STEP: u32 = 1024;
 
 /// Pages at which the log is long: 32 MiB. Recovery after a crash reads at most about twice that.
 const LONG: u32 = 8 * STEP;
 
-/// The thread, and what the committer knows of its work.
+/// Handle of the thread, held by the committer.
 #[derive(Debug)]
 pub(crate) struct Checkpointer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    /// How many pages the log had when the last pass was asked for.
+    /// Pages of the log when the last pass was requested.
     asked_at: u32,
 }
 
@@ -38,18 +40,18 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether a pass is asked for, or going on.
+    /// Set while a pass is requested or under way.
     busy: bool,
     stopping: bool,
 }
 
 impl Checkpointer {
-    /// Starts the thread for `file`, and has `writer` count the pages that it commits.
+    /// Starts the thread for `file`, and has `writer` count the pages of each commit.
     pub(crate) fn start(file: &Path, writer: &mut Connection) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::default());
         let counted = Arc::clone(&shared);
         writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
-            counted.pages.store(u32::try_from(pages).unwrap_or(0), Ordering::Relaxed);
+            counted.pages.store(saturating::<u32>(pages), Ordering::Relaxed);
             Ok(())
         }))?;
         let connection = schema::open_checkpointer(file)?;
@@ -61,12 +63,12 @@ impl Checkpointer {
         Ok(Self { shared, thread: Some(thread), asked_at: 0 })
     }
 
-    /// To be called after every commit: asks for a pass when there is enough for one, or has `writer` finish a long
-    /// log.
-    pub(crate) fn committed(&mut self, writer: &Connection) {
+    /// Requests a pass if enough pages have come, or has `writer` finish a long log; called after every commit. True
+    /// if the log has begun anew since the last pass, so that all earlier pages are in the file.
+    pub(crate) fn committed(&mut self, writer: &Connection) -> bool {
         let pages = self.shared.pages.load(Ordering::Relaxed);
-        if pages < self.asked_at {
-            // The log has begun anew.
+        let begun_anew = pages < self.asked_at;
+        if begun_anew {
             self.asked_at = 0;
         }
         if pages >= LONG && !self.shared.lock().busy {
@@ -77,9 +79,10 @@ impl Checkpointer {
             self.shared.lock().busy = true;
             self.shared.changed.notify_one();
         }
+        begun_anew
     }
 
-    /// Ends the thread, after the pass that it is in.
+    /// Ends the thread, after the pass under way.
     pub(crate) fn stop(&mut self) {
         self.shared.lock().stopping = true;
         self.shared.changed.notify_one();
@@ -100,8 +103,8 @@ impl Drop for Checkpointer {
 impl Shared {
     fn run(&self, connection: &Connection) {
         loop {
-            let asked = self.changed.wait_while(self.lock(), |state| !state.busy && !state.stopping);
-            let asked = asked.unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.lock();
+            self.changed.wait_while(&mut asked, |state| !state.busy && !state.stopping);
             if asked.stopping {
                 return;
             }
@@ -112,14 +115,17 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
-/// Moves what it can without keeping anybody waiting. What it cannot move now stays in the log, where it is as
-/// durable: the next pass tries again.
+/// Moves as many pages as possible without blocking anybody. The others stay in the log, equally durable, for the
+/// next pass. A full disk is reported once, by the committer.
 fn move_pages(connection: &Connection) {
     if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
-        tracing::warn!(%error, "the write-ahead log could not be moved into the file");
+        let failure = Failure::from(error);
+        if !failure.full {
+            tracing::warn!(error = %failure, "the write-ahead log could not be moved into the file");
+        }
     }
 }

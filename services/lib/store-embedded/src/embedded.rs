@@ -1,129 +1,129 @@
-use std::io;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+//! Opening, sharing and closing the embedded store. Not here: the errors of an open (`open_error`), the seams (`log`,
+//! `mailbox`, `subscriptions`) and the writing (`committer`).
 
-use pushgrid_store::{ErrorKind, Ledger, StoreError};
-use pushgrid_types::Sequence;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use pushgrid_store::{ErrorKind, Ledger, LedgerSnapshot, StoreError};
+use pushgrid_types::{KeptTime, Sequence};
+use rusqlite::Connection;
+use tokio::sync::watch;
 
 use crate::cache::SubscriptionCache;
 use crate::checkpointer::Checkpointer;
 use crate::committer::Committer;
 use crate::config::EmbeddedConfig;
 use crate::consumer::{ConsumerTaken, EmbeddedConsumer};
+use crate::damage::Damage;
+use crate::directory::{DirectoryLock, Left};
 use crate::failure::Failure;
 use crate::feed::{Feed, RingLimit};
+use crate::loss::Losses;
+use crate::owner::Owner;
 use crate::queue::Queue;
 use crate::readers::Readers;
+use crate::reserve::Reserve;
+use crate::room::Room;
 use crate::shared::Shared;
 use crate::usage::Usages;
-use crate::write::{Flush, Reply, Write, job};
-use crate::{account, directory, schema};
+use crate::write::{self, Flush, KeepTime, Reply, Write, job};
+use crate::{OpenError, account, backup, directory, figures, recovery, schema, seals, wal};
 
-/// Why the store could not be opened. Nothing was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory cannot be made, read or written.
-    #[error("the data directory {} cannot be used", path.display())]
-    Directory {
-        /// The directory.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// Another process has it, or another store of this one.
-    #[error("another pushgrid is using the data directory {}", path.display())]
-    InUse {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The file was written by a later version of this program.
-    #[error("the data is of version {found}, and this program knows version {known}: use a newer pushgrid")]
-    Newer {
-        /// The version of the file.
-        found: i32,
-        /// The version of this program.
-        known: i32,
-    },
-    /// The file is a database of something else.
-    #[error("the database in the data directory is not one of pushgrid's")]
-    Foreign,
-    /// The file cannot be opened or read.
-    #[error("the database cannot be opened")]
-    Database(#[from] rusqlite::Error),
-    /// The file holds something that it should not.
-    #[error("the database cannot be read")]
-    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The committer could not be started.
-    #[error("the thread that writes cannot be started")]
-    Thread(#[source] io::Error),
+/// State read from the file at the open.
+struct Loaded {
+    account: LedgerSnapshot,
+    newest: u64,
+    usages: Usages,
+    lost: u64,
+    kept_time: Option<KeptTime>,
 }
 
-impl From<Failure> for OpenError {
-    fn from(failure: Failure) -> Self {
-        Self::Unreadable(Box::new(failure))
+/// Books accepted losses, checks the keys, and reads the state kept in memory.
+fn load(connection: &Connection, config: &EmbeddedConfig, given_up: &Losses) -> Result<Loaded, OpenError> {
+    let lost = given_up.book(connection, &config.path.join(directory::DATABASE_FILE))?;
+    if let Some(keys) = &config.keys {
+        seals::check(connection, keys, config.accept_loss.as_deref())?;
     }
+    let (account, newest) = account::load(connection)?;
+    if !account.adds_up() {
+        tracing::error!(?account, "the account of the data directory does not add up");
+    }
+    let kept_time = write::kept_time(connection)?.filter(|_| account.pending > 0);
+    Ok(Loaded { account, newest, usages: Usages::load(connection)?, lost, kept_time })
+}
+
+/// Closes an unusable file; names the damage if that is the reason.
+fn refuse(error: OpenError, connection: Connection, file: &Path, lock: &mut DirectoryLock) -> OpenError {
+    let faults = match &error {
+        OpenError::Database(_) | OpenError::Unreadable(_) => {
+            schema::faults(&connection, 3).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    };
+    drop(connection);
+    // `SQLite` deletes the log once all of it is in the file.
+    if !wal::path_of(file).exists() {
+        lock.closed();
+    }
+    if faults.is_empty() { error } else { OpenError::Damaged { path: file.to_owned(), faults } }
 }
 
 /// Log, mailbox and subscriptions in one file. Cheap to clone; all clones are one store.
 ///
-/// Dropping the last clone (and the consumer) waits until what was asked for is written. [`Self::close`] does the
-/// same without keeping a thread of the runtime waiting.
+/// Dropping the last clone (and the consumer) blocks until queued changes are written. [`Self::close`] does the same
+/// without blocking a thread of the runtime.
 #[derive(Debug, Clone)]
 pub struct Embedded {
     owner: Arc<Owner>,
 }
 
-/// Ends the committer with the last handle.
-#[derive(Debug)]
-pub(crate) struct Owner {
-    pub(crate) shared: Arc<Shared>,
-    committer: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Owner {
-    /// Refuses further changes, and returns when those from before are written and the directory is given free.
-    fn end(&self) {
-        self.shared.queue.close();
-        let mut committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = committer.take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread that writes has panicked");
-        }
-    }
-}
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
 impl Embedded {
-    /// Opens the store in `config.path`, makes it when it is not there, and takes the directory for this process.
-    /// Reads and writes the disk, and counts what is pending: call it before serving.
+    /// Opens the store in `config.path`, created if missing, and locks the directory for this process. Blocks on the
+    /// disk, and counts the pending messages: to be called before serving.
     pub fn open(config: &EmbeddedConfig) -> Result<Self, OpenError> {
-        let lock = directory::take(&config.path)?;
-        let file = config.path.join(directory::DATABASE_FILE);
-        let mut connection = schema::open_writer(&file, config.file_octets)?;
-        let checkpointer = Checkpointer::start(&file, &mut connection)?;
-        let (account, last) = account::load(&connection)?;
-        if !account.adds_up() {
-            tracing::error!(?account, "the account of the data directory does not add up");
+        let mut lock = directory::take(&config.path)?;
+        if let Some(copy) = backup::interrupted(&config.path) {
+            return Err(OpenError::Unrestored { copy });
         }
+        let file = config.path.join(directory::DATABASE_FILE);
+        let left = lock.left();
+        let is_new = directory::has_no_database(&config.path);
+        let given_up = recovery::prepare(&file, &mut lock, config.accept_loss.as_deref())?;
+        directory::make_database(&config.path)?;
+        let mut connection = open_writer(&config.path, &file)?;
+        let loaded = match load(&connection, config, &given_up) {
+            Ok(loaded) => loaded,
+            Err(error) => return Err(refuse(error, connection, &file, &mut lock)),
+        };
+        lock.opened();
+        let checkpointer = Checkpointer::start(&file, &mut connection)?;
+        let full = Arc::new(AtomicBool::new(false));
+        let room = Room::open(&config.path, &connection, config.file_octets, Arc::clone(&full))?;
+        let Loaded { account, newest, usages, lost, kept_time } = loaded;
         let ring = RingLimit { messages: config.ring_messages, octets: config.ring_octets };
+        let damage = Damage::new(&file);
         let shared = Arc::new(Shared {
             queue: Queue::new(config.queue_octets),
-            feed: Feed::new(ring, Sequence(last)),
-            readers: Readers::new(file, config.read_connections),
+            feed: Feed::new(ring, Sequence(newest)),
+            readers: Readers::new(file, config.read_connections, Arc::clone(&damage)),
             subscriptions: SubscriptionCache::new(config.cached_subscriptions),
-            usages: Usages::load(&connection)?,
+            usages,
             ledger: Arc::new(Ledger::starting_at(account)),
+            ends: config.ends.clone(),
             commits: AtomicU64::new(0),
+            full,
+            kept_time,
+            damage,
+            lost,
+            is_new,
         });
-        let committer = Committer::new(checkpointer, connection, lock, Arc::clone(&shared), last);
+        figures::show(&shared, &config.meter);
+        if left != Left::InOrder {
+            shared.damage.check();
+        }
+        let committer = Committer::new(checkpointer, connection, room, lock, Arc::clone(&shared), newest);
         let thread = std::thread::Builder::new()
             .name("committer".into())
             .spawn(move || committer.run())
@@ -131,29 +131,67 @@ impl Embedded {
         Ok(Self { owner: Arc::new(Owner { shared, committer: Mutex::new(Some(thread)) }) })
     }
 
-    /// The router's side of the log: begins with the oldest message that has not ended. One at a time; when it is
-    /// dropped there can be another.
+    /// Attaches the consumer of the log, from the oldest message without an end. One at a time; after a drop there
+    /// can be another.
+    ///
+    /// Errors: [`ConsumerTaken`] while another consumer is attached.
     pub fn consumer(&self) -> Result<EmbeddedConsumer, ConsumerTaken> {
         EmbeddedConsumer::attach(&self.owner)
     }
 
-    /// The account of what was accepted, how it ended, and what is pending, of all lives of the data directory.
+    /// Account of all lives of the data directory: accepted, ended by outcome, pending.
     pub fn ledger(&self) -> Arc<Ledger> {
         Arc::clone(&self.shared().ledger)
     }
 
-    /// Transactions committed since the store was opened: far fewer than changes, under load.
+    /// Transactions committed since the open: far fewer than changes, under load.
     pub fn commits(&self) -> u64 {
         self.shared().commits.load(Ordering::Relaxed)
     }
 
-    /// Returns when everything that was asked for before is on disk and in the account, lazy changes too.
+    /// True while messages and subscriptions are refused for want of room.
+    pub fn is_full(&self) -> bool {
+        self.shared().full.load(Ordering::Relaxed)
+    }
+
+    /// Clock of the previous life, as last kept. `None` if no message judged by this clock waits.
+    pub fn kept_time(&self) -> Option<&KeptTime> {
+        self.shared().kept_time.as_ref()
+    }
+
+    /// Keeps the clock for the next life.
+    pub async fn keep_time(&self, time: KeptTime) -> Result<(), StoreError> {
+        self.change(KeepTime(time), 0).await
+    }
+
+    /// True if the database was made by this open.
+    pub fn is_new(&self) -> bool {
+        self.shared().is_new
+    }
+
+    /// Number of times that damage was met since the open.
+    pub fn damage_met(&self) -> u64 {
+        self.shared().damage.met_so_far()
+    }
+
+    /// Watches the known damage of the file, in words for the operator; `None` while the file is sound.
+    pub fn damage(&self) -> watch::Receiver<Option<String>> {
+        self.shared().damage.watch()
+    }
+
+    /// Messages of this data directory that an operator has accepted to lose ([`EmbeddedConfig::accept_loss`]), as
+    /// far as they could be counted.
+    pub fn lost(&self) -> u64 {
+        self.shared().lost
+    }
+
+    /// Returns once all earlier changes are on disk and in the account, lazy ones included.
     pub async fn flush(&self) -> Result<(), StoreError> {
         self.change(Flush, 0).await
     }
 
-    /// Refuses further calls with [`ErrorKind::Closed`]; returns when what was asked for before is written, the
-    /// write-ahead log is moved into the file and the directory is given free. May be called again.
+    /// Refuses further calls with [`ErrorKind::Closed`]. Returns once queued changes are written, the write-ahead log
+    /// is moved into the file and the directory is released. May be called again.
     pub async fn close(&self) {
         let owner = Arc::clone(&self.owner);
         if let Err(gone) = tokio::task::spawn_blocking(move || owner.end()).await {
@@ -165,18 +203,29 @@ impl Embedded {
         &self.owner.shared
     }
 
-    /// Asks for a change, which takes `octets` of the queue's room, and waits until it is committed.
+    /// Queues a change of `octets`, and waits for the commit.
     pub(crate) async fn change<W: Write>(&self, write: W, octets: usize) -> Result<W::Answer, StoreError> {
         let (work, reply) = job(write);
         self.shared().queue.push(work, octets).await?;
         answer(reply).await
     }
 
-    /// The same, refused at once when the queue has no room.
+    /// Queues a change, or refuses it at once when the queue is full; then waits for the commit.
     pub(crate) async fn offer<W: Write>(&self, write: W, octets: usize) -> Result<W::Answer, StoreError> {
         let (work, reply) = job(write);
         self.shared().queue.offer(work, octets)?;
         answer(reply).await
+    }
+}
+
+/// Opens the connection that writes. On a full disk the reserve of the previous life makes room.
+fn open_writer(directory: &Path, file: &Path) -> Result<Connection, OpenError> {
+    match schema::open_writer(file) {
+        Err(OpenError::Database(ref error)) if Failure::from_driver(error).full => {
+            Reserve::new(directory, 0).give_up();
+            schema::open_writer(file)
+        }
+        opened => opened,
     }
 }
 

@@ -1,16 +1,15 @@
-//! What has been committed and not yet been handed to the consumer: the newest of it in memory, all of it in the
-//! file.
+//! Committed messages not yet handed to the consumer: the newest in memory, all in the file.
 //!
-//! Invariant: every committed message that the consumer has not had is in the ring, or its sequence is not above
-//! `only_in_file`.
+//! Invariant: every committed message not yet consumed is in the ring, or has a sequence not above `only_in_file`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use pushgrid_types::{Message, Sequence};
 use tokio::sync::Notify;
 
-/// The bounds of the ring.
+/// Bounds of the ring.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RingLimit {
     pub(crate) messages: usize,
@@ -21,7 +20,7 @@ pub(crate) struct RingLimit {
 pub(crate) struct Feed {
     state: Mutex<State>,
     limit: RingLimit,
-    /// Wakes the consumer. There is at most one, so that one permit is enough.
+    /// Wakes the consumer. There is at most one, so one permit is enough.
     changed: Notify,
 }
 
@@ -29,29 +28,29 @@ pub(crate) struct Feed {
 struct State {
     ring: VecDeque<Arc<Message>>,
     octets: usize,
-    /// The highest sequence that has left the ring for want of room, or was never in it.
+    /// Highest sequence that has left the ring for want of room, or never entered.
     only_in_file: Sequence,
-    /// The highest sequence that was committed.
+    /// Highest sequence committed.
     newest: Sequence,
     consumed: bool,
     closed: bool,
 }
 
-/// What there is for a consumer.
+/// Next step for a consumer.
 #[derive(Debug)]
 pub(crate) enum Next {
-    /// These.
+    /// Messages from the ring.
     Messages(Vec<Arc<Message>>),
-    /// What the file has after the cursor, up to this sequence.
+    /// Messages of the file after the cursor, up to this sequence.
     InFile(Sequence),
-    /// Nothing yet.
+    /// None yet.
     Nothing,
-    /// Nothing any more.
+    /// None any more: the feed is closed.
     Closed,
 }
 
 impl Feed {
-    /// A feed whose messages up to `newest` are in the file.
+    /// Builds a feed whose messages up to `newest` are in the file.
     pub(crate) fn new(limit: RingLimit, newest: Sequence) -> Self {
         let state = State {
             ring: VecDeque::new(),
@@ -64,7 +63,7 @@ impl Feed {
         Self { state: Mutex::new(state), limit, changed: Notify::new() }
     }
 
-    /// Takes out what has left the log before it was handed out, and adds what was committed, in the order of the
+    /// Withdraws messages that left the log before being handed out, and adds committed ones, in the order of the
     /// sequences.
     pub(crate) fn publish(&self, left: &[Sequence], committed: Vec<Arc<Message>>) {
         let mut state = self.lock();
@@ -84,7 +83,7 @@ impl Feed {
         self.changed.notify_one();
     }
 
-    /// What comes after `cursor`, at most `limit` messages.
+    /// Next messages after `cursor`, at most `limit`.
     pub(crate) fn next(&self, cursor: Sequence, limit: usize) -> Next {
         let mut state = self.lock();
         if cursor < state.only_in_file {
@@ -99,28 +98,40 @@ impl Feed {
         Next::Messages(messages)
     }
 
-    /// Returns when something may have changed since the last [`Self::next`].
+    /// Returns once something may have changed since the last [`Self::next`].
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
     }
 
-    /// Nothing will be published any more.
+    /// Closes the feed: nothing is published any more.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.changed.notify_one();
     }
 
-    /// Lets a consumer begin at the oldest message of the file; says no while there is another one.
-    pub(crate) fn attach(&self) -> bool {
+    /// Read position of a consumer that has had everything up to `cursor`: the sequence of the next message, or an
+    /// earlier one.
+    pub(crate) fn read_to(&self, cursor: Sequence) -> Sequence {
+        let state = self.lock();
+        let after = |sequence: Sequence| Sequence(sequence.0 + 1);
+        if cursor < state.only_in_file {
+            return after(cursor);
+        }
+        state.ring.front().map_or_else(|| after(state.newest.max(cursor)), |message| message.sequence)
+    }
+
+    /// Attaches a consumer at the oldest message of the file, and returns the newest sequence; `None` while another
+    /// consumer is attached.
+    pub(crate) fn attach(&self) -> Option<Sequence> {
         let mut state = self.lock();
         if state.consumed {
-            return false;
+            return None;
         }
         state.consumed = true;
         state.ring.clear();
         state.octets = 0;
         state.only_in_file = state.newest;
-        true
+        Some(state.newest)
     }
 
     pub(crate) fn detach(&self) {
@@ -128,12 +139,12 @@ impl Feed {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl State {
-    /// Rarely finds anything: what leaves the log has as a rule been handed out.
+    /// Removes messages from the ring. Rarely finds any: a message that leaves the log has as a rule been handed out.
     fn withdraw(&mut self, left: &[Sequence]) {
         for sequence in left {
             if self.ring.front().is_some_and(|oldest| oldest.sequence <= *sequence)

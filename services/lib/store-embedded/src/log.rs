@@ -7,8 +7,8 @@ use crate::write::Append;
 
 #[async_trait]
 impl EventLog for Embedded {
-    /// Refused as unavailable, with nothing changed, when more waits to be written than the queue has room for: an
-    /// application server that is told so soon can come back.
+    /// Appends a message to the log. Refused as unavailable, with nothing changed, while the queue is full: an
+    /// application server that hears so at once can retry.
     async fn append(&self, message: Message) -> Result<Sequence, StoreError> {
         let octets = message.weight();
         self.offer(Append(message), octets).await

@@ -1,20 +1,21 @@
-//! The changes that wait for the committer, in order.
+//! Queue of changes for the committer, in order.
 //!
-//! Invariant: what is pushed after [`Queue::close`] is refused, and what was pushed before it is taken.
+//! Invariant: a change pushed after [`Queue::close`] is refused, and one pushed before is taken.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use pushgrid_store::{ErrorKind, StoreError};
+use pushgrid_types::cast::{fitting, saturating};
 use tokio::sync::Semaphore;
 
 use crate::write::Work;
 
-/// The longest that lazy changes wait for an eager one to join.
+/// Longest wait of lazy changes for an eager one to join.
 const LAZY: Duration = Duration::from_millis(10);
 
-/// When lazy changes that failed are tried again.
+/// Backoff before failed lazy changes are retried.
 const AGAIN: Duration = Duration::from_secs(1);
 
 /// Changes in one transaction: more would keep the first of them waiting, and save little.
@@ -28,7 +29,7 @@ pub(crate) struct Queue {
     state: Mutex<State>,
     /// Wakes the committer.
     ready: Condvar,
-    /// A permit for each octet that may wait.
+    /// One permit for each octet of capacity.
     room: Semaphore,
     capacity: u32,
 }
@@ -36,40 +37,40 @@ pub(crate) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     entries: VecDeque<Entry>,
-    /// How many of the entries somebody waits for.
+    /// Number of entries with a waiting caller.
     eager: usize,
-    /// When the lazy entries are to be taken though no eager one has come.
+    /// Time at which lazy entries are taken even without an eager one.
     due: Option<Instant>,
     sleep: Sleep,
     closed: bool,
 }
 
-/// What the committer is doing.
+/// State of the committer.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Sleep {
     #[default]
     Awake,
-    /// It waits to be woken, at most until then.
+    /// Asleep until woken, at the latest at this time.
     Until(Option<Instant>),
 }
 
-/// A change in the queue.
+/// Change in the queue.
 #[derive(Debug)]
 pub(crate) struct Entry {
     pub(crate) work: Box<dyn Work>,
-    /// Permits of the queue that it holds.
+    /// Permits of the queue held by the change.
     octets: u32,
 }
 
 impl Queue {
     pub(crate) fn new(octets: usize) -> Self {
-        let capacity = u32::try_from(octets).unwrap_or(u32::MAX).max(1);
-        let permits = usize::try_from(capacity).expect("32 bits fit a size");
+        let capacity = saturating::<u32>(octets).max(1);
+        let permits = fitting::<usize>(capacity);
         let room = Semaphore::new(permits.min(Semaphore::MAX_PERMITS));
         Self { state: Mutex::default(), ready: Condvar::new(), room, capacity }
     }
 
-    /// Adds a change of `octets`, if there is room for it at once.
+    /// Adds a change of `octets`, or refuses it at once without room.
     pub(crate) fn offer(&self, work: Box<dyn Work>, octets: usize) -> Result<(), StoreError> {
         let octets = self.permits(octets);
         match self.room.try_acquire_many(octets) {
@@ -82,7 +83,7 @@ impl Queue {
         self.add(Entry { work, octets })
     }
 
-    /// Adds a change of `octets`, when there is room for it.
+    /// Adds a change of `octets`, once there is room.
     pub(crate) async fn push(&self, work: Box<dyn Work>, octets: usize) -> Result<(), StoreError> {
         let octets = self.permits(octets);
         let permits = self.room.acquire_many(octets).await.map_err(|_| closed())?;
@@ -90,13 +91,13 @@ impl Queue {
         self.add(Entry { work, octets })
     }
 
-    /// Adds a change at once, whether or not there is room. For those whose number is bounded otherwise.
+    /// Adds a change at once, with or without room. For callers whose changes are bounded otherwise.
     pub(crate) fn push_anyway(&self, work: Box<dyn Work>) -> Result<(), StoreError> {
         self.add(Entry { work, octets: 0 })
     }
 
     fn permits(&self, octets: usize) -> u32 {
-        u32::try_from(octets).unwrap_or(u32::MAX).min(self.capacity)
+        saturating::<u32>(octets).min(self.capacity)
     }
 
     fn add(&self, entry: Entry) -> Result<(), StoreError> {
@@ -112,10 +113,10 @@ impl Queue {
         Ok(())
     }
 
-    /// Adds changes that failed and are to be tried again, in a while. The committer itself calls this.
+    /// Puts failed changes back, to be retried after a backoff. Called by the committer.
     pub(crate) fn put_back(&self, works: Vec<Box<dyn Work>>) {
         let mut state = self.lock();
-        // In the next life these messages come again.
+        // The next life redelivers these messages.
         if !state.closed {
             for work in works {
                 state.add(Entry { work, octets: 0 }, AGAIN);
@@ -123,11 +124,11 @@ impl Queue {
         }
     }
 
-    /// The next changes for one transaction, in order. Waits until there are some; empty when the queue is closed
-    /// and all have been taken.
+    /// Takes the next changes for one transaction, in order. Blocks until there are some; empty once the queue is
+    /// closed and drained.
     ///
-    /// Lazy changes mostly come soon after an eager one, so for that long the committer sleeps with an alarm set:
-    /// whoever adds a lazy change then need not wake it, only to have it sleep again.
+    /// Lazy changes mostly come soon after an eager one, so for that long the committer sleeps with an alarm set: a
+    /// lazy change then need not wake the committer for nothing.
     pub(crate) fn take(&self) -> Vec<Entry> {
         let mut state = self.lock();
         let mut alarm = Some(Instant::now() + LAZY);
@@ -138,21 +139,18 @@ impl Queue {
             }
             alarm = state.due.or(alarm.filter(|alarm| *alarm > now));
             state.sleep = Sleep::Until(alarm);
-            state = match alarm {
-                None => self.ready.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(alarm) => {
-                    let woken = self.ready.wait_timeout(state, alarm.saturating_duration_since(now));
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
+            match alarm {
+                None => self.ready.wait(&mut state),
+                Some(alarm) => _ = self.ready.wait_until(&mut state, alarm),
+            }
             state.sleep = Sleep::Awake;
         }
         state.take_batch()
     }
 
-    /// Gives the room of taken changes to others.
+    /// Returns the permits of taken changes.
     pub(crate) fn finished(&self, taken: &[Entry]) {
-        self.room.add_permits(taken.iter().map(|entry| usize::try_from(entry.octets).unwrap_or(0)).sum());
+        self.room.add_permits(taken.iter().map(|entry| saturating::<usize>(entry.octets)).sum());
     }
 
     /// Refuses further changes.
@@ -162,24 +160,24 @@ impl Queue {
         self.ready.notify_one();
     }
 
-    /// Whether changes are refused.
+    /// True once changes are refused.
     pub(crate) fn is_closed(&self) -> bool {
         self.room.is_closed()
     }
 
-    /// Drops what nobody will take, so that whoever waits for it is told.
+    /// Drops the remaining changes, which tells the waiters.
     pub(crate) fn abandon(&self) {
         let abandoned = std::mem::take(&mut self.lock().entries);
         drop(abandoned);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 
 impl State {
-    /// Says whether the committer is to be woken.
+    /// Adds an entry. True if the committer is to be woken.
     fn add(&mut self, entry: Entry, patience: Duration) -> bool {
         let lazy = entry.work.is_lazy();
         self.entries.push_back(entry);
@@ -202,14 +200,14 @@ impl State {
         let mut count = 0;
         for entry in self.entries.iter().take(BATCH) {
             count += 1;
-            octets += usize::try_from(entry.octets).unwrap_or(usize::MAX);
+            octets += saturating::<usize>(entry.octets);
             if octets >= BATCH_OCTETS {
                 break;
             }
         }
         let batch: Vec<_> = self.entries.drain(..count).collect();
         self.eager -= batch.iter().filter(|entry| !entry.work.is_lazy()).count();
-        // What is left has waited long enough: it is taken right after this batch.
+        // The rest has waited long enough, and is taken right after this batch.
         self.due = if self.entries.is_empty() { None } else { Some(Instant::now()) };
         batch
     }

@@ -1,12 +1,15 @@
-//! The connections that read: a bounded number, opened as they are needed, used off the runtime's own threads.
+//! Pool of connections that read: a bounded number, opened on demand, used off the runtime's own threads. Invariant:
+//! a connection on which a read failed is not used again.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use pushgrid_store::{ErrorKind, StoreError};
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
+use crate::damage::Damage;
 use crate::failure::Failure;
 use crate::schema;
 
@@ -15,15 +18,16 @@ pub(crate) struct Readers {
     file: PathBuf,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
+    damage: Arc<Damage>,
 }
 
 impl Readers {
-    pub(crate) fn new(file: PathBuf, connections: usize) -> Arc<Self> {
+    pub(crate) fn new(file: PathBuf, connections: usize, damage: Arc<Damage>) -> Arc<Self> {
         let permits = Arc::new(Semaphore::new(connections.max(1)));
-        Arc::new(Self { file, idle: Mutex::default(), permits })
+        Arc::new(Self { file, idle: Mutex::default(), permits, damage })
     }
 
-    /// Runs `read` on a connection of its own. It sees everything that was committed before.
+    /// Runs `read` on a connection of its own. Sees everything committed before the call.
     pub(crate) async fn run<T: Send + 'static>(
         self: &Arc<Self>,
         read: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
@@ -49,19 +53,20 @@ impl Readers {
             None => schema::open_reader(&self.file)?,
         };
         let result = read(&connection);
-        // A connection on which something failed is not used again.
-        if result.is_ok() {
-            self.lock().push(connection);
+        match &result {
+            Ok(_) => self.lock().push(connection),
+            // A connection on which something failed is not used again.
+            Err(failure) => self.damage.note(failure),
         }
         result
     }
 
-    /// Closes the connections that nobody is using.
+    /// Closes the idle connections.
     pub(crate) fn close_idle(&self) {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.idle.lock()
     }
 }

@@ -1,19 +1,21 @@
-//! Values as they stand in the file.
+//! Encoding of values in the file, and the statements shared by several changes. Invariant: a value of the wrong type
+//! or length fails as corrupt, and never panics.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pushgrid_store::Subscription;
+use pushgrid_types::cast::saturating;
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SubscriptionRef, Timestamp, Topic, Ttl,
-    Urgency, UserAgentId, VapidKeyHash,
+    ChannelId, Content, Incarnation, Message, MessageId, ReplaceKey, Restriction, Sequence, SubscriptionRef,
+    Timestamp, Ttl, Urgency, UserAgentId,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::failure::Failure;
 
-/// The columns that [`message`] reads, in its order.
+/// Columns that [`message`] reads, in its order.
 macro_rules! message_columns {
     () => {
         "seq, user_agent, channel, incarnation, id, accepted_at, ttl, expires_at, urgency, topic, \
@@ -22,37 +24,37 @@ macro_rules! message_columns {
 }
 pub(crate) use message_columns;
 
-const INSERT: &str = concat!(
+pub(crate) const INSERT: &str = concat!(
     "INSERT INTO message (stored, octets, ",
     message_columns!(),
     ") VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
 );
 
-const FIND_SUBSCRIPTION: &str =
+pub(crate) const FIND_SUBSCRIPTION: &str =
     "SELECT incarnation, vapid, created_at FROM subscription WHERE user_agent = ?1 AND channel = ?2";
 
-/// `SQLite`'s integers have a sign. No sequence, length or instant of this world reaches it; if one did it would be
-/// taken as the largest.
+/// Converts to `SQLite`'s signed integers. No real sequence, length or instant reaches the sign; one that did would
+/// become the largest.
 pub(crate) fn to_integer(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
+    saturating::<i64>(value)
 }
 
-/// The length of a body as an integer of the file.
+/// Length of a body as an integer of the file.
 pub(crate) fn octets(length: usize) -> i64 {
-    i64::try_from(length).unwrap_or(i64::MAX)
+    saturating::<i64>(length)
 }
 
-/// A count, length, sequence or instant that cannot be negative.
+/// Reads a non-negative integer.
 pub(crate) fn to_unsigned(value: i64) -> Result<u64, Failure> {
     u64::try_from(value).map_err(|_| Failure::corrupt("a negative number where none can be"))
 }
 
-/// A count or length that cannot be negative.
+/// Reads a column of non-negative integers.
 pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
     to_unsigned(row.get(column)?)
 }
 
-/// Writes `message` to the log, under the sequence that it carries.
+/// Writes `message` to the log, under its own sequence.
 pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), Failure> {
     let Message { id, to, sequence, accepted_at, ttl, expires_at, urgency, topic, content } = message;
     let mut statement = connection.prepare_cached(INSERT)?;
@@ -67,7 +69,7 @@ pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), F
         ttl.as_secs(),
         to_integer(expires_at.as_millis()),
         urgency.level(),
-        topic.as_ref().map(Topic::as_str),
+        topic.as_ref().map(ReplaceKey::as_str),
         content.encoding.as_deref(),
         content.encryption.as_deref(),
         content.crypto_key.as_deref(),
@@ -79,18 +81,14 @@ pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), F
 
 /// Reads a row of [`message_columns`].
 pub(crate) fn message(row: &Row<'_>) -> Result<Message, Failure> {
-    let to = SubscriptionRef {
-        user_agent: user_agent(row, 1)?,
-        channel: identifier(row, 2, ChannelId::from_slice)?,
-        incarnation: identifier(row, 3, Incarnation::from_slice)?,
-    };
+    let to = recipient(row, 1)?;
     let topic = match row.get_ref(9)? {
         ValueRef::Null => None,
         other => Some(text(other)?.parse().map_err(|_| Failure::corrupt("a topic that is none"))?),
     };
     let urgency = Urgency::from_level(row.get(8)?).ok_or_else(|| Failure::corrupt("an unknown urgency"))?;
     Ok(Message {
-        id: identifier(row, 4, MessageId::from_slice)?,
+        id: message_id(row, 4)?,
         to,
         sequence: Sequence(unsigned(row, 0)?),
         accepted_at: timestamp(row, 5)?,
@@ -104,13 +102,12 @@ pub(crate) fn message(row: &Row<'_>) -> Result<Message, Failure> {
             crypto_key: header(row, 12)?,
             content_type: header(row, 13)?,
             body: Bytes::copy_from_slice(blob(row, 14)?),
-            // Within one process a trace ends at the log.
+            // Not stored: a trace ends where its message is read from the file.
             trace_parent: None,
         },
     })
 }
 
-/// Reads all rows of `statement` as messages in the log.
 pub(crate) fn messages(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Arc<Message>>, Failure> {
     let mut messages = Vec::new();
     while let Some(row) = rows.next()? {
@@ -119,17 +116,29 @@ pub(crate) fn messages(mut rows: rusqlite::Rows<'_>) -> Result<Vec<Arc<Message>>
     Ok(messages)
 }
 
-/// Reads the instant in `column`.
 pub(crate) fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
     Ok(Timestamp::from_millis(unsigned(row, column)?))
 }
 
-/// Reads the user agent in `column`.
 pub(crate) fn user_agent(row: &Row<'_>, column: usize) -> Result<UserAgentId, Failure> {
     identifier(row, column, UserAgentId::from_slice)
 }
 
-/// The subscription of a channel, as the transaction of `connection` sees it.
+/// Reads the id of a message in `column`.
+pub(crate) fn message_id(row: &Row<'_>, column: usize) -> Result<MessageId, Failure> {
+    identifier(row, column, MessageId::from_slice)
+}
+
+/// Reads the subscription in the three columns from `column` on.
+pub(crate) fn recipient(row: &Row<'_>, column: usize) -> Result<SubscriptionRef, Failure> {
+    Ok(SubscriptionRef {
+        user_agent: user_agent(row, column)?,
+        channel: identifier(row, column + 1, ChannelId::from_slice)?,
+        incarnation: identifier(row, column + 2, Incarnation::from_slice)?,
+    })
+}
+
+/// Subscription of a channel, as the transaction of `connection` sees it.
 pub(crate) fn subscription(
     connection: &Connection,
     user_agent: UserAgentId,
@@ -140,13 +149,13 @@ pub(crate) fn subscription(
     let found = statement.query_row(key, |row| {
         Ok((|| {
             let incarnation = identifier(row, 0, Incarnation::from_slice)?;
-            let vapid = match row.get_ref(1)? {
-                ValueRef::Null => None,
-                _ => Some(identifier(row, 1, |octets| octets.try_into().ok().map(VapidKeyHash))?),
+            let restriction = match row.get_ref(1)? {
+                ValueRef::Null => Restriction::Open,
+                _ => identifier(row, 1, |octets| Restriction::from_octets(Some(octets)))?,
             };
             let created_at = timestamp(row, 2)?;
             let id = SubscriptionRef { user_agent, channel, incarnation };
-            Ok(Subscription { id, vapid, created_at })
+            Ok(Subscription { id, restriction, created_at })
         })())
     });
     found.optional()?.transpose()

@@ -1,15 +1,17 @@
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use pushgrid_store::Ledger;
+use pushgrid_store::{EndFeed, Ledger};
+use pushgrid_types::KeptTime;
 
 use crate::cache::SubscriptionCache;
+use crate::damage::Damage;
 use crate::feed::Feed;
 use crate::queue::Queue;
 use crate::readers::Readers;
 use crate::usage::Usages;
 
-/// What the committer and the handles have in common.
+/// State shared by the committer and the handles.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
@@ -18,6 +20,16 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: SubscriptionCache,
     pub(crate) usages: Usages,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) ends: Option<EndFeed>,
     /// Transactions committed since the store was opened.
     pub(crate) commits: AtomicU64,
+    /// Set while changes that add something are refused.
+    pub(crate) full: Arc<AtomicBool>,
+    /// Clock of the previous life, as last kept.
+    pub(crate) kept_time: Option<KeptTime>,
+    pub(crate) damage: Arc<Damage>,
+    /// Messages that an operator has accepted to lose, over all lives.
+    pub(crate) lost: u64,
+    /// Set if the file was made when the store was opened.
+    pub(crate) is_new: bool,
 }

@@ -1,5 +1,8 @@
+//! Subscriptions over the file: look-ups are answered from the cache or read into it, changes go to the committer.
+
 use async_trait::async_trait;
 use pushgrid_store::{StoreError, Subscription, Subscriptions};
+use pushgrid_types::cast::saturating;
 use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
 use rusqlite::params;
 
@@ -10,7 +13,7 @@ use crate::write::{Put, Remove};
 
 pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM subscription WHERE user_agent = ?1";
 
-/// What a change of a subscription takes of the queue's room.
+/// Octets of the queue for a change of a subscription.
 const CHANGE_OCTETS: usize = 256;
 
 #[async_trait]
@@ -57,7 +60,7 @@ impl Subscriptions for Embedded {
             let count: i64 = statement.query_row(params![user_agent.as_octets()], |row| row.get(0))?;
             row::to_unsigned(count)
         });
-        Ok(usize::try_from(read.await?).unwrap_or(usize::MAX))
+        Ok(saturating::<usize>(read.await?))
     }
 
     async fn put(
@@ -74,7 +77,7 @@ impl Subscriptions for Embedded {
 }
 
 impl Embedded {
-    /// Reads what the cache does not know, one answer for each key, and remembers it.
+    /// Reads keys that the cache does not know, one answer for each, and fills the cache.
     async fn read_subscriptions(&self, keys: Vec<Key>) -> Result<Vec<Option<Subscription>>, StoreError> {
         let shared = std::sync::Arc::clone(self.shared());
         let readers = &self.shared().readers;

@@ -1,19 +1,25 @@
+//! The embedded store over real files: helpers shared by the tests of this crate.
+
+mod backup;
 mod batching;
 mod cache;
 mod conformance;
 mod feed;
 mod full;
+mod log_damage;
 mod open;
+mod page_damage;
 mod plans;
 mod reopen;
+mod seals;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use pushgrid_store::{EventLog, Mailbox, PageLimit, Subscription, Subscriptions};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Sequence, SubscriptionRef, Timestamp, Ttl, Urgency,
-    UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Restriction, Sequence, SubscriptionRef, Timestamp,
+    Ttl, Urgency, UserAgentId,
 };
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -23,7 +29,7 @@ use crate::{Embedded, EmbeddedConfig, directory};
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALL: PageLimit = PageLimit { messages: 100_000, octets: 1 << 30 };
 
-/// A store in a directory of its own.
+/// Store in a directory of its own.
 struct Home {
     directory: TempDir,
     store: Embedded,
@@ -40,7 +46,7 @@ impl Home {
         Self { store: Embedded::open(&config).unwrap(), directory }
     }
 
-    /// Another connection to the same file.
+    /// Opens another connection to the same file.
     fn connection(&self) -> Connection {
         Connection::open(self.directory.path().join(directory::DATABASE_FILE)).unwrap()
     }
@@ -51,7 +57,7 @@ impl Home {
     }
 
     async fn subscribe(&self, id: SubscriptionRef) {
-        let new = Subscription { id, vapid: None, created_at: NOW };
+        let new = Subscription { id, restriction: Restriction::Open, created_at: NOW };
         assert_eq!(self.store.put(None, new).await.unwrap(), Some(new));
     }
 

@@ -1,16 +1,16 @@
-//! How much each user agent has waiting, and when the first of it may expire: kept in memory, exact after every
-//! transaction. As large as the number of user agents that have anything stored.
+//! Stored messages of each user agent, in number and octets, and the earliest expiry of each: kept in memory, exact
+//! after every transaction. As large as the number of user agents with stored messages.
 //!
-//! This takes the place of an index by expiry in the file, whose pages every store and every acknowledgement would
-//! have to write: the messages of one user agent stand together there, those that expire together do not.
+//! Replaces an index by expiry in the file: there the messages of one user agent stand together, messages of one
+//! expiry do not, and every store and every acknowledgement would have to write pages of the index.
 //!
-//! Invariant: no stored message of a user agent expires before its `first_expiry`. It may be too early, when that
-//! message has ended another way; whoever looks then corrects it.
+//! Invariant: no stored message of a user agent expires before `first_expiry`. The value may be too early, when the
+//! message has ended another way; the next look corrects this.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use pushgrid_store::Usage;
 use pushgrid_types::{Timestamp, UserAgentId};
 use rusqlite::Connection;
@@ -22,14 +22,14 @@ use crate::row;
 pub(crate) const READ: &str = "SELECT user_agent, COUNT(*), SUM(octets), MIN(expires_at)
     FROM message INDEXED BY message_of_user_agent WHERE stored = 1 GROUP BY user_agent";
 
-/// What a transaction has changed for one user agent.
+/// Change of one user agent's usage by a transaction.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Change {
-    /// A message came to wait.
+    /// A message was stored.
     Came { octets: u64, expires_at: Timestamp },
-    /// A message waits no more.
+    /// A stored message ended.
     Went { octets: u64 },
-    /// Somebody has looked when the first one expires.
+    /// The earliest expiry was looked up.
     FirstExpiry(Timestamp),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Usages(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     waiting: HashMap<UserAgentId, Waiting>,
-    /// The same user agents, in the order of their first expiry.
+    /// The same user agents, by first expiry.
     by_expiry: BTreeSet<(Timestamp, UserAgentId)>,
 }
 
@@ -67,14 +67,19 @@ impl Usages {
         self.lock().waiting.get(&user_agent).map_or_else(Usage::default, |waiting| waiting.usage)
     }
 
-    /// User agents that may have something expired at `now`, at most `limit`.
+    /// User agents that may have expired messages at `now`, at most `limit`.
     pub(crate) fn due(&self, now: Timestamp, limit: usize) -> Vec<UserAgentId> {
         let state = self.lock();
         let due = state.by_expiry.iter().take_while(|(first_expiry, _)| *first_expiry <= now);
         due.take(limit).map(|(_, user_agent)| *user_agent).collect()
     }
 
-    /// Enters what a transaction has changed. It is committed, so whatever went had come before.
+    /// Takes a user agent out of the due ones, until the next message is stored.
+    pub(crate) fn set_aside(&self, user_agent: UserAgentId) {
+        self.lock().move_expiry(user_agent, Timestamp::from_millis(u64::MAX));
+    }
+
+    /// Enters the changes of a committed transaction, so a message comes before it goes.
     pub(crate) fn publish(&self, changes: &[(UserAgentId, Change)]) {
         if changes.is_empty() {
             return;
@@ -86,7 +91,7 @@ impl Usages {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

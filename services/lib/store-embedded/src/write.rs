@@ -1,9 +1,9 @@
-//! The changes, one to a file, and what they share: a transaction to apply themselves in, and a way to answer.
+//! The changes, one to a file, and the parts shared by all: a transaction to apply a change in, and a way to answer.
 
 mod append;
 mod expire;
 mod flush;
-mod purge;
+mod keep_time;
 mod put;
 mod remove;
 mod settle;
@@ -21,10 +21,10 @@ pub(crate) use expire::Expire;
 #[cfg(test)]
 pub(crate) use expire::{EXPIRED, FIRST_EXPIRY};
 pub(crate) use flush::Flush;
-#[cfg(test)]
-pub(crate) use purge::OF_CHANNEL;
-pub(crate) use purge::Purge;
+pub(crate) use keep_time::{KeepTime, kept_time};
 pub(crate) use put::Put;
+#[cfg(test)]
+pub(crate) use remove::OF_CHANNEL;
 pub(crate) use remove::Remove;
 #[cfg(test)]
 pub(crate) use settle::BY_ID;
@@ -37,16 +37,37 @@ pub(crate) use transaction::{Effects, Transaction};
 
 use crate::failure::Failure;
 
+/// Statements of the changes, besides the look-ups above.
+#[cfg(test)]
+pub(crate) const STATEMENTS: [&str; 11] = [
+    crate::row::INSERT,
+    crate::row::FIND_SUBSCRIPTION,
+    crate::account::ADD,
+    flush::TOUCH,
+    put::PUT,
+    remove::REMOVE,
+    store::HELD,
+    store::KEEP,
+    transaction::DELETE,
+    transaction::DELETE_TELLING,
+    transaction::DELETE_LOGGED,
+];
+
 /// One change of the file.
 ///
 /// Contract: [`Self::apply`] may be called more than once, each time in a fresh transaction, when an earlier one was
-/// rolled back. It changes nothing but that transaction.
+/// rolled back. Nothing else is changed.
 pub(crate) trait Write: fmt::Debug + Send + 'static {
-    /// What whoever asked for it is told once it is committed.
+    /// Answer to the caller after the commit.
     type Answer: Send;
 
-    /// Whether it need not be on disk when it is answered, and may wait a moment for others.
+    /// True for a change that may be answered before it is on disk, and may wait a moment for others.
     fn is_lazy(&self) -> bool {
+        false
+    }
+
+    /// True for a change that adds something, and so is refused without room.
+    fn adds(&self) -> bool {
         false
     }
 
@@ -54,21 +75,25 @@ pub(crate) trait Write: fmt::Debug + Send + 'static {
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Self::Answer, Failure>;
 }
 
-/// A change in the queue, whatever it answers.
+/// A change in the queue, with any type of answer.
 pub(crate) trait Work: fmt::Debug + Send {
     fn is_lazy(&self) -> bool;
+
+    /// True for a change that is refused without room.
+    fn adds(&self) -> bool;
 
     /// Makes the change and keeps the answer for later.
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Failure>;
 
-    /// Gives the answer: the transaction was committed.
+    /// Answers after the commit.
     fn succeed(self: Box<Self>);
 
-    /// Says that nothing was changed, and why. What nobody waits for is given back, to be tried again.
+    /// Answers that nothing was changed, with the failure. A change without a waiting caller is returned, for another
+    /// try.
     fn fail(self: Box<Self>, failure: &Failure) -> Option<Box<dyn Work>>;
 }
 
-/// What whoever asked waits for.
+/// Receiver of a change's answer.
 pub(crate) type Reply<A> = oneshot::Receiver<Result<A, StoreError>>;
 
 struct Job<W: Write> {
@@ -92,6 +117,10 @@ impl<W: Write> fmt::Debug for Job<W> {
 impl<W: Write> Work for Job<W> {
     fn is_lazy(&self) -> bool {
         self.write.is_lazy()
+    }
+
+    fn adds(&self) -> bool {
+        self.write.adds()
     }
 
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {

@@ -9,11 +9,11 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pushgrid_store::{EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
+use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Outcome, Rng, Sequence, SubscriptionRef, SystemRng,
-    Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Outcome, Restriction, Rng, Sequence,
+    SubscriptionRef, SystemRng, Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::task::JoinSet;
 
@@ -21,7 +21,7 @@ const DIRECTORY: &str = "PUSHGRID_TEST_KILL_DIRECTORY";
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 const ALL: PageLimit = PageLimit { messages: 1 << 20, octets: 1 << 30 };
 const ROUNDS: usize = 4;
-/// What a child has said when it is killed.
+/// Lines of a child before it is killed.
 const LINES: usize = 3000;
 
 fn main() {
@@ -58,11 +58,11 @@ fn message(user_agent: u8) -> Message {
     }
 }
 
-/// Says what it was answered, and what it is about to end, until it is killed.
+/// Prints each answer, and each end before it is asked for, until killed.
 async fn live(directory: &Path) {
     let store = Embedded::open(&EmbeddedConfig::at(directory)).expect("the store opens");
     for user_agent in 0..8 {
-        let new = Subscription { id: to(user_agent), vapid: None, created_at: NOW };
+        let new = Subscription { id: to(user_agent), restriction: Restriction::Open, created_at: NOW };
         store.put(None, new).await.expect("put answers");
     }
     let mut tasks = JoinSet::new();
@@ -79,7 +79,7 @@ async fn live(directory: &Path) {
     tasks.join_all().await;
 }
 
-/// Ends a third of the messages in the log, stores the others, and ends some of what is stored.
+/// Ends a third of the messages in the log, stores the others, and ends some of the stored ones.
 async fn consume(store: Embedded) {
     let mut consumer = store.consumer().expect("there is no other consumer");
     loop {
@@ -87,7 +87,7 @@ async fn consume(store: Embedded) {
         let (ended, kept): (Vec<_>, Vec<_>) =
             batch.into_iter().partition(|it| it.sequence.0.is_multiple_of(3));
         say("ending", ended.iter().map(|it| it.sequence));
-        consumer.settle(ended.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+        consumer.settle(ended.iter().map(|it| End::of(it, Outcome::Delivered)).collect());
         store.store(kept).await.expect("store answers");
         let limit = PageLimit { messages: 5, ..ALL };
         let user_agent = to(0).user_agent;
@@ -98,7 +98,7 @@ async fn consume(store: Embedded) {
     }
 }
 
-/// Whole lines, and in the pipe when it returns: what is about to end must be said before it ends.
+/// Prints whole lines, which are in the pipe when the call returns: an end must be printed before it happens.
 fn say(word: &str, sequences: impl IntoIterator<Item = Sequence>) {
     let mut output = std::io::stdout().lock();
     for sequence in sequences {
@@ -130,7 +130,7 @@ async fn kill() {
     println!("test a_process_that_is_killed_at_any_moment_loses_nothing ... ok");
 }
 
-/// Runs a child, and kills it when it has said enough. Only whole lines count.
+/// Runs a child, and kills it after enough lines. Only whole lines count.
 fn said_until_killed(directory: &Path) -> Vec<String> {
     let program = std::env::current_exe().expect("this program has a path");
     let child = Command::new(program).env(DIRECTORY, directory).stdout(Stdio::piped()).spawn();
@@ -158,7 +158,7 @@ fn said_until_killed(directory: &Path) -> Vec<String> {
     lines
 }
 
-/// Everything that is in the log or waits; the account must agree with it.
+/// Sequences in the log or in the mailbox; the account must agree.
 async fn look(directory: &Path) -> BTreeSet<u64> {
     let store = Embedded::open(&EmbeddedConfig::at(directory)).expect("the store opens after a crash");
     let account = store.ledger().snapshot();

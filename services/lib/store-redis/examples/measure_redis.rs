@@ -1,7 +1,7 @@
 //! Prints what the view costs: `cargo run --release --example measure_redis REDIS_URL`.
 //!
-//! The server must be empty, and is emptied afterwards. Memory is what Redis says that it uses, and every number is of one
-//! partition; processor time is that of this process and of Redis.
+//! The server must be empty, and is emptied afterwards. Memory is what Redis says that it uses, and every number is of
+//! one partition; processor time is that of this process and of Redis.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pushgrid_runtime::config::{Layers, Reader};
-use pushgrid_store::{Change, Footing, PageLimit, Presence, StoredMessage, Subscription, View};
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_store::{Change, PageLimit, Presence, ReadBarrier, StoredMessage, Subscription, View};
 use pushgrid_store_redis::{Config, Redis, RedisPresence, RedisView};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, NodeId, Outcome, Partition, Position, Sequence,
-    SessionId, SessionRef, SubscriptionRef, SystemRng, Tenure, Timestamp, Topic, Ttl, Urgency, UserAgentId,
-    VapidKeyHash,
+    ChannelId, Content, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Outcome, Partition, Position,
+    ReplaceKey, Restriction, Sequence, SessionId, SessionRef, SubscriptionRef, SystemRng, Timestamp, Ttl,
+    Urgency, UserAgentId, VapidKeyHash,
 };
 use tokio::task::JoinSet;
 
@@ -23,7 +24,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 const USER_AGENTS: usize = 20_000;
 const BATCH: usize = 100;
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-const TENURE: Tenure = Tenure(1);
+const LEADER_EPOCH: LeaderEpoch = LeaderEpoch(1);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -37,8 +38,8 @@ async fn main() -> Result<()> {
     if redis::cmd("DBSIZE").query::<u64>(&mut direct)? != 0 {
         return Err("the server is not empty".into());
     }
-    let redis = Redis::connect(&config).await?;
-    let presence = RedisPresence::new(redis.clone(), Partition(0), TENURE);
+    let redis = Redis::connect(&config, &Meter::new()).await?;
+    let presence = RedisPresence::new(redis.clone(), Partition(0), LEADER_EPOCH);
     let mut grid = Grid { view: RedisView::new(redis), presence, direct, position: 0, sequence: 0 };
     grid.idle().await?;
     grid.calls().await?;
@@ -56,18 +57,18 @@ struct Grid {
 }
 
 impl Grid {
-    const fn footing(&self) -> Footing {
-        Footing { partition: Partition(0), tenure: TENURE, position: Position(self.position) }
+    const fn barrier(&self) -> ReadBarrier {
+        ReadBarrier { partition: Partition(0), leader_epoch: LEADER_EPOCH, position: Position(self.position) }
     }
 
     async fn tell(&mut self, changes: &[Change]) -> Result<()> {
         let to = Position(self.position + changes.len() as u64);
-        self.view.apply(self.footing(), changes, to).await?;
+        self.view.apply(self.barrier(), changes, to).await?;
         self.position = to.0;
         Ok(())
     }
 
-    /// A number of a section of `INFO`.
+    /// Reads a number of a section of `INFO`.
     fn info(&mut self, section: &str, name: &str) -> Result<f64> {
         let text: String = redis::cmd("INFO").arg(section).query(&mut self.direct)?;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -78,7 +79,7 @@ impl Grid {
         self.info("memory", "used_memory")
     }
 
-    /// A subscription and a presence for each of many user agents.
+    /// Measures a subscription and a presence for each of many user agents.
     async fn idle(&mut self) -> Result<()> {
         self.tell(&[Change::Claimed]).await?;
         let begun = self.memory()?;
@@ -110,11 +111,11 @@ impl Grid {
             let run = self.begin()?;
             let mut tasks = JoinSet::new();
             for caller in 0..callers {
-                let (view, ids, footing) = (self.view.clone(), Arc::clone(&ids), self.footing());
+                let (view, ids, barrier) = (self.view.clone(), Arc::clone(&ids), self.barrier());
                 tasks.spawn(async move {
                     for call in 0..calls / callers {
                         let at = (caller * 997 + call * batch) % (USER_AGENTS - batch);
-                        view.alive(footing, &ids[at..at + batch]).await?;
+                        view.alive(barrier, &ids[at..at + batch]).await?;
                     }
                     Ok::<_, pushgrid_store::ViewError>(())
                 });
@@ -127,7 +128,7 @@ impl Grid {
         Ok(())
     }
 
-    /// Messages of 1 KiB: one for each of many user agents, many for one, ended and paged.
+    /// Measures messages of 1 KiB: one for each of many user agents, many for one, ended and paged.
     async fn messages(&mut self) -> Result<()> {
         for (user_agents, topic) in [(10_000, None), (10_000, Some("news")), (10, None)] {
             let begun = self.memory()?;
@@ -139,7 +140,7 @@ impl Grid {
                     (first..first + BATCH).map(|at| self.message(at % user_agents, topic)).collect();
                 let changes: Vec<_> = batch
                     .iter()
-                    .map(|it| Change::Stored { message: Arc::clone(it), since: TENURE })
+                    .map(|it| Change::Stored { message: Arc::clone(it), since: LEADER_EPOCH })
                     .collect();
                 self.tell(&changes).await?;
                 stored.extend(batch);
@@ -168,7 +169,7 @@ impl Grid {
         let mut found = 0;
         for at in 0..1000 {
             let of = subscription(at % user_agents).user_agent;
-            found += self.view.page(self.footing(), of, Sequence(0), NOW, limit).await?.len();
+            found += self.view.page(self.barrier(), of, Sequence(0), NOW, limit).await?.len();
         }
         self.report(&format!("page of {} messages", found / 1000), 1000, &run)
     }
@@ -184,7 +185,7 @@ impl Grid {
             ttl,
             expires_at: Message::expiry(NOW, ttl),
             urgency: Urgency::Normal,
-            topic: topic.map(|text| text.parse::<Topic>().expect("it is a topic")),
+            topic: topic.map(|text| text.parse::<ReplaceKey>().expect("it is a topic")),
             content: Content {
                 body: Bytes::from(vec![7; 1024]),
                 encoding: Some("aes128gcm".into()),
@@ -215,7 +216,7 @@ impl Grid {
     }
 }
 
-/// What had been used when a run began.
+/// Usage at the start of a run.
 struct Run {
     started: Instant,
     ours: Duration,
@@ -226,7 +227,7 @@ fn count(of: usize) -> f64 {
     f64::from(u32::try_from(of).expect("nothing here is counted that far"))
 }
 
-/// The processor time of this process.
+/// CPU time of this process.
 fn ours() -> Result<Duration> {
     let threads: Result<Vec<u64>> = std::fs::read_dir("/proc/self/task")?
         .map(|task| {
@@ -248,10 +249,9 @@ fn subscription(label: usize) -> SubscriptionRef {
 }
 
 const fn made(id: SubscriptionRef) -> Subscription {
-    Subscription { id, vapid: Some(VapidKeyHash([5; 32])), created_at: NOW }
+    Subscription { id, restriction: Restriction::VapidKey(VapidKeyHash([5; 32])), created_at: NOW }
 }
 
 fn ended(message: &Message) -> Change {
-    let stored = StoredMessage { id: message.id, sequence: message.sequence, since: TENURE };
-    Change::Ended { user_agent: message.to.user_agent, stored, outcome: Outcome::Delivered }
+    StoredMessage::of(message, LEADER_EPOCH).ended(Outcome::Delivered)
 }

@@ -1,31 +1,34 @@
+//! Addresses of Redis, parsed from `redis.url`: one server, a master behind Sentinel, or a cluster. Invariant:
+//! neither an address nor a parse error shows the text, which can hold a password.
+
 use std::str::FromStr;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
 
-/// What an address looks like, for messages.
+/// Forms of an address, for messages.
 pub(crate) const FORMS: &str = "redis://user:password@host:6379/0, redis+sentinel://host:26379,host:26379/master/0 or \
                                 redis+cluster://host:6379,host:6379, or the same with rediss for TLS";
 
-/// More servers than anybody names.
+/// Bound on the number of servers: more than anybody names.
 const SERVERS_MAX: usize = 64;
 
-/// Where Redis is. Not shown: it can hold a password.
+/// Address of Redis, without `Debug`: it can hold a password.
 #[derive(Clone)]
 pub(crate) enum Address {
     /// One server.
     One(ConnectionInfo),
-    /// The master of that name, as the sentinels know it.
+    /// Master of that name, as the sentinels know it.
     Sentinel {
         sentinels: Vec<ConnectionAddr>,
         master: String,
-        /// User, password and database of the servers. Its address is the first sentinel's.
+        /// User, password and database of the servers; its address is the first sentinel's.
         servers: ConnectionInfo,
     },
-    /// A cluster that these servers belong to.
+    /// Cluster to which these servers belong.
     Cluster(Vec<ConnectionInfo>),
 }
 
-/// Why a text is no address. Nothing of the text is shown.
+/// Errors of parsing an address. They show nothing of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Invalid {
     #[error("it is not a URL of Redis")]
@@ -49,14 +52,14 @@ pub(crate) enum Invalid {
 }
 
 impl Default for Address {
-    /// What stands in for an address that is not one, until the faults are reported.
+    /// Stands in for an invalid address until the faults are reported.
     fn default() -> Self {
         Self::One(("127.0.0.1", 6379).into_connection_info().expect("it is an address"))
     }
 }
 
 impl Address {
-    /// The word for logs.
+    /// Word for logs.
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::One(_) => "one server",
@@ -87,7 +90,7 @@ impl FromStr for Address {
             return Err(Invalid::Scheme);
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-        // A password may hold an @ that nobody has escaped: a host cannot.
+        // A password may hold an unescaped @; a host cannot.
         let (user, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let port = if kind == "sentinel" { 26379 } else { 6379 };
         let servers = |database: &str| -> Result<Vec<_>, Invalid> {
@@ -127,13 +130,13 @@ fn sentinel(
     Ok(Address::Sentinel { sentinels, master: master.to_owned(), servers: first })
 }
 
-/// The host with its port, or with this one.
+/// Adds `port` to a host without one.
 fn with_port(host: &str, port: u16) -> String {
     let after_brackets = host.rsplit(']').next().unwrap_or(host);
     if after_brackets.contains(':') { host.to_owned() } else { format!("{host}:{port}") }
 }
 
-/// One server, in the form that the driver reads: it knows how to undo the escapes.
+/// Parses one server through the driver, which undoes the escapes.
 fn server(tls: &str, user: &str, host: &str, database: &str) -> Result<ConnectionInfo, Invalid> {
     if !database.bytes().all(|octet| octet.is_ascii_digit()) {
         return Err(Invalid::Path);
@@ -141,7 +144,7 @@ fn server(tls: &str, user: &str, host: &str, database: &str) -> Result<Connectio
     let at = if user.is_empty() { "" } else { "@" };
     let url = format!("{tls}://{user}{at}{host}/{database}");
     let info = redis::parse_redis_url(&url).ok_or(Invalid::Part)?;
-    // The driver would take its own port and host for what is missing.
+    // The driver would fill in its own port and host.
     let named = info.host_str().is_some_and(|name| !name.is_empty());
     if !named || host.ends_with(':') {
         return Err(Invalid::Part);

@@ -1,30 +1,30 @@
-//! What scripts answer.
+//! Decoding of the scripts' answers.
 //!
-//! An answer is an array. It begins with 0 and what was asked for, with 1 when the caller is fenced, or with 2 and the
-//! position of a view that is behind.
+//! An answer is an array. It begins with 0 and the values asked for, with 1 when the caller is fenced, with 2 and the
+//! position of a view that is behind, or with 3 and the user agents that the view cannot read.
 
 use bytes::Bytes;
 use pushgrid_proto::stored::decode_message;
-use pushgrid_store::{Claim, StoreError, StoredMessage, Subscription, Usage, ViewError};
+use pushgrid_store::{Claim, History, Stamp, StoreError, StoredMessage, Subscription, Usage, ViewError};
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, Message, MessageId, NodeId, Position, Sequence, SessionId, SessionRef,
-    SubscriptionRef, Tenure, Timestamp, UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Position, Restriction, Sequence,
+    SessionId, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
 };
 use redis::Value;
 
 use crate::failure::corrupt;
 
-/// Octets before a stored message: its tenure, sequence, expiry, octets of its body, and the length of the channel and
-/// topic that stand between these and the message.
+/// Octets before a stored message: leader epoch, sequence, expiry, octets of the body, and the length of the channel
+/// and topic between these and the message.
 pub(crate) const HEAD: usize = 29;
 
-/// What a script answered when it was not refused.
+/// Values of an accepted call.
 pub(crate) type Items = std::vec::IntoIter<Value>;
 
 const WRONG_FORM: &str = "an answer is not of the form that the script gives";
 const WRONG_OCTETS: &str = "a value is not what was written there";
 
-/// An answer, and the number that it begins with.
+/// Splits an answer into its leading number and its values.
 pub(crate) fn open(value: Value) -> Result<(i64, Items), StoreError> {
     let Value::Array(items) = value else { return Err(corrupt(WRONG_FORM)) };
     let mut items = items.into_iter();
@@ -32,18 +32,19 @@ pub(crate) fn open(value: Value) -> Result<(i64, Items), StoreError> {
     Ok((first, items))
 }
 
-/// The answer of a script that checks a footing.
+/// Opens the answer of a script with a read barrier.
 pub(crate) fn open_view(value: Value) -> Result<Items, ViewError> {
     let (first, mut items) = open(value)?;
     match first {
         0 => Ok(items),
         1 => Err(ViewError::Fenced),
         2 => Err(ViewError::Behind(position(items.next())?)),
+        3 => Err(ViewError::Unreadable(user_agents(items)?)),
         _ => Err(corrupt(WRONG_FORM).into()),
     }
 }
 
-/// The answer of a script that checks a tenure only.
+/// Opens the answer of a script with a leader epoch alone.
 pub(crate) fn open_fenced(value: Value) -> Result<Items, StoreError> {
     let (first, items) = open(value)?;
     match first {
@@ -56,25 +57,66 @@ pub(crate) fn open_fenced(value: Value) -> Result<Items, StoreError> {
     }
 }
 
-/// Each item as `of` reads it, `None` for one that is not there. There have to be as many as were asked for.
+/// Stamp of a view; `None` for an empty one. An identity of another length is no changelog's.
+pub(crate) fn stamp(mut items: Items) -> Result<Option<Stamp>, StoreError> {
+    let Some(leader_epoch) = items.next() else { return Ok(None) };
+    let leader_epoch = LeaderEpoch(position(Some(leader_epoch))?.0);
+    let position = position(items.next())?;
+    let history = octets(items.next())?;
+    let history = (!history.is_empty()).then(|| History(history.try_into().unwrap_or([0; History::SIZE])));
+    Ok(Some(Stamp { history, leader_epoch, position }))
+}
+
+/// Reads each item with `of`; `None` for a missing one. There must be `asked` items. Unreadable items are reported as
+/// unreadable user agents, named by `whose`.
 pub(crate) fn each<T>(
     items: Items,
     asked: usize,
     of: impl Fn(usize, &[u8]) -> Result<T, StoreError>,
-) -> Result<Vec<Option<T>>, StoreError> {
+    whose: impl Fn(usize) -> UserAgentId,
+) -> Result<Vec<Option<T>>, ViewError> {
     if items.len() != asked {
-        return Err(corrupt(WRONG_FORM));
+        return Err(corrupt(WRONG_FORM).into());
     }
-    let read = |(at, item)| optional(Some(item))?.map(|octets| of(at, &octets)).transpose();
-    items.enumerate().map(read).collect()
+    let mut unreadable = Vec::new();
+    let mut found = Vec::with_capacity(asked);
+    for (at, item) in items.enumerate() {
+        match optional(Some(item))?.map(|octets| of(at, &octets)).transpose() {
+            Ok(read) => found.push(read),
+            Err(_) => unreadable.push(whose(at)),
+        }
+    }
+    if unreadable.is_empty() {
+        return Ok(found);
+    }
+    unreadable.sort_unstable();
+    unreadable.dedup();
+    Err(ViewError::Unreadable(unreadable))
 }
 
-/// Each item as `of` reads it. All of them have to be there.
+/// Result of a read of one user agent: an unreadable value is reported as an unreadable user agent.
+pub(crate) fn read<T>(user_agent: UserAgentId, read: Result<T, StoreError>) -> Result<T, ViewError> {
+    read.map_err(|_| ViewError::Unreadable(vec![user_agent]))
+}
+
+/// Reads each item with `of`. None may be missing.
 pub(crate) fn all<T>(
     items: Items,
     of: impl Fn(Vec<u8>) -> Result<T, StoreError>,
 ) -> Result<Vec<T>, StoreError> {
     items.map(|item| of(octets(Some(item))?)).collect()
+}
+
+/// User agents, sorted, each once.
+pub(crate) fn user_agents(items: Items) -> Result<Vec<UserAgentId>, StoreError> {
+    let mut all = all(items, |octets| {
+        let mut rest = &octets[..];
+        let user_agent = UserAgentId::from_octets(take(&mut rest)?);
+        end(rest, user_agent)
+    })?;
+    all.sort_unstable();
+    all.dedup();
+    Ok(all)
 }
 
 pub(crate) fn position(item: Option<Value>) -> Result<Position, StoreError> {
@@ -97,7 +139,7 @@ pub(crate) fn count(item: Option<&Value>) -> Result<u64, StoreError> {
     u64::try_from(number(item)?).map_err(|_| corrupt(WRONG_FORM))
 }
 
-/// How many wait, and the octets of their bodies: not there when none do.
+/// Number of stored messages, and octets of their bodies, which are missing when there are none.
 pub(crate) fn usage(mut items: Items) -> Result<Usage, StoreError> {
     let messages = count(items.next().as_ref())?;
     let octets = match items.next() {
@@ -115,28 +157,32 @@ pub(crate) fn subscription(
     let mut rest = octets;
     let incarnation = Incarnation::from_octets(take(&mut rest)?);
     let created_at = Timestamp::from_millis(u64::from_be_bytes(take(&mut rest)?));
-    let vapid = if rest.is_empty() { None } else { Some(VapidKeyHash(take(&mut rest)?)) };
+    let restriction = Restriction::from_octets((!rest.is_empty()).then_some(rest));
+    let restriction = restriction.ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let id = SubscriptionRef { user_agent, channel, incarnation };
-    end(rest, Subscription { id, vapid, created_at })
+    Ok(Subscription { id, restriction, created_at })
 }
 
-/// Message id, tenure, sequence.
-pub(crate) fn stored(octets: &[u8]) -> Result<StoredMessage, StoreError> {
+/// Reads message id, leader epoch, sequence, channel, incarnation.
+pub(crate) fn stored(user_agent: UserAgentId, octets: &[u8]) -> Result<StoredMessage, StoreError> {
     let mut rest = octets;
     let id = MessageId::from_octets(take(&mut rest)?);
-    let since = Tenure(u64::from_be_bytes(take(&mut rest)?));
+    let since = LeaderEpoch(u64::from_be_bytes(take(&mut rest)?));
     let sequence = Sequence(u64::from_be_bytes(take(&mut rest)?));
-    end(rest, StoredMessage { id, sequence, since })
+    let channel = ChannelId::from_octets(take(&mut rest)?);
+    let incarnation = Incarnation::from_octets(take(&mut rest)?);
+    let to = SubscriptionRef { user_agent, channel, incarnation };
+    end(rest, StoredMessage { id, to, sequence, since })
 }
 
-/// User agent, then as [`stored`].
-pub(crate) fn due(octets: &[u8]) -> Result<(UserAgentId, StoredMessage), StoreError> {
+/// Reads a user agent, then as [`stored`].
+pub(crate) fn due(octets: &[u8]) -> Result<StoredMessage, StoreError> {
     let mut rest = octets;
     let user_agent = UserAgentId::from_octets(take(&mut rest)?);
-    Ok((user_agent, stored(rest)?))
+    stored(user_agent, rest)
 }
 
-/// A message as it is kept. Its body is not copied.
+/// Decodes a stored message. The body is not copied.
 pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
     let length = octets.get(HEAD - 1).ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let begin = HEAD + usize::from(*length);
@@ -148,7 +194,16 @@ pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
         .map_err(|invalid| StoreError::new(pushgrid_store::ErrorKind::Corrupt, invalid))
 }
 
-/// Epoch, node, session.
+/// Claims on the user agents asked for. A foreign value is no claim.
+pub(crate) fn claims(items: Items, asked: usize) -> Result<Vec<Option<Claim>>, StoreError> {
+    if items.len() != asked {
+        return Err(corrupt(WRONG_FORM));
+    }
+    let read = |item| Ok(optional(Some(item))?.and_then(|octets| claim(&octets).ok()));
+    items.map(read).collect()
+}
+
+/// Reads epoch, node, session.
 pub(crate) fn claim(octets: &[u8]) -> Result<Claim, StoreError> {
     let mut rest = octets;
     let epoch = Epoch(u64::from_be_bytes(take(&mut rest)?));
@@ -164,20 +219,20 @@ fn number(item: Option<&Value>) -> Result<i64, StoreError> {
     }
 }
 
-fn decimal(item: Option<Value>) -> Result<u64, StoreError> {
+pub(crate) fn decimal(item: Option<Value>) -> Result<u64, StoreError> {
     let octets = octets(item)?;
     let text = std::str::from_utf8(&octets).ok();
     text.and_then(|text| text.parse().ok()).ok_or_else(|| corrupt(WRONG_FORM))
 }
 
-/// The next octets of a value.
+/// Takes the next octets of a value.
 pub(crate) fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], StoreError> {
     let (first, after) = rest.split_first_chunk().ok_or_else(|| corrupt(WRONG_OCTETS))?;
     *rest = after;
     Ok(*first)
 }
 
-/// `value`, when nothing is left of its octets.
+/// Returns `value` if no octets are left.
 pub(crate) fn end<T>(rest: &[u8], value: T) -> Result<T, StoreError> {
     if rest.is_empty() { Ok(value) } else { Err(corrupt(WRONG_OCTETS)) }
 }
@@ -199,12 +254,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_stored_form_of_a_subscription_does_not_change() {
+        let octets = |kind| {
+            let restriction = Restriction::from_parts(kind, [7; 32]).unwrap();
+            let made = Subscription { id: id([1; 16]), restriction, created_at: Timestamp::from_millis(2) };
+            of_subscription(&made)
+        };
+        let open = [&[1; 12][..], &[0, 0, 0, 0, 0, 0, 0, 2]].concat();
+        assert_eq!(octets(0), open);
+        assert_eq!(octets(1), [&open[..], &[7; 32]].concat());
+        assert_eq!(octets(2), [&open[..], &[2], &[7; 32]].concat());
+    }
+
     proptest! {
         #[test]
-        fn a_subscription_comes_back_from_its_octets(octets: [u8; 16], at: u64, key: Option<[u8; 32]>) {
+        fn a_subscription_comes_back_from_its_octets(
+            octets: [u8; 16],
+            at: u64,
+            kind in 0..4_u8,
+            value: [u8; 32],
+        ) {
             let id = id(octets);
+            let restriction = Restriction::from_parts(kind, value).unwrap();
             let made =
-                Subscription { id, vapid: key.map(VapidKeyHash), created_at: Timestamp::from_millis(at) };
+                Subscription { id, restriction, created_at: Timestamp::from_millis(at) };
             let read = subscription(id.user_agent, id.channel, &of_subscription(&made)).unwrap();
             prop_assert_eq!(read, made);
         }
@@ -214,7 +288,7 @@ mod tests {
             octets: [u8; 16],
             sequence in 0..1_u64 << 53,
             body: Vec<u8>,
-            topic in proptest::option::of("[A-Za-z0-9_-]{1,32}"),
+            topic in proptest::option::of("([a-z]{1,8}:[ -~ä]{1,30})|[A-Za-z0-9_-]{1,32}"),
         ) {
             let sent = Message {
                 id: MessageId::from_octets(octets),
@@ -227,7 +301,7 @@ mod tests {
                 topic: topic.map(|text| text.parse().unwrap()),
                 content: Content { body: body.into(), ..Content::default() },
             };
-            let kept = of_message(&sent, Tenure(7)).unwrap();
+            let kept = of_message(&sent, LeaderEpoch(7)).unwrap();
             prop_assert_eq!(&kept[..8], &7_u64.to_be_bytes());
             prop_assert_eq!(&kept[8..16], &sequence.to_be_bytes());
             prop_assert_eq!(message(kept).unwrap(), sent);
@@ -237,7 +311,7 @@ mod tests {
         fn no_octets_make_a_reader_panic(octets: Vec<u8>) {
             let one = id([0; 16]);
             let _ = subscription(one.user_agent, one.channel, &octets);
-            let _ = (stored(&octets), due(&octets), claim(&octets), message(octets));
+            let _ = (stored(one.user_agent, &octets), due(&octets), claim(&octets), message(octets));
         }
     }
 }

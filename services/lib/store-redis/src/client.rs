@@ -1,35 +1,40 @@
+//! The shared connection to Redis: bounded calls, reconnection, circuit breaker, counts. Invariant: every call ends
+//! within `redis.timeout`, and fails at once while the breaker is open.
+
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_runtime::Breaker;
-use pushgrid_store::{ErrorKind, StoreError};
+use parking_lot::Mutex;
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::{Admission, Breaker};
+use pushgrid_store::StoreError;
 use redis::{Cmd, RedisError, Value};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connect::{Connection, Server};
 use crate::failure::{Effect, Failure};
+use crate::figures::{Counts, Figures, Shown};
 use crate::memory;
 use crate::policy::{self, Policy};
 use crate::script::{Scripts, Source};
 use crate::{Config, ConnectError};
 
-/// How many calls may be under way at once. More wait, within their time: one connection carries them all, and Redis
-/// does one at a time.
-pub(crate) const ROOM: usize = 1024;
+/// Concurrent calls. Further calls wait, within the time-out: one connection carries all, and Redis does one at a
+/// time.
+const ROOM: usize = 1024;
 
-/// Failures in a row after which the server is left alone, and for how long before one call tries again.
+/// Consecutive failures before the breaker opens, and the time before one call probes the server.
 const FAILURES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// How long a start waits before it tries again.
+/// Backoff between the attempts of a start.
 const START_PAUSE: Duration = Duration::from_millis(100);
 
-/// A connection to Redis that makes itself anew. Clones share it.
+/// Connection to Redis, remade when lost. Clones share one connection.
 ///
-/// Guarantee: a call ends within the time that is configured. It fails at once while the server is down.
+/// Guarantee: a call ends within the configured time, and fails at once while the server is down.
 #[derive(Clone)]
 pub struct Redis {
     shared: Arc<Shared>,
@@ -40,7 +45,7 @@ struct Shared {
     timeout: Duration,
     server: Server,
     slot: Mutex<Slot>,
-    /// Held by whoever makes a connection.
+    /// Held while a connection is made, so that calls do not each make one.
     connecting: tokio::sync::Mutex<()>,
     room: Semaphore,
     breaker: Breaker,
@@ -48,37 +53,11 @@ struct Shared {
     scripts: Scripts,
 }
 
-/// The connection, and how many there have been.
+/// The connection, and the number of connections so far.
 #[derive(Default)]
 struct Slot {
     connection: Option<Connection>,
     number: u64,
-}
-
-#[derive(Default)]
-struct Counts {
-    calls: AtomicU64,
-    unavailable: AtomicU64,
-    unknown: AtomicU64,
-    corrupt: AtomicU64,
-    micros: AtomicU64,
-}
-
-/// What has happened so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Figures {
-    /// Calls that have ended, failed ones included.
-    pub calls: u64,
-    /// Calls that failed and changed nothing.
-    pub unavailable: u64,
-    /// Calls that may have changed something and have no answer.
-    pub unknown: u64,
-    /// Calls that Redis could not make sense of, or the other way round.
-    pub corrupt: u64,
-    /// The time that all these calls took together.
-    pub spent: Duration,
-    /// Connections that were made.
-    pub connections: u64,
 }
 
 impl fmt::Debug for Redis {
@@ -92,11 +71,13 @@ impl fmt::Debug for Redis {
 }
 
 impl Redis {
-    /// Connects, and makes sure that Redis never drops anything by itself to make room (`maxmemory-policy` is
-    /// `noeviction`): a subscription that is gone without a trace would be refused to its application server. Where
-    /// that cannot be asked, a warning says so. Waits for a server that is not there yet, as long as is configured.
-    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        let server = Server::new(config).map_err(|error| ConnectError::Settings { source: error })?;
+    /// Connects, and verifies that Redis never evicts keys (`maxmemory-policy` is `noeviction`): a subscription that
+    /// is gone without a trace would be refused to its application server. A server with an unknown policy is
+    /// accepted with a warning. Retries for as long as `redis.start_timeout`. Calls and the breaker are shown in `meter`.
+    ///
+    /// Errors: any [`ConnectError`].
+    pub async fn connect(config: &Config, meter: &Meter) -> Result<Self, ConnectError> {
+        let server = Server::new(config, ROOM).map_err(|error| ConnectError::Settings { source: error })?;
         let redis = Self {
             shared: Arc::new(Shared {
                 prefix: config.prefix.clone(),
@@ -105,15 +86,25 @@ impl Redis {
                 slot: Mutex::default(),
                 connecting: tokio::sync::Mutex::default(),
                 room: Semaphore::new(ROOM),
-                breaker: Breaker::new(FAILURES, PAUSE, config.timeout),
+                breaker: Breaker::new(FAILURES, PAUSE),
                 counts: Counts::default(),
                 scripts: Scripts::new(),
             }),
         };
+        redis.show(meter);
         redis.admit(Instant::now() + config.start_timeout).await.map(|()| redis)
     }
 
-    /// Asks for the policy until there is an answer, or none any more.
+    fn show(&self, meter: &Meter) {
+        let (shown, shared) = (Shown::new(meter), Arc::downgrade(&self.shared));
+        meter.on_scrape(move || {
+            if let Some(redis) = shared.upgrade().map(|shared| Self { shared }) {
+                shown.show(redis.breaker_open(), redis.in_flight(), redis.figures());
+            }
+        });
+    }
+
+    /// Asks for the policy until there is an answer, a final failure, or `patience` is over.
     async fn admit(&self, patience: Instant) -> Result<(), ConnectError> {
         let mut last = None;
         loop {
@@ -129,7 +120,7 @@ impl Redis {
                 Err(failure @ Failure::Rejected(_)) => {
                     return Err(ConnectError::Rejected { source: failure.into() });
                 }
-                // It says nothing of why the calls before it failed.
+                // An open breaker says nothing of the cause of the earlier failures.
                 Err(Failure::Paused) => {}
                 Err(failure) => last = Some(failure),
             }
@@ -140,7 +131,7 @@ impl Redis {
         }
     }
 
-    /// Whether Redis has failed repeatedly, so that calls fail at once until it answers again.
+    /// True while Redis has failed repeatedly: calls fail at once until an answer comes.
     pub fn breaker_open(&self) -> bool {
         self.shared.breaker.is_open()
     }
@@ -150,20 +141,16 @@ impl Redis {
         ROOM - self.shared.room.available_permits()
     }
 
-    /// What has happened so far.
+    /// Snapshot of the counts.
     pub fn figures(&self) -> Figures {
-        let counts = &self.shared.counts;
-        Figures {
-            calls: counts.calls.load(Ordering::Relaxed),
-            unavailable: counts.unavailable.load(Ordering::Relaxed),
-            unknown: counts.unknown.load(Ordering::Relaxed),
-            corrupt: counts.corrupt.load(Ordering::Relaxed),
-            spent: Duration::from_micros(counts.micros.load(Ordering::Relaxed)),
-            connections: self.slot(|slot| slot.number),
-        }
+        self.shared.counts.snapshot(self.slot(|slot| slot.number))
     }
 
-    /// Octets of memory that Redis uses now, all servers of a cluster together; `None` when it does not say.
+    pub(crate) fn count_discarded(&self) {
+        self.shared.counts.discarded();
+    }
+
+    /// Octets of memory used by Redis now, summed over a cluster; `None` if Redis does not tell.
     pub async fn used_memory(&self) -> Result<Option<u64>, StoreError> {
         let asked = async {
             let mut call = self.begin().await?;
@@ -181,7 +168,7 @@ impl Redis {
         &self.shared.scripts
     }
 
-    /// Runs a script. `arguments` is asked again when the server does not know the script yet.
+    /// Runs a script by name, or by text when the server does not know the script; then `arguments` is called again.
     pub(crate) async fn run<const KEYS: usize>(
         &self,
         script: &Source,
@@ -203,7 +190,6 @@ impl Redis {
         .await
     }
 
-    /// Sends a command.
     pub(crate) async fn send(&self, effect: Effect, command: &Cmd) -> Result<Value, StoreError> {
         let asked = async {
             let mut call = self.begin().await?;
@@ -228,38 +214,27 @@ impl Redis {
     ) -> Result<Value, StoreError> {
         let begun = Instant::now();
         let outcome = call.await.map_err(|failure| failure.into_store_error(effect));
-        let counts = &self.shared.counts;
-        counts.calls.fetch_add(1, Ordering::Relaxed);
-        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        counts.micros.fetch_add(micros, Ordering::Relaxed);
-        if let Err(error) = &outcome {
-            let count = match error.kind {
-                ErrorKind::Unavailable | ErrorKind::Closed => &counts.unavailable,
-                ErrorKind::Unknown => &counts.unknown,
-                ErrorKind::Corrupt => &counts.corrupt,
-            };
-            count.fetch_add(1, Ordering::Relaxed);
-        }
+        self.shared.counts.called(begun.elapsed(), outcome.as_ref().err());
         outcome
     }
 
-    /// Takes a place, and gets a connection.
+    /// Takes a slot and a connection, within the time of the call.
     async fn begin(&self) -> Result<Call<'_>, Failure> {
         let deadline = Instant::now() + self.shared.timeout;
         let place = timeout_at(deadline, self.shared.room.acquire()).await.map_err(|_| Failure::Full)?;
         let place = place.expect("nobody closes it");
-        let (connection, number) = match timeout_at(deadline, self.connection()).await {
-            Ok(connected) => connected,
-            Err(_) => Err(self.failed(Failure::NoConnection)),
-        }?;
-        Ok(Call { redis: self, connection, number, deadline, _place: place })
+        let admission = self.shared.breaker.admit().ok_or(Failure::Paused)?;
+        match timeout_at(deadline, self.connection()).await.unwrap_or(Err(Failure::NoConnection)) {
+            Ok((connection, number)) => {
+                let admission = Some(admission);
+                Ok(Call { redis: self, connection, number, deadline, admission, _place: place })
+            }
+            Err(failure) => Err(self.failed(failure, Some(admission))),
+        }
     }
 
-    /// The connection, or a new one.
+    /// Returns the connection, making a new one if there is none.
     async fn connection(&self) -> Result<(Connection, u64), Failure> {
-        if !self.shared.breaker.admits() {
-            return Err(Failure::Paused);
-        }
         if let Some(connected) = self.connected() {
             return Ok(connected);
         }
@@ -273,7 +248,7 @@ impl Redis {
                 slot.connection = Some(connection.clone());
                 (connection, slot.number)
             })),
-            Err(error) => Err(self.failed(Failure::of_connecting(&error))),
+            Err(error) => Err(Failure::of_connecting(&error)),
         }
     }
 
@@ -282,10 +257,10 @@ impl Redis {
     }
 
     fn slot<T>(&self, f: impl FnOnce(&mut Slot) -> T) -> T {
-        f(&mut self.shared.slot.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.shared.slot.lock())
     }
 
-    /// Gives up the connection of that number; a later one stays.
+    /// Drops the connection of that number; a later one stays.
     fn drop_connection(&self, number: u64) {
         self.slot(|slot| {
             if slot.number == number {
@@ -294,9 +269,9 @@ impl Redis {
         });
     }
 
-    /// Enters an outage. When it has lasted for a few calls, the connection itself is doubted, also that of a cluster.
-    fn failed(&self, failure: Failure) -> Failure {
-        if failure.is_outage() && self.shared.breaker.failed() {
+    /// Counts an outage. When the breaker opens, the connection is dropped too, even that of a cluster.
+    fn failed(&self, failure: Failure, admission: Option<Admission<'_>>) -> Failure {
+        if failure.is_outage() && admission.is_some_and(Admission::failed) {
             tracing::warn!(reason = %failure, "redis fails repeatedly: calls fail at once until it answers");
             self.slot(|slot| slot.connection = None);
         }
@@ -304,48 +279,63 @@ impl Redis {
     }
 }
 
-/// A call under way.
+/// Call under way.
 struct Call<'a> {
     redis: &'a Redis,
     connection: Connection,
     number: u64,
     deadline: Instant,
+    /// Until it is known how the call went.
+    admission: Option<Admission<'a>>,
     _place: SemaphorePermit<'a>,
 }
 
 impl Call<'_> {
-    /// The answer, if there is one in time.
+    /// Sends a command, and waits for the answer until the deadline.
     async fn send(&mut self, command: &Cmd) -> Result<Result<Value, RedisError>, Failure> {
         let answer = timeout_at(self.deadline, self.connection.send(command)).await;
         answer.map_err(|_| self.no_answer())
     }
 
-    /// The answers of all masters of a cluster, or of the one server.
+    /// Sends a command to all masters of a cluster, or to the one server, and waits for the answers.
     async fn send_to_all(&mut self, command: &Cmd) -> Result<Result<Value, RedisError>, Failure> {
         let answer = timeout_at(self.deadline, self.connection.send_to_all(command)).await;
         answer.map_err(|_| self.no_answer())
     }
 
-    /// The server, or the way to it, may be gone without a word: the next call tries another connection.
-    fn no_answer(&self) -> Failure {
+    /// Handles a missing answer: the server, or the way to it, may be gone silently, so the next call makes another
+    /// connection.
+    fn no_answer(&mut self) -> Failure {
         if self.connection.is_alone() {
             self.redis.drop_connection(self.number);
         }
-        self.redis.failed(Failure::NoAnswer)
+        self.redis.failed(Failure::NoAnswer, self.admission.take())
     }
 
-    /// Draws conclusions from the last answer.
-    fn finish(self, answer: Result<Value, RedisError>) -> Result<Value, Failure> {
-        let outcome = answer.map_err(|error| {
-            if self.connection.is_over(&error) {
-                self.redis.drop_connection(self.number);
+    /// Updates connection and breaker after the last answer.
+    fn finish(mut self, answer: Result<Value, RedisError>) -> Result<Value, Failure> {
+        let failure = match answer {
+            Ok(value) => {
+                self.answered();
+                return Ok(value);
             }
-            self.redis.failed(Failure::of_call(&error))
-        });
-        let answered = !outcome.as_ref().is_err_and(Failure::is_outage);
-        if answered && self.redis.shared.breaker.succeeded() {
+            Err(error) => {
+                if self.connection.is_over(&error) {
+                    self.redis.drop_connection(self.number);
+                }
+                Failure::of_call(&error)
+            }
+        };
+        if failure.is_outage() {
+            return Err(self.redis.failed(failure, self.admission.take()));
+        }
+        self.answered();
+        Err(failure)
+    }
+
+    fn answered(&mut self) {
+        if self.admission.take().is_some_and(Admission::succeeded) {
             tracing::info!("redis answers again");
         }
-        outcome
     }
 }

@@ -1,3 +1,6 @@
+//! Settings of the section `redis`, checked as far as possible without a connection. Invariant: no fault and no
+//! `Debug` shows the URL, which can hold a password.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -7,16 +10,16 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::address::{Address, FORMS};
 
-/// Longest prefix of the names of keys, in characters. Every key carries it.
+/// Longest prefix of the names of keys, in characters. Every key carries the prefix.
 const PREFIX_MAX: usize = 32;
 
-/// What an operator may choose of Redis.
+/// Settings of the section `redis`.
 #[derive(Clone)]
 pub struct Config {
-    /// Where it is. Not shown: it can hold a password.
+    /// Address of Redis. Left out of `Debug`: it can hold a password.
     pub(crate) address: Address,
     is_set: bool,
-    /// The certificates, in PEM, that a server's has to lead to; `None` means those of the public authorities.
+    /// Trusted certificate authorities, in PEM; `None` for the public ones.
     pub(crate) authorities: Option<Vec<u8>>,
     pub(crate) prefix: String,
     pub(crate) timeout: Duration,
@@ -40,13 +43,13 @@ impl Config {
     pub fn read(reader: &mut Reader) -> Self {
         let url = reader.secret(
             "redis.url",
-            "Where Redis is, with its ACL user and password: redis://user:password@host:6379/0; \
+            "Address of Redis, with ACL user and password: redis://user:password@host:6379/0; \
              redis+sentinel://host:26379,host:26379/master/0; redis+cluster://host:6379,host:6379. \
              With TLS: rediss, rediss+sentinel, rediss+cluster.",
         );
         let address = read_address(reader, url.as_ref());
         let authorities = read_authorities(reader, &address);
-        let prefix = reader.text("redis.prefix", "pushgrid", "What the name of every key begins with.");
+        let prefix = reader.text("redis.prefix", "pushgrid", "Prefix of the name of every key.");
         if let Some(fault) = fault_of_prefix(&prefix) {
             reader.fault("redis.prefix", fault);
         }
@@ -59,18 +62,18 @@ impl Config {
                 "redis.timeout",
                 "2s",
                 Duration::from_millis(50)..=Duration::from_mins(1),
-                "How long a call of Redis may take, making a connection included.",
+                "Longest time for a call of Redis, making a connection included.",
             ),
             start_timeout: reader.duration(
                 "redis.start_timeout",
                 "30s",
                 Duration::from_millis(100)..=Duration::from_mins(10),
-                "How long a start waits for Redis.",
+                "Longest wait of a start for Redis.",
             ),
         }
     }
 
-    /// Checks that there is a Redis, for a role that needs one.
+    /// Reports a fault if no Redis is set, for a role that needs one.
     pub fn require(&self, reader: &mut Reader) {
         if !self.is_set {
             reader.fault("redis.url", format!("this role needs Redis: write {FORMS}"));
@@ -78,7 +81,7 @@ impl Config {
     }
 }
 
-/// No message shows the URL.
+/// Parses the address. No fault shows the URL.
 fn read_address(reader: &mut Reader, url: Option<&Secret>) -> Address {
     let Some(url) = url else { return Address::default() };
     url.expose().parse().unwrap_or_else(|fault: crate::address::Invalid| {
@@ -104,7 +107,7 @@ fn read_authorities(reader: &mut Reader, address: &Address) -> Option<Vec<u8>> {
     None
 }
 
-/// At least one, and nothing broken.
+/// True for at least one certificate, all of them well-formed.
 fn has_certificates(pem: &[u8]) -> bool {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     certificates.is_ok_and(|all| !all.is_empty())
@@ -112,7 +115,7 @@ fn has_certificates(pem: &[u8]) -> bool {
 
 fn fault_of_prefix(prefix: &str) -> Option<&'static str> {
     let fits = (1..=PREFIX_MAX).contains(&prefix.len());
-    // A brace would take the place of the hash tag.
+    // A brace would replace the hash tag.
     let plain = prefix.bytes().all(|octet| octet.is_ascii_alphanumeric() || b"-_.:".contains(&octet));
     (!fits || !plain).then_some("write 1 to 32 characters of A-Z, a-z, 0-9, -, _, . and :")
 }

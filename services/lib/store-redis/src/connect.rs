@@ -1,4 +1,5 @@
-//! How a connection comes about: to one server, to the master that the sentinels name at that moment, to a cluster.
+//! Making connections: to one server, to the master that the sentinels name at that moment, or to a cluster. Bound: a
+//! connection attempt takes at most `redis.timeout`, by its caller. Not here: retries and the breaker (`client`).
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
@@ -10,15 +11,14 @@ use tokio::sync::Mutex;
 
 use crate::Config;
 use crate::address::Address;
-use crate::client::ROOM;
 
-/// How often the driver of a cluster follows a redirection or tries another server, within the time of a call.
+/// Redirections and other servers that a cluster's driver tries, within the time of a call.
 const CLUSTER_RETRIES: u32 = 3;
 
-/// Milliseconds that the driver of a cluster waits before such a try: first, and at most.
+/// Backoff of a cluster's driver, in milliseconds: first, and longest.
 const CLUSTER_WAITS: (u64, u64) = (20, 500);
 
-/// Where connections come from.
+/// Source of connections.
 pub(crate) struct Server {
     kind: Kind,
     config: AsyncConnectionConfig,
@@ -30,17 +30,17 @@ enum Kind {
     Cluster(Box<ClusterClient>),
 }
 
-/// A connection that any number of calls can use at once.
+/// Connection shared by any number of concurrent calls.
 #[derive(Clone)]
 pub(crate) enum Connection {
     One(MultiplexedConnection),
-    /// It mends itself, server by server.
+    /// Reconnects by itself, server by server.
     Cluster(ClusterConnection),
 }
 
 impl Server {
-    /// Fails when the addresses or the certificates are of no use. Connects to nothing.
-    pub(crate) fn new(config: &Config) -> RedisResult<Self> {
+    /// Prepares the driver for `room` concurrent calls, without connecting. Fails on unusable addresses or certificates.
+    pub(crate) fn new(config: &Config, room: usize) -> RedisResult<Self> {
         let authorities = config.authorities.clone();
         let certificates = authorities.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
         let kind = match (&config.address, certificates) {
@@ -68,7 +68,7 @@ impl Server {
         let connection = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(config.timeout))
             .set_response_timeout(None)
-            .set_pipeline_buffer_size(ROOM);
+            .set_pipeline_buffer_size(room);
         Ok(Self { kind, config: connection })
     }
 
@@ -105,12 +105,12 @@ impl Connection {
         }
     }
 
-    /// Whether another connection might do better when this one gives no answer.
+    /// True if a new connection might do better after a missing answer.
     pub(crate) const fn is_alone(&self) -> bool {
         matches!(self, Self::One(_))
     }
 
-    /// Whether nothing more can be expected of this connection after `error`.
+    /// True if nothing more can be expected of this connection after `error`.
     pub(crate) fn is_over(&self, error: &RedisError) -> bool {
         match self {
             // A server that has become a replica will not become a master again: another is.

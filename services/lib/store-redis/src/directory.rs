@@ -8,7 +8,7 @@ use crate::{Redis, answer, key};
 
 /// [`Directory`] over the views of all partitions, for an ingress. A look-up is one round trip.
 ///
-/// Guarantee: it says that a subscription does not exist only while its owner's word that the view is complete stands.
+/// Guarantee: a subscription is denied only while the owner's word stands that the view is complete.
 #[derive(Debug, Clone)]
 pub struct RedisDirectory {
     redis: Redis,
@@ -16,7 +16,7 @@ pub struct RedisDirectory {
 }
 
 impl RedisDirectory {
-    /// A directory on `redis`, of so many partitions.
+    /// Builds a directory on `redis`, of `partitions` partitions.
     pub const fn new(redis: Redis, partitions: u16) -> Self {
         Self { redis, partitions }
     }
@@ -32,9 +32,20 @@ impl Directory for RedisDirectory {
             command.arg(&name(to)[..]);
         });
         match answer::open(answer.await?)? {
-            (0, items) => answer::usage(items).map(Some),
+            (0, items) => Ok(Some(answer::usage(items).map_err(|_| spoilt())?)),
             (1, _) => Ok(None),
-            _ => Err(StoreError::new(ErrorKind::Unavailable, "the view is not complete")),
+            (4, _) => Err(spoilt()),
+            _ => Err(unsure()),
         }
     }
+}
+
+/// A user agent set aside, or about to be: its owner finds the same when asked, and restores the user agent.
+fn spoilt() -> StoreError {
+    StoreError::new(ErrorKind::Corrupt, "the view of the user agent cannot be read")
+}
+
+/// A view that may lack the subscription: only the owner of the partition knows.
+fn unsure() -> StoreError {
+    StoreError::new(ErrorKind::Unavailable, "the view is not complete")
 }

@@ -1,27 +1,30 @@
+//! Failures of calls to Redis, and the meaning of each: outage or not, and the kind of a store error. Invariant: a
+//! write without an answer fails as unknown; texts never repeat arguments.
+
 use pushgrid_store::{ErrorKind, StoreError};
 use redis::RedisError;
 
-/// Longest text of the server that is passed on, in characters.
+/// Longest text of the server in an error, in characters.
 const SAID_MAX: usize = 200;
 
-/// What a server says that can do nothing at all now.
+/// Error codes of a server unfit for any call now.
 const UNWELL: [&str; 8] =
     ["LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "MOVED", "ASK", "BUSY"];
 
-/// What a server says that has not done this, and may do other things.
+/// Error codes of a server refusing this call alone.
 const REFUSALS: [&str; 5] = ["OOM", "MISCONF", "NOREPLICAS", "NOPERM", "NOSCRIPT"];
 
-/// What a server says to somebody who may not connect, or not to that database, however often they try.
+/// Error codes for a rejected user or database, whatever the number of attempts.
 const REJECTIONS: [&str; 4] = ["WRONGPASS", "NOAUTH", "NOPERM", "ERR"];
 
-/// Whether a call changes something that matters when it happens unseen.
+/// Effect of a call: only a write matters when it happens unseen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
     Reads,
     Writes,
 }
 
-/// Why a call has no answer.
+/// Failure of a call to Redis.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Failure {
     #[error("too many calls of redis are under way")]
@@ -47,14 +50,14 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The failure of making a connection: nothing was asked yet.
+    /// Failure of making a connection: nothing was asked yet.
     pub(crate) fn of_connecting(error: &RedisError) -> Self {
         let rejected = error.kind() == redis::ErrorKind::AuthenticationFailed
             || error.code().is_some_and(|code| REJECTIONS.contains(&code));
         if rejected { Self::Rejected(said(error)) } else { Self::Unreachable(said(error)) }
     }
 
-    /// The failure of a call that may have been sent.
+    /// Failure of a call, perhaps sent.
     pub(crate) fn of_call(error: &RedisError) -> Self {
         if error.kind() == redis::ErrorKind::ClusterConnectionNotFound {
             Self::Unreachable(said(error))
@@ -71,7 +74,7 @@ impl Failure {
         }
     }
 
-    /// Whether it is a sign that the server, or the way to it, is not well.
+    /// True for a sign that the server, or the way to it, is down.
     pub(crate) const fn is_outage(&self) -> bool {
         match self {
             Self::Unreachable(_)
@@ -84,7 +87,7 @@ impl Failure {
         }
     }
 
-    /// What it means to the caller of a store.
+    /// Failure as a store error. A lost write is unknown, a lost read unavailable.
     pub(crate) fn into_store_error(self, effect: Effect) -> StoreError {
         let kind = match &self {
             Self::Full
@@ -104,13 +107,13 @@ impl Failure {
     }
 }
 
-/// An answer, or something that was to be asked, that cannot be.
+/// An impossible value, in an answer or in the arguments of a call.
 pub(crate) fn corrupt(what: &'static str) -> StoreError {
     StoreError::new(ErrorKind::Corrupt, what)
 }
 
-/// What the driver or the server said, without what it was asked: a server repeats the arguments of a command that it
-/// does not know, and they can be capabilities.
+/// Text of the driver or the server, without arguments: a server repeats the arguments of an unknown command, and
+/// they can be capabilities.
 fn said(error: &RedisError) -> String {
     let text = error.to_string();
     let text = text.split("with args beginning").next().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! How much memory Redis uses, for whoever measures.
+//! Memory used by Redis, for measurements.
 
 use redis::{Cmd, Value};
 
@@ -10,7 +10,7 @@ pub(crate) fn question() -> Cmd {
     command
 }
 
-/// The octets that one server uses, or all those of a cluster.
+/// Octets used by one server, or by all of a cluster.
 pub(crate) fn used(answer: &Value) -> Option<u64> {
     let of_text = |text: &str| text.lines().find_map(|line| line.strip_prefix(USED)?.trim().parse().ok());
     let sum = |all: &mut dyn Iterator<Item = Option<u64>>| all.flatten().reduce(|sum, used| sum + used);

@@ -1,17 +1,17 @@
-//! What Redis does when its memory is full.
+//! The `maxmemory-policy` of Redis: only `noeviction` keeps subscriptions when memory is full.
 
 use redis::{Cmd, RedisError, Value};
 
 const NAME: &[u8] = b"maxmemory-policy";
 
-/// What Redis does when its memory is full.
+/// Eviction policy of Redis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// It refuses writes, and keeps what it has.
+    /// Refuses writes, and keeps every key.
     Keeps,
-    /// It drops something, by this policy.
+    /// Evicts keys, by this policy.
     Evicts(String),
-    /// It may not be asked.
+    /// Not told.
     Untold,
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn question() -> Cmd {
     command
 }
 
-/// Whether `error` says no more than that a user may not ask, or nobody: hosted servers have no such command.
+/// True if `error` only says that the user, or anybody, may not ask: hosted servers lack the command.
 pub(crate) fn is_untold(error: &RedisError) -> bool {
     match error.code() {
         Some("NOPERM") => true,
@@ -30,7 +30,7 @@ pub(crate) fn is_untold(error: &RedisError) -> bool {
     }
 }
 
-/// The policy in the answer of one server, or of all those of a cluster.
+/// Policy in the answer of one server, or of all servers of a cluster; any that evicts counts.
 pub(crate) fn of(answer: &Value) -> Policy {
     let mut all = Vec::new();
     collect(answer, &mut all);

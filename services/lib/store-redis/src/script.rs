@@ -1,10 +1,18 @@
+//! The Lua scripts, assembled from `lua/`, and their calls by name or by text. A script runs atomically, on keys of
+//! one partition or of the members. Not here: their arguments and answers.
+
 use redis::{Cmd, Script};
 
-/// The scripts, each with the name under which a server keeps it.
+/// Scripts, each with the hash under which a server keeps it.
 #[derive(Debug)]
 pub(crate) struct Scripts {
     pub(crate) begin: Source,
+    pub(crate) stamp: Source,
+    pub(crate) sign: Source,
+    pub(crate) discard: Source,
     pub(crate) apply: Source,
+    pub(crate) set_aside: Source,
+    pub(crate) restore: Source,
     pub(crate) complete: Source,
     pub(crate) find: Source,
     pub(crate) alive: Source,
@@ -23,14 +31,14 @@ pub(crate) struct Scripts {
     pub(crate) renew: Source,
 }
 
-/// The text of a script, and its name.
+/// Text of a script, and its hash.
 #[derive(Debug)]
 pub(crate) struct Source {
     text: &'static str,
     hash: String,
 }
 
-/// A script of parts in the folder `lua`.
+/// Concatenates parts in the folder `lua` to a script.
 macro_rules! script {
     ($($part:literal),+) => {
         Source::of(concat!($(include_str!(concat!("lua/", $part, ".lua")), "\n"),+))
@@ -41,18 +49,23 @@ impl Scripts {
     pub(crate) fn new() -> Self {
         Self {
             begin: script!("common", "begin"),
-            apply: script!("common", "apply"),
-            complete: script!("common", "footing", "complete"),
-            find: script!("common", "footing", "find"),
-            alive: script!("common", "footing", "alive"),
-            count: script!("common", "footing", "count"),
-            stored: script!("common", "footing", "stored"),
-            in_topic: script!("common", "footing", "in_topic"),
-            in_channel: script!("common", "footing", "in_channel"),
-            due: script!("common", "footing", "due"),
-            page: script!("common", "footing", "page"),
-            usage: script!("common", "footing", "usage"),
-            waiting: script!("common", "footing", "waiting"),
+            stamp: script!("common", "stamp"),
+            sign: script!("common", "sign"),
+            discard: script!("common", "discard"),
+            apply: script!("common", "aside", "messages", "changes", "apply"),
+            set_aside: script!("common", "aside", "barrier", "set_aside"),
+            restore: script!("common", "aside", "barrier", "messages", "changes", "restore"),
+            complete: script!("common", "aside", "barrier", "complete"),
+            find: script!("common", "aside", "barrier", "find"),
+            alive: script!("common", "aside", "barrier", "alive"),
+            count: script!("common", "aside", "barrier", "count"),
+            stored: script!("common", "aside", "barrier", "messages", "stored"),
+            in_topic: script!("common", "aside", "barrier", "messages", "in_topic"),
+            in_channel: script!("common", "aside", "barrier", "messages", "in_channel"),
+            due: script!("common", "aside", "barrier", "messages", "due"),
+            page: script!("common", "aside", "barrier", "messages", "page"),
+            usage: script!("common", "aside", "barrier", "messages", "usage"),
+            waiting: script!("common", "aside", "barrier", "waiting"),
             look_up: script!("common", "look_up"),
             claim: script!("common", "claim"),
             resume: script!("common", "resume"),
@@ -67,13 +80,13 @@ impl Source {
         Self { text, hash: Script::new(text).get_hash().to_owned() }
     }
 
-    /// A call by name, which fails when the server does not have the script.
+    /// Builds a call by hash, which fails if the server does not have the script.
     pub(crate) fn by_name(&self, keys: &[&[u8]], arguments: impl FnOnce(&mut Cmd)) -> Cmd {
         Self::command("EVALSHA", &self.hash, keys, arguments)
     }
 
-    /// A call that brings the script along; the server keeps it. Loading it first would take another round trip, and
-    /// in a cluster a call of servers that are not concerned.
+    /// Builds a call with the text, which the server then keeps. Loading the script first would take another round
+    /// trip, and in a cluster a call to servers that are not concerned.
     pub(crate) fn by_text(&self, keys: &[&[u8]], arguments: impl FnOnce(&mut Cmd)) -> Cmd {
         Self::command("EVAL", self.text, keys, arguments)
     }

@@ -1,8 +1,14 @@
+//! The view of partitions over Redis, for their owners: arguments of the scripts, and answers as values. Not here:
+//! the rules of the view (`lua/`), and the order of changes (the changelog).
+
 use async_trait::async_trait;
-use pushgrid_store::{Change, Footing, PageLimit, StoredMessage, Subscription, Usage, View, ViewError};
+use pushgrid_store::{
+    Change, History, PageLimit, ReadBarrier, Stamp, StoredMessage, Subscription, Usage, View, ViewError,
+};
+use pushgrid_types::cast::saturating;
 use pushgrid_types::{
-    ChannelId, Message, MessageId, Partition, Position, Sequence, SubscriptionRef, Tenure, Timestamp, Topic,
-    UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, Sequence, SubscriptionRef,
+    Timestamp, UserAgentId,
 };
 use redis::Cmd;
 
@@ -14,35 +20,36 @@ use crate::{Redis, key};
 
 /// [`View`] over Redis, for the owners of partitions. Each call is one round trip and one script.
 ///
-/// [`View::apply`] takes at most [`crate::MAX_CHANGES`] changes of at most [`crate::MAX_OCTETS`] octets; more are refused as
-/// [`pushgrid_store::ErrorKind::Corrupt`]. When Redis has no memory left it still takes batches in which nothing is
-/// stored or subscribed, and refuses others as [`pushgrid_store::ErrorKind::Unavailable`].
+/// [`View::apply`] takes at most [`crate::MAX_CHANGES`] changes of at most [`crate::MAX_OCTETS`] octets; larger
+/// batches are refused as [`pushgrid_store::ErrorKind::Corrupt`]. A change with a number too large for scripts, or of
+/// a user agent with foreign values under the keys, sets the user agent aside. Without free memory Redis still takes
+/// batches that neither store nor subscribe, and refuses others as [`pushgrid_store::ErrorKind::Unavailable`].
 ///
-/// A page, an ending, a topic cost the logarithm of what waits for the user agent; [`View::in_channel`] goes through all
-/// of it once.
+/// A page, an end, or a topic costs the logarithm of the user agent's stored messages; [`View::in_channel`] visits
+/// each of them once.
 #[derive(Debug, Clone)]
 pub struct RedisView {
     redis: Redis,
 }
 
 impl RedisView {
-    /// A view on `redis`.
+    /// Builds the view on `redis`.
     pub const fn new(redis: Redis) -> Self {
         Self { redis }
     }
 
-    /// Runs a script that checks the footing first.
+    /// Runs a script behind the read barrier.
     async fn ask(
         &self,
         script: &Source,
         effect: Effect,
-        footing: Footing,
+        barrier: ReadBarrier,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Items, ViewError> {
-        let meta = key::meta(self.redis.prefix(), footing.partition);
-        let (tenure, position) = (exact(footing.tenure.0)?, exact(footing.position.0)?);
+        let meta = key::meta(self.redis.prefix(), barrier.partition);
+        let (leader_epoch, position) = (exact(barrier.leader_epoch.0)?, exact(barrier.position.0)?);
         let answer = self.redis.run(script, effect, [&meta], |command| {
-            command.arg(tenure).arg(position);
+            command.arg(leader_epoch).arg(position);
             arguments(command);
         });
         answer::open_view(answer.await?)
@@ -51,30 +58,70 @@ impl RedisView {
     async fn read(
         &self,
         script: &Source,
-        footing: Footing,
+        barrier: ReadBarrier,
         arguments: impl Fn(&mut Cmd),
     ) -> Result<Items, ViewError> {
-        self.ask(script, Effect::Reads, footing, arguments).await
+        self.ask(script, Effect::Reads, barrier, arguments).await
     }
 }
 
 #[async_trait]
 impl View for RedisView {
-    async fn begin(&self, partition: Partition, tenure: Tenure) -> Result<Position, ViewError> {
+    async fn begin(&self, partition: Partition, leader_epoch: LeaderEpoch) -> Result<Position, ViewError> {
         let meta = key::meta(self.redis.prefix(), partition);
-        let tenure = exact(tenure.0)?;
+        let leader_epoch = exact(leader_epoch.0)?;
         let answer = self.redis.run(&self.redis.scripts().begin, Effect::Writes, [&meta], |command| {
-            command.arg(tenure);
+            command.arg(leader_epoch);
         });
         let mut items = answer::open_view(answer.await?)?;
         Ok(answer::position(items.next())?)
     }
 
-    async fn apply(&self, footing: Footing, changes: &[Change], to: Position) -> Result<(), ViewError> {
+    async fn stamp(&self, partition: Partition) -> Result<Option<Stamp>, ViewError> {
+        let meta = key::meta(self.redis.prefix(), partition);
+        let answer = self.redis.run(&self.redis.scripts().stamp, Effect::Reads, [&meta], |_| {}).await?;
+        Ok(answer::stamp(answer::open_view(answer)?)?)
+    }
+
+    async fn sign(
+        &self,
+        partition: Partition,
+        leader_epoch: LeaderEpoch,
+        history: History,
+    ) -> Result<(), ViewError> {
+        let meta = key::meta(self.redis.prefix(), partition);
+        let leader_epoch = exact(leader_epoch.0)?;
+        let answer = self.redis.run(&self.redis.scripts().sign, Effect::Writes, [&meta], |command| {
+            command.arg(leader_epoch).arg(&history.0[..]);
+        });
+        answer::open_view(answer.await?).map(drop)
+    }
+
+    /// Visits all keys of the partition's server, a thousand in a call.
+    async fn discard(
+        &self,
+        partition: Partition,
+        leader_epoch: LeaderEpoch,
+        history: History,
+    ) -> Result<(), ViewError> {
+        let meta = key::meta(self.redis.prefix(), partition);
+        let leader_epoch = exact(leader_epoch.0)?;
+        let mut cursor = Vec::new();
+        while cursor != b"0" {
+            let answer = self.redis.run(&self.redis.scripts().discard, Effect::Writes, [&meta], |command| {
+                command.arg(leader_epoch).arg(&history.0[..]).arg(&cursor[..]);
+            });
+            cursor = answer::octets(answer::open_view(answer.await?)?.next())?;
+        }
+        self.redis.count_discarded();
+        Ok(())
+    }
+
+    async fn apply(&self, barrier: ReadBarrier, changes: &[Change], to: Position) -> Result<(), ViewError> {
         let to = exact(to.0)?;
         let batch = Batch::of(changes)?;
         let script = &self.redis.scripts().apply;
-        let answer = self.ask(script, Effect::Writes, footing, |command| {
+        let answer = self.ask(script, Effect::Writes, barrier, |command| {
             command.arg(to).arg(u8::from(batch.grows));
             for argument in &batch.arguments {
                 command.arg(argument.as_slice());
@@ -83,29 +130,56 @@ impl View for RedisView {
         answer.await.map(drop)
     }
 
-    async fn complete(&self, footing: Footing) -> Result<(), ViewError> {
-        self.ask(&self.redis.scripts().complete, Effect::Writes, footing, |_| {}).await.map(drop)
+    async fn complete(&self, barrier: ReadBarrier) -> Result<Vec<UserAgentId>, ViewError> {
+        let answer = self.ask(&self.redis.scripts().complete, Effect::Writes, barrier, |_| {});
+        Ok(answer::user_agents(answer.await?)?)
+    }
+
+    async fn set_aside(&self, barrier: ReadBarrier, user_agents: &[UserAgentId]) -> Result<(), ViewError> {
+        let answer = self.ask(&self.redis.scripts().set_aside, Effect::Writes, barrier, |command| {
+            for user_agent in user_agents {
+                command.arg(&user_agent.as_octets()[..]);
+            }
+        });
+        answer.await.map(drop)
+    }
+
+    async fn restore(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+        changes: &[Change],
+        whole: bool,
+    ) -> Result<(), ViewError> {
+        let batch = Batch::of(changes)?;
+        let answer = self.ask(&self.redis.scripts().restore, Effect::Writes, barrier, |command| {
+            command.arg(&user_agent.as_octets()[..]).arg(u8::from(whole)).arg(u8::from(batch.grows));
+            for argument in &batch.arguments {
+                command.arg(argument.as_slice());
+            }
+        });
+        answer.await.map(drop)
     }
 
     async fn find(
         &self,
-        footing: Footing,
+        barrier: ReadBarrier,
         channels: &[(UserAgentId, ChannelId)],
     ) -> Result<Vec<Option<Subscription>>, ViewError> {
-        let items = self.read(&self.redis.scripts().find, footing, |command| {
+        let items = self.read(&self.redis.scripts().find, barrier, |command| {
             for (user_agent, channel) in channels {
                 command.arg([*user_agent.as_octets(), *channel.as_octets()].concat());
             }
         });
-        let found = answer::each(items.await?, channels.len(), |at, octets| {
+        let read = |at: usize, octets: &[u8]| {
             let (user_agent, channel) = channels[at];
             answer::subscription(user_agent, channel, octets)
-        });
-        Ok(found?)
+        };
+        answer::each(items.await?, channels.len(), read, |at| channels[at].0)
     }
 
-    async fn alive(&self, footing: Footing, ids: &[SubscriptionRef]) -> Result<Vec<bool>, ViewError> {
-        let items = self.read(&self.redis.scripts().alive, footing, |command| {
+    async fn alive(&self, barrier: ReadBarrier, ids: &[SubscriptionRef]) -> Result<Vec<bool>, ViewError> {
+        let items = self.read(&self.redis.scripts().alive, barrier, |command| {
             for id in ids {
                 command.arg(&name(id)[..]);
             }
@@ -117,61 +191,66 @@ impl View for RedisView {
         Ok(digits.into_iter().map(|digit| digit == b'1').collect())
     }
 
-    async fn count(&self, footing: Footing, user_agent: UserAgentId) -> Result<usize, ViewError> {
-        let items = self.read(&self.redis.scripts().count, footing, |command| {
+    async fn count(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<usize, ViewError> {
+        let items = self.read(&self.redis.scripts().count, barrier, |command| {
             command.arg(&user_agent.as_octets()[..]);
         });
         let count = answer::count(items.await?.next().as_ref())?;
-        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+        Ok(saturating::<usize>(count))
     }
 
     async fn stored(
         &self,
-        footing: Footing,
+        barrier: ReadBarrier,
         ids: &[(UserAgentId, MessageId)],
     ) -> Result<Vec<Option<StoredMessage>>, ViewError> {
-        let items = self.read(&self.redis.scripts().stored, footing, |command| {
+        let items = self.read(&self.redis.scripts().stored, barrier, |command| {
             for (user_agent, id) in ids {
                 command.arg([*user_agent.as_octets(), *id.as_octets()].concat());
             }
         });
-        Ok(answer::each(items.await?, ids.len(), |_, octets| answer::stored(octets))?)
+        answer::each(items.await?, ids.len(), |at, octets| answer::stored(ids[at].0, octets), |at| ids[at].0)
     }
 
     async fn in_topic(
         &self,
-        footing: Footing,
-        topics: &[(UserAgentId, ChannelId, Topic)],
+        barrier: ReadBarrier,
+        topics: &[(UserAgentId, ChannelId, ReplaceKey)],
     ) -> Result<Vec<Option<StoredMessage>>, ViewError> {
-        let items = self.read(&self.redis.scripts().in_topic, footing, |command| {
+        let items = self.read(&self.redis.scripts().in_topic, barrier, |command| {
             for (user_agent, channel, topic) in topics {
                 command.arg([&user_agent.as_octets()[..], &topic_of(*channel, Some(topic))].concat());
             }
         });
-        Ok(answer::each(items.await?, topics.len(), |_, octets| answer::stored(octets))?)
+        answer::each(
+            items.await?,
+            topics.len(),
+            |at, octets| answer::stored(topics[at].0, octets),
+            |at| topics[at].0,
+        )
     }
 
     async fn in_channel(
         &self,
-        footing: Footing,
+        barrier: ReadBarrier,
         user_agent: UserAgentId,
         channel: ChannelId,
     ) -> Result<Vec<StoredMessage>, ViewError> {
-        let items = self.read(&self.redis.scripts().in_channel, footing, |command| {
+        let items = self.read(&self.redis.scripts().in_channel, barrier, |command| {
             command.arg(&user_agent.as_octets()[..]).arg(&channel.as_octets()[..]);
         });
-        Ok(answer::all(items.await?, |octets| answer::stored(&octets))?)
+        answer::read(user_agent, answer::all(items.await?, |octets| answer::stored(user_agent, &octets)))
     }
 
     async fn due(
         &self,
-        footing: Footing,
+        barrier: ReadBarrier,
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<(UserAgentId, StoredMessage)>, ViewError> {
-        // A negative limit, which a larger number would become, is none.
-        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
-        let items = self.read(&self.redis.scripts().due, footing, |command| {
+    ) -> Result<Vec<StoredMessage>, ViewError> {
+        // A larger number would become a negative limit, which is none.
+        let limit = saturating::<u32>(limit);
+        let items = self.read(&self.redis.scripts().due, barrier, |command| {
             command.arg(now.as_millis()).arg(limit);
         });
         Ok(answer::all(items.await?, |octets| answer::due(&octets))?)
@@ -179,33 +258,33 @@ impl View for RedisView {
 
     async fn page(
         &self,
-        footing: Footing,
+        barrier: ReadBarrier,
         user_agent: UserAgentId,
         after: Sequence,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, ViewError> {
-        let items = self.read(&self.redis.scripts().page, footing, |command| {
+        let items = self.read(&self.redis.scripts().page, barrier, |command| {
             command.arg(&user_agent.as_octets()[..]).arg(after.0).arg(now.as_millis());
             command.arg(limit.messages).arg(limit.octets);
         });
-        Ok(answer::all(items.await?, answer::message)?)
+        answer::read(user_agent, answer::all(items.await?, answer::message))
     }
 
-    async fn usage(&self, footing: Footing, user_agent: UserAgentId) -> Result<Usage, ViewError> {
-        let items = self.read(&self.redis.scripts().usage, footing, |command| {
+    async fn usage(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<Usage, ViewError> {
+        let items = self.read(&self.redis.scripts().usage, barrier, |command| {
             command.arg(&user_agent.as_octets()[..]);
         });
-        Ok(answer::usage(items.await?)?)
+        answer::read(user_agent, answer::usage(items.await?))
     }
 
-    async fn waiting(&self, footing: Footing) -> Result<u64, ViewError> {
-        let items = self.read(&self.redis.scripts().waiting, footing, |_| {}).await;
+    async fn waiting(&self, barrier: ReadBarrier) -> Result<u64, ViewError> {
+        let items = self.read(&self.redis.scripts().waiting, barrier, |_| {}).await;
         Ok(answer::count(items?.next().as_ref())?)
     }
 }
 
-/// User agent, channel and incarnation.
+/// User agent, channel and incarnation, as one octet string.
 pub(crate) fn name(id: &SubscriptionRef) -> [u8; 44] {
     let mut name = [0; 44];
     name[..16].copy_from_slice(id.user_agent.as_octets());

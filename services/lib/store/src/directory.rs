@@ -6,20 +6,24 @@ use pushgrid_types::SubscriptionRef;
 
 use crate::{Mailbox, StoreError, Subscriptions, Usage};
 
-/// What an ingress asks before it accepts a message.
+/// The questions of an ingress before a message is accepted.
 #[async_trait]
 pub trait Directory: Send + Sync + fmt::Debug {
-    /// What the user agent of `to` has waiting, if that very incarnation is alive; `None` when it is not, and that is
-    /// certain. An error of kind [`crate::ErrorKind::Unavailable`] means that nobody can say now.
+    /// Usage of the mailbox of `to`'s user agent, if exactly this incarnation is alive; `None` when the
+    /// incarnation is certainly dead.
+    ///
+    /// An error of kind [`crate::ErrorKind::Unavailable`] means that nobody can say now; one of kind
+    /// [`crate::ErrorKind::Corrupt`] that the user agent's state cannot be read here, and that the router is
+    /// to be asked.
     async fn look_up(&self, to: &SubscriptionRef) -> Result<Option<Usage>, StoreError>;
 }
 
 /// A directory over the stores of the same process.
 #[derive(Debug, Clone)]
 pub struct OwnDirectory {
-    /// Who may receive.
+    /// Live subscriptions.
     pub subscriptions: Arc<dyn Subscriptions>,
-    /// Where messages wait.
+    /// Mailboxes of the user agents.
     pub mailbox: Arc<dyn Mailbox>,
 }
 

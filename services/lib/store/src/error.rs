@@ -1,26 +1,26 @@
 use std::error::Error;
 
-/// Why a store could not do what it was asked. Nothing was changed, unless [`ErrorKind::Unknown`].
+/// Failure of a call to a store. Nothing was changed, except perhaps for [`ErrorKind::Unknown`].
 #[derive(Debug, thiserror::Error)]
 #[error("the store {}", kind.as_str())]
 pub struct StoreError {
-    /// What to do about it.
+    /// Kind of failure, which decides the reaction.
     pub kind: ErrorKind,
-    /// What the driver said.
+    /// Error of the driver, if there is one.
     #[source]
     pub source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// What the caller of a store has to know about a failure.
+/// Kind of failure, as far as a caller must know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// It cannot be reached, or is too busy: nothing was changed.
+    /// The store cannot be reached, or is too busy: nothing was changed.
     Unavailable,
-    /// It did not answer in time: the change may have happened.
+    /// The store did not answer in time: the change may have happened.
     Unknown,
-    /// It holds something that it should not: a person has to look.
+    /// The store holds data that cannot be read: a person has to look.
     Corrupt,
-    /// It is closing.
+    /// The store is closing, or no longer the caller's to write.
     Closed,
 }
 
@@ -36,17 +36,17 @@ impl ErrorKind {
 }
 
 impl StoreError {
-    /// A failure with what the driver said.
+    /// A failure with the error of the driver.
     pub fn new(kind: ErrorKind, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { kind, source: Some(source.into()) }
     }
 
-    /// A failure that no driver has words for.
+    /// A failure without an error of a driver.
     pub const fn plain(kind: ErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// Whether the same call may succeed later.
+    /// True when the same call may succeed later.
     pub const fn is_retryable(&self) -> bool {
         match self.kind {
             ErrorKind::Unavailable | ErrorKind::Unknown => true,

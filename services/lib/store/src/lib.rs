@@ -1,43 +1,51 @@
-//! The seams between the services and what keeps their state: small traits, each with its guarantee.
+//! The seams between the services and their state: small traits, each with a guarantee.
 //!
-//! A message's life across them, in order: [`EventLog::append`] makes it durable and gives it its place;
-//! [`LogConsumer::next`] hands it to the router; it ends there ([`LogConsumer::settle`]) or waits in the
-//! [`Mailbox`] until a session takes it. [`Subscriptions`] knows who may receive, [`Presence`] where they are.
-//! [`NodeLink`] and [`RouterLink`] are the two directions between a router and a connection node.
+//! A message's life across the seams, in order: [`EventLog::append`] makes the message durable and gives it a
+//! sequence; [`LogConsumer::next`] hands it to the router; the message ends there ([`LogConsumer::settle`])
+//! or waits in the [`Mailbox`] until a session takes it. [`Subscriptions`] knows the receivers, [`Presence`]
+//! the node of each. [`NodeLink`] and [`RouterLink`] are the two directions between a router and a connection
+//! node, [`IngressLink`] carries the questions of an ingress to a router, and by [`OwnershipLink`] nodes hear
+//! of the owner of each partition. The state of a partition, for the owning router, is one
+//! [`PartitionState`], made by a [`PartitionLoader`] of the partition's [`Share`] of the log.
 //!
-//! What is not here: any driver. Each lives in an adapter crate of its own. [`memory`] holds the models, and
-//! [`conformance`] the one suite that every adapter and every model runs.
+//! Not here: any driver. Each lives in an adapter crate of its own. The models are in `lib/store-model`, with
+//! the one suite for every adapter and every model.
 //!
 //! Invariant: not found is `Ok(None)`, never an error.
 //! Invariant: every batch is bounded by its caller, every page by its `limit`.
 
 mod assignment;
 mod changelog;
-pub mod conformance;
 mod directory;
+mod ends;
 mod error;
 mod ledger;
 mod links;
 mod log;
 mod mailbox;
 mod membership;
-pub mod memory;
+mod partition;
 mod presence;
 mod subscriptions;
 mod view;
 
 pub use assignment::{Assignment, Assignments, Commit, LogReader, Offsets, Share};
-pub use changelog::{Change, Changelog, Entry, Reading, StoredMessage};
+pub use changelog::{
+    Change, Changelog, ChangelogRecord, Entry, History, Reading, RecordKey, StoredMessage, Unreadable,
+    UnreadableCause,
+};
 pub use directory::{Directory, OwnDirectory};
+pub use ends::{End, EndFeed, Ends};
 pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
-    Cancelled, Eviction, Held, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink,
-    SessionEvents, Sessions, Settlement,
+    Cancelled, Eviction, Held, IngressLink, LinkError, NodeLink, NotDelivered, Opened, OwnershipLink,
+    Registered, RouterLink, SessionEvents, Sessions, Settlement,
 };
 pub use log::{EventLog, LogConsumer};
 pub use mailbox::{Mailbox, PageLimit, Stored, Usage};
-pub use membership::{Member, Membership, Role};
+pub use membership::{Member, Membership, Renewed, Role, Strange};
+pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};
 pub use presence::{Claim, Presence};
 pub use subscriptions::{Subscription, Subscriptions};
-pub use view::{Footing, View, ViewError};
+pub use view::{ReadBarrier, Stamp, View, ViewError};

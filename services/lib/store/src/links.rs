@@ -1,137 +1,153 @@
-//! The two directions between a router and a connection node, and what an ingress asks of a router. In one process
-//! they are queues; between processes they are gRPC.
+//! The two directions between a router and a connection node, and the questions of an ingress to a router:
+//! one seam for each caller, so that none can do the work of another. In one process the links are queues;
+//! between processes, gRPC.
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, SessionRef,
-    SubscriptionRef, UserAgentId, VapidKeyHash,
+    ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, Restriction, SessionRef,
+    SubscriptionRef, UserAgentId,
 };
 
 use crate::{Claim, StoreError, Subscription};
 
 /// Router to node.
 pub trait NodeLink: Send + Sync + fmt::Debug {
-    /// Hands `message` to the socket `to`. `Ok` means that the node has taken it and will settle it, or close the
-    /// session; the acknowledgement comes by [`RouterLink::settle`]. Never waits.
+    /// Hands `message` to the socket `to`. `Ok` means that the node will settle the message, or close the
+    /// session; the acknowledgement comes by [`RouterLink::settle`]. Never waits: for a node not reachable
+    /// yet the message is queued, and handed over when the node can be reached, or the node is given up
+    /// ([`SessionEvents::gone`]). Expiry is checked at the socket, so the queue makes nothing late.
     fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered>;
 
-    /// Tells the node to close a socket. Nothing happens when it is already gone.
+    /// Tells the node to close a socket. No effect on a socket already gone.
     fn evict(&self, session: SessionRef, why: Eviction);
-
-    /// The router owns `partition` from now on: every node, now and when it comes, is to announce the sessions that
-    /// it holds of it ([`SessionEvents::announced`]). In one process nothing is announced, for nothing is taken over.
-    fn gained(&self, _partition: Partition) {}
-
-    /// The router owns `partition` no longer.
-    fn lost(&self, _partition: Partition) {}
 }
 
-/// A session that a node holds.
+/// Router to nodes, where partitions change hands: the partitions owned, so that nodes announce the sessions
+/// of each.
+pub trait OwnershipLink: NodeLink {
+    /// Notes a call by `node`: the node is alive, whatever else is known, so messages can be expected to
+    /// arrive soon.
+    fn heard_from(&self, node: NodeId);
+
+    /// Announces that the router owns `partition` from now on: every node, present or future, is to announce
+    /// its sessions of the partition ([`SessionEvents::announced`]).
+    fn gained(&self, partition: Partition);
+
+    /// The router owns `partition` no longer.
+    fn lost(&self, partition: Partition);
+}
+
+/// A session held by a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Held {
-    /// Whose it is.
+    /// Holder of the session.
     pub user_agent: UserAgentId,
-    /// The socket, and the epoch that its claim had when it was opened.
+    /// The socket, and the epoch of its claim at the opening.
     pub claim: Claim,
 }
 
-/// What a node can say of its sessions.
+/// Open sessions of a node.
 pub trait Sessions: Send + Sync + fmt::Debug {
-    /// Its name.
+    /// Name of the node.
     fn id(&self) -> NodeId;
 
-    /// The open sessions of the user agents that `chosen` chooses.
+    /// The open sessions of the user agents chosen by `chosen`.
     fn held(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Vec<Held>;
 }
 
-/// What the link to the nodes tells the router.
+/// Events of nodes and sessions, from the link to the router.
 #[async_trait]
 pub trait SessionEvents: Send + Sync + fmt::Debug {
-    /// A node did not take a message that [`NodeLink::deliver`] had taken for it: the session is over for the router,
-    /// and what was in flight to it is kept for the next one.
+    /// Reports that a node refused a message queued by [`NodeLink::deliver`]: the session is over for the
+    /// router, and the messages in flight are kept for the next one.
     async fn refused(&self, user_agent: UserAgentId, session: SessionRef);
 
     /// A node holds these sessions.
     async fn announced(&self, held: Vec<Held>);
 
-    /// A node cannot be reached any more, or has gone: all its sessions are over for the router.
+    /// Reports that a node cannot be reached any more, or has gone: all its sessions are over for the router.
     async fn gone(&self, node: NodeId);
 }
 
-/// Why a node did not take a message.
+/// Reason that a node did not take a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotDelivered {
-    /// That socket is not there (any more).
+    /// No such socket (any more): the node says so, has gone, or was out of reach for too long. A node not
+    /// reachable *yet* is no reason.
     NotHere,
-    /// It is there, and its queue is full.
+    /// A socket at hand, or a node on the way, with a full queue. Other messages wait in the mailbox then; a
+    /// message with TTL 0 ends as expired: no other place could keep it.
     Busy,
 }
 
-/// Why a router has a socket closed.
+/// Reason for closing a socket on request of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Eviction {
     /// The user agent has connected again.
     Superseded,
-    /// The router has lost track of what the session has seen; the user agent is to connect again.
+    /// The router has lost track of the messages seen by the session; the user agent is to connect again.
     Resync,
 }
 
-/// How the user agent, or the node for it, ended a message.
+/// End of a message, as reported by the user agent or by the node in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settlement {
-    /// Which message.
+    /// Id of the message.
     pub id: MessageId,
-    /// How.
+    /// Outcome of the message.
     pub outcome: Outcome,
 }
 
-/// Node or ingress to router. All calls of one session come in order, one at a time.
+/// Node to router. All calls of one session come in order, one at a time; only [`RouterLink::settle`] may
+/// come while an earlier register or unregister is under way.
 #[async_trait]
 pub trait RouterLink: Send + Sync + fmt::Debug {
-    /// Opens a session of a user agent that says it has been here before. When it is known, the session holds it
-    /// from now on, an earlier one is evicted, and what waits begins to come over the [`NodeLink`].
+    /// Opens a session for a user agent with a claim to an earlier visit. If the user agent is known, the
+    /// session holds it from now on, an earlier session is evicted, and waiting messages begin to come over
+    /// the [`NodeLink`].
     async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError>;
 
-    /// Makes a subscription, durably. Repeated for one channel and key it answers with the same one. Another key
-    /// ends the old subscription (RFC 8292 section 4: a restriction cannot be changed).
+    /// Makes a subscription, durably. A repeated call for one channel and restriction answers with the same
+    /// subscription. Another restriction ends the old one (RFC 8292 section 4: a restriction cannot be
+    /// changed).
     async fn register(
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
-        vapid: Option<VapidKeyHash>,
+        restriction: Restriction,
     ) -> Result<Registered, LinkError>;
 
-    /// Ends a subscription and all that waits for it, durably. An unknown channel is not an error.
+    /// Ends a subscription and all messages waiting for it, durably. An unknown channel is not an error.
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError>;
 
-    /// Ends messages: those sent on this session, and those that an earlier one sent. Unknown ids are passed over.
-    async fn settle(
-        &self,
-        user_agent: UserAgentId,
-        session: SessionRef,
-        ended: Vec<Settlement>,
-    ) -> Result<(), LinkError>;
+    /// Ends messages of a user agent, sent on any session. Unknown ids are passed over.
+    async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError>;
 
-    /// Ends a session: what it has not settled is kept for the next one. Returns when that is durable.
+    /// Ends a session: messages not settled are kept for the next one. Durable at return.
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError>;
+}
 
-    /// Ends a message for its application server (`DELETE` of the message resource). Waits for one that was accepted a
-    /// moment ago and has not come out of the log yet.
+/// Ingress to router.
+#[async_trait]
+pub trait IngressLink: Send + Sync + fmt::Debug {
+    /// Ends a message for its application server (`DELETE` of the message resource). Waits for a message
+    /// accepted a moment ago and still in the log; [`LinkError::Unavailable`] while the log cannot be read so
+    /// far.
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
-    /// Whether that very incarnation is alive, by the one who knows.
+    /// Tells whether exactly this incarnation is alive, by the owner's own knowledge.
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError>;
 }
 
-/// Whether a session could be opened.
+/// Result of opening a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
-    /// The user agent is known, and the session holds it by the claim of this epoch.
+    /// A known user agent, held by the session under the claim of this epoch.
     Known(Epoch),
-    /// Nobody has heard of that user agent: it is to start afresh.
+    /// An unknown user agent, which is to start afresh.
     Unknown,
 }
 
@@ -140,11 +156,11 @@ pub enum Opened {
 pub struct Registered {
     /// The subscription.
     pub subscription: Subscription,
-    /// The absolute URL that application servers post to. A capability: never logged.
+    /// The absolute URL for application servers' POSTs. A capability: never logged.
     pub endpoint: String,
 }
 
-/// What a cancellation met.
+/// Result of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
     /// The message was pending and has ended.
@@ -153,13 +169,13 @@ pub enum Cancelled {
     Gone,
 }
 
-/// Why a router did not do what it was asked.
+/// Reason that a router did not carry out a request.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     /// The router cannot be reached, is stopping, or has too much to do.
     #[error("the router is unavailable")]
     Unavailable,
-    /// The user agent has as many subscriptions as it may have.
+    /// The user agent has reached its limit of subscriptions.
     #[error("the user agent has {limit} subscriptions, which is the limit")]
     TooManySubscriptions {
         /// The limit.

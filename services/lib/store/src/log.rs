@@ -2,31 +2,42 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{Message, Outcome, Sequence};
+use pushgrid_types::{Message, Sequence};
 
-use crate::StoreError;
+use crate::{End, StoreError};
 
-/// Where accepted messages are written first.
+/// The log of accepted messages, the first place of each.
 #[async_trait]
 pub trait EventLog: Send + Sync + fmt::Debug {
-    /// Keeps `message` and gives it its place among its user agent's messages.
+    /// Writes `message`, and returns the sequence assigned among the user agent's messages.
     ///
-    /// Guarantee: durable when it returns (promise P1), and handed to the router's [`LogConsumer`] after that,
-    /// in the order of the sequences. An error of kind [`crate::ErrorKind::Unknown`] leaves open whether it was kept.
+    /// Guarantee: durable at return (promise P1), and handed to the router's [`LogConsumer`] after that, in
+    /// the order of the sequences. After an error of kind [`crate::ErrorKind::Unknown`] the message may be in
+    /// the log or not.
     async fn append(&self, message: Message) -> Result<Sequence, StoreError>;
 }
 
 /// The router's side of the log.
 #[async_trait]
 pub trait LogConsumer: Send + fmt::Debug {
-    /// The next messages, oldest first: at least one, at most `limit`. Waits until there is one. `Ok` with an
-    /// empty batch means that the log is closed and all of it has been handed out.
+    /// The next messages, oldest first: at least one, at most `limit`. Waits for a message. `Ok` with an
+    /// empty batch means that the log is closed and all of its messages have been handed out.
     ///
-    /// Guarantee: a message that was not settled before the process ended comes again in its next life.
-    /// Cancel safe: nothing is lost when the future is dropped.
+    /// Guarantee: a message not settled before the process ends is redelivered in the next life.
+    /// Cancel safe: no message is lost when the future is dropped.
     async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, StoreError>;
 
-    /// Says how messages ended that were never moved to the mailbox. Does not wait: the log may forget it in a
-    /// crash, and then they come again with the same id (promise P3).
-    fn settle(&self, ended: Vec<(Sequence, Outcome)>);
+    /// The sequence up to which, exclusively, the log has been read: every message before was handed out by
+    /// [`Self::next`], or never will be, having ended in an earlier life. Never goes back.
+    fn read_to(&self) -> Sequence;
+
+    /// The end of the log when this consumer began: the first sequence that no earlier life of the router can
+    /// have read. A message before may have been delivered, and may be acknowledged before [`Self::next`]
+    /// hands the message out.
+    fn inherited_to(&self) -> Sequence;
+
+    /// Reports the outcomes of messages never moved to the mailbox, each known by its sequence. Does not
+    /// wait: a crash may lose the report, and the messages are then redelivered with the same ids (promise
+    /// P3).
+    fn settle(&self, ended: Vec<End>);
 }

@@ -1,51 +1,56 @@
+//! The mailbox: messages stored for user agents until acknowledged, expired or otherwise ended.
+//!
+//! Invariant: of one subscription and topic at most one message is stored, the one with the highest sequence
+//! (promise P5). Which stored messages are on a socket is the router's to know.
+
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{ChannelId, Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
 
 use crate::StoreError;
 
-/// What became of a message that was to be stored.
+/// Result of storing one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
-    /// It waits in the mailbox, or has waited there before.
+    /// Stored, now or by an earlier call.
     Kept,
-    /// It ended instead: its subscription was gone, or a newer message of its topic was already there.
+    /// Ended instead: the subscription was gone, or a newer message of the same topic was stored already.
     Ended(Outcome),
 }
 
-/// The bounds of one page.
+/// Bounds of one page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PageLimit {
-    /// At most this many messages.
+    /// Largest number of messages.
     pub messages: usize,
-    /// No further message once the bodies reach this many octets. The first always comes.
+    /// Octets of bodies after which no further message is added. The first message always comes.
     pub octets: usize,
 }
 
-/// What one user agent has waiting.
+/// Messages stored for one user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
-    /// Messages.
+    /// Number of messages.
     pub messages: u64,
-    /// Octets of their bodies.
+    /// Sum of the bodies, in octets.
     pub octets: u64,
 }
 
-/// The messages that wait for their user agents.
+/// The stored messages of user agents.
 #[async_trait]
 pub trait Mailbox: Send + Sync + fmt::Debug {
     /// Takes messages over from the log, any mix of user agents; the answer has one entry for each, in order.
     ///
-    /// Guarantee: durable when it returns; a message taken over is no longer in the log. Idempotent by sequence.
-    /// Of the messages of one subscription and topic, the one with the highest sequence stays and the others end
-    /// as [`Outcome::Replaced`], in whatever order they come (promise P5). A message whose subscription does not
-    /// exist in that very incarnation ends as [`Outcome::Unsubscribed`].
+    /// Guarantee: durable at return; a message taken over is no longer in the log. Idempotent by sequence. Of
+    /// the messages of one subscription and topic, the one with the highest sequence stays and the others end
+    /// as [`Outcome::Replaced`], in whatever order they come (promise P5). A message whose subscription does
+    /// not exist in that very incarnation ends as [`Outcome::Unsubscribed`].
     async fn store(&self, messages: Vec<Arc<Message>>) -> Result<Vec<Stored>, StoreError>;
 
-    /// The messages of `user_agent` after `after`, in the order of their sequences, that are not expired at `now`.
-    /// An empty page means that there is nothing after `after`.
+    /// Stored messages of `user_agent` after `after`, in the order of their sequences, without those expired
+    /// at `now`. An empty page means that nothing is stored after `after`.
     async fn page(
         &self,
         user_agent: UserAgentId,
@@ -54,23 +59,21 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError>;
 
-    /// Ends stored messages by their ids; those of other user agents and those that are not there are passed
-    /// over. The answer says for each whether it was there.
+    /// Ends stored messages by id; ids of other user agents and unknown ones are passed over. The answer has
+    /// one entry for each, true for a message that was stored.
     ///
-    /// Guarantee: a message ends once, with its first outcome. It may come again after a crash when every outcome
-    /// of the call is [`Outcome::Delivered`], for then the change may be written lazily; else durable.
+    /// Guarantee: a message ends once, with the first outcome. Durable at return, unless every outcome of the
+    /// call is [`Outcome::Delivered`]: such a change may be written lazily, and a crash may then redeliver
+    /// the messages.
     async fn settle(
         &self,
         user_agent: UserAgentId,
         ended: Vec<(MessageId, Outcome)>,
     ) -> Result<Vec<bool>, StoreError>;
 
-    /// Ends all stored messages of a channel as [`Outcome::Unsubscribed`]. Durable when it returns.
-    async fn purge(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), StoreError>;
-
-    /// Ends up to `limit` stored messages that are expired at `now`, and says how many there were.
+    /// Ends up to `limit` stored messages that are expired at `now`, and returns the number ended.
     async fn expire(&self, now: Timestamp, limit: usize) -> Result<usize, StoreError>;
 
-    /// How much `user_agent` has waiting. May be a moment old.
+    /// Usage of `user_agent`'s mailbox. May be a moment old.
     async fn usage(&self, user_agent: UserAgentId) -> Result<Usage, StoreError>;
 }

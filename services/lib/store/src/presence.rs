@@ -5,31 +5,32 @@ use pushgrid_types::{Epoch, SessionRef, UserAgentId};
 
 use crate::StoreError;
 
-/// Who holds a user agent.
+/// Claim of a session on a user agent: the registration by which routers find the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// Rises with every claim on the same user agent.
+    /// Order among all claims on the user agent; the highest holds.
     pub epoch: Epoch,
-    /// The socket.
+    /// Session of the user agent.
     pub session: SessionRef,
 }
 
-/// Which socket each connected user agent is on. Lost when its keeper is lost: sessions make it anew.
+/// Registry of connected user agents and their sessions. May lose everything: then the sessions register
+/// again.
 #[async_trait]
 pub trait Presence: Send + Sync + fmt::Debug {
-    /// Makes `session` the holder of `user_agent`, whoever held it before. Answers the new claim, and the one that
-    /// it put out.
+    /// Makes `session` the holder of `user_agent`, in place of any other. Returns the new claim, and the
+    /// replaced one.
     async fn claim(
         &self,
         user_agent: UserAgentId,
         session: SessionRef,
     ) -> Result<(Claim, Option<Claim>), StoreError>;
 
-    /// Makes claims hold again that were made before, after their keeper has lost them or the caller has: each holds
-    /// unless a later one was made since. Answers for each, in order, the claim that holds now.
+    /// Restores earlier claims, after the registry or the caller has lost them: each holds unless a later
+    /// claim was made since. Returns for each, in order, the present claim.
     async fn resume(&self, claims: &[(UserAgentId, Claim)]) -> Result<Vec<Claim>, StoreError>;
 
-    /// For each of `user_agents`, in order, who holds it.
+    /// The claims that hold `user_agents`, in order; `None` for a user agent without one.
     async fn locate(&self, user_agents: &[UserAgentId]) -> Result<Vec<Option<Claim>>, StoreError>;
 
     /// Ends the claim of `epoch`; a later claim stays.

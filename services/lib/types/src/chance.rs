@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Where random octets come from: passed in, so that a simulation can choose them.
+/// Source of random octets: passed in, so that a simulation can choose them.
 ///
 /// Guarantee: unpredictable octets from the production implementation; identifiers are capabilities.
 pub trait Rng: Send + Sync + fmt::Debug {

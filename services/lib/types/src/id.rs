@@ -1,3 +1,9 @@
+//! Identifiers: of user agents, subscriptions and messages, and of the partitions, leader epochs and sessions of a
+//! grid.
+//!
+//! Invariant: identifiers made by `random` are unguessable (promise P8), and `Debug` of a capability shows a
+//! fingerprint. Sealing identifiers into URLs is the work of the crate for cryptography.
+
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
@@ -6,9 +12,10 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::Rng;
+use crate::cast::fitting;
 use crate::chance::octets;
 
-/// A text that should have been an identifier.
+/// A text in place of an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not {expected}")]
 pub struct InvalidId {
@@ -19,7 +26,7 @@ pub struct InvalidId {
 fn fingerprint(octets: &[u8]) -> u32 {
     let mut hasher = DefaultHasher::new();
     octets.hash(&mut hasher);
-    u32::try_from(hasher.finish() >> 32).expect("the upper half of 64 bits fits 32")
+    fitting::<u32>(hasher.finish() >> 32)
 }
 
 macro_rules! octet_id {
@@ -29,15 +36,15 @@ macro_rules! octet_id {
         pub struct $name([u8; $size]);
 
         impl $name {
-            /// Its length in octets.
+            /// Length in octets.
             pub const SIZE: usize = $size;
 
-            /// A new one that nobody can guess.
+            /// A new id from `rng`, unguessable.
             pub fn random(rng: &dyn Rng) -> Self {
                 Self(octets(rng))
             }
 
-            /// From its octets.
+            /// The id of these octets.
             pub const fn from_octets(octets: [u8; $size]) -> Self {
                 Self(octets)
             }
@@ -47,12 +54,12 @@ macro_rules! octet_id {
                 octets.try_into().ok().map(Self)
             }
 
-            /// Its octets.
+            /// The octets of the id.
             pub const fn as_octets(&self) -> &[u8; $size] {
                 &self.0
             }
 
-            /// A mark for logs, which leads nobody back to the identifier.
+            /// A short mark for logs; does not lead back to the id.
             pub fn fingerprint(&self) -> u32 {
                 fingerprint(&self.0)
             }
@@ -67,8 +74,8 @@ macro_rules! octet_id {
 }
 
 octet_id!(
-    /// One user agent: the `uaid` of the autopush protocol. Whoever presents it is that user agent, so it is a
-    /// secret between the user agent and the service.
+    /// One user agent: the `uaid` of the autopush protocol. A bearer secret between the user agent and the service:
+    /// whoever presents the id is the user agent.
     UserAgentId,
     16
 );
@@ -78,20 +85,20 @@ octet_id!(
     16
 );
 octet_id!(
-    /// One push message, over all its repeats: the `version` of the autopush protocol.
+    /// One push message, the same over all redeliveries: the `version` of the autopush protocol.
     MessageId,
     16
 );
 octet_id!(
-    /// One life of a subscription. A channel that is unregistered and registered again gets another one, so an
-    /// endpoint never comes back to life (W3C Push API: endpoints are never reused). It is also the nonce under
-    /// which the endpoint is sealed, which makes a repeated register answer with the same endpoint.
+    /// One life of a subscription. A channel registered again after an unregister gets another one, so an endpoint
+    /// never comes back to life (W3C Push API: endpoints are never reused). Also the nonce under which the endpoint
+    /// is sealed, so a repeated register answers with the same endpoint.
     Incarnation,
     12
 );
 
 impl UserAgentId {
-    /// The 32 hexadecimal digits that the autopush protocol carries.
+    /// The 32 hexadecimal digits of the autopush protocol.
     pub fn to_hex(self) -> String {
         uuid::Uuid::from_bytes(self.0).simple().to_string()
     }
@@ -108,7 +115,7 @@ impl FromStr for UserAgentId {
 }
 
 impl fmt::Display for ChannelId {
-    /// Lower case with dashes, as user agents send it and want it echoed.
+    /// Lower case with dashes: the form in which user agents send a channel id and want the echo.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
     }
@@ -145,32 +152,32 @@ impl FromStr for MessageId {
     }
 }
 
-/// One life of one subscription: what an endpoint stands for.
+/// One life of one subscription: the meaning of an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SubscriptionRef {
-    /// Whose subscription it is.
+    /// The subscribed user agent.
     pub user_agent: UserAgentId,
-    /// Which of the user agent's channels.
+    /// The channel, one of the user agent's.
     pub channel: ChannelId,
-    /// Which life of the channel.
+    /// The life of the channel.
     pub incarnation: Incarnation,
 }
 
-/// Position of a message among all those of its user agent, given at the durable write (never by a clock).
+/// Position of a message among all those of its user agent, assigned at the durable write (never by a clock).
 /// Rises with the order of acceptance; has gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Sequence(pub u64);
 
-/// One accepted message, as those name it who want to take it back.
+/// Addresses one accepted message, so that its sender can cancel it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct MessageRef {
-    /// Whose message it is.
+    /// The recipient.
     pub user_agent: UserAgentId,
-    /// The channel it was posted to.
+    /// The channel to which the message was posted.
     pub channel: ChannelId,
-    /// The message.
+    /// Id of the message.
     pub id: MessageId,
-    /// Its place among its user agent's messages: tells whether whoever is asked can have seen it yet.
+    /// Position among the user agent's messages: tells a router whether the message can have been read yet.
     pub sequence: Sequence,
 }
 
@@ -179,43 +186,43 @@ pub struct MessageRef {
 pub struct Partition(pub u16);
 
 impl Partition {
-    /// The partition of a user agent, when there are `count` of them (at least one). The same for ever: what is
-    /// stored lies by it.
+    /// The partition of a user agent, of `count` in all (at least one). A pure function whose result must never
+    /// change: stored state lies accordingly.
     pub fn of(user_agent: UserAgentId, count: u16) -> Self {
-        // FNV-1a with a final mix: user agents choose their own ids, so nothing is gained by a keyed hash.
+        // FNV-1a with a final mix. The service makes the ids at random, so nothing is gained by a keyed hash.
         let hash = user_agent.0.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, octet| {
             (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
         });
         let share = (hash ^ (hash >> 32)) % u64::from(count.max(1));
-        Self(u16::try_from(share).expect("less than a count of 16 bits"))
+        Self(fitting::<u16>(share))
     }
 }
 
-/// A place in the changelog of a partition. As a state of affairs: everything before it.
+/// A place in the changelog of a partition. As a state: all changes before the place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Position(pub u64);
 
-/// The right of one router to a partition, from when it took it over: the place of its claim in the changelog plus
-/// one, so a later one is higher, and zero is nobody's.
+/// Fencing token of a partition's owner: the place of the owner's claim in the changelog plus one. Higher with every
+/// change of owner; zero is nobody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Tenure(pub u64);
+pub struct LeaderEpoch(pub u64);
 
-/// One life of one connection node: a node that starts again is another one.
+/// Random id of one life of a connection node; changes with every restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
 
 impl NodeId {
-    /// A new one, unlike any other node's.
+    /// A new id, random in 64 bits.
     pub fn random(rng: &dyn Rng) -> Self {
         Self(u64::from_le_bytes(octets(rng)))
     }
 }
 
-/// One connection of a user agent, named by its node and never named again in the life of that node.
+/// One connection of a user agent, unique within the life of its node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// One connection of a user agent, among all nodes.
+/// One connection of a user agent, unique among all nodes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionRef {
     /// The node that holds the socket.
@@ -224,7 +231,17 @@ pub struct SessionRef {
     pub session: SessionId,
 }
 
-/// Order of the claims on one user agent: the higher one holds it.
+impl SessionRef {
+    /// A short mark for logs; does not lead back to the session.
+    pub fn fingerprint(&self) -> u32 {
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&self.node.0.to_le_bytes());
+        octets[8..].copy_from_slice(&self.session.0.to_le_bytes());
+        fingerprint(&octets)
+    }
+}
+
+/// Order of the claims on one user agent: the highest holds the user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Epoch(pub u64);
 

@@ -5,25 +5,32 @@
 //! Invariant: a value of these types is valid. Whoever holds a [`Topic`] or a [`Ttl`] need not check it again.
 //! Invariant: `Debug` of an identifier that works as a capability shows a fingerprint, never the identifier.
 
+pub mod cast;
 mod chance;
 mod clock;
+mod close_reason;
 mod id;
 pub mod limits;
 mod message;
 mod outcome;
+mod replace;
+mod restriction;
 mod topic;
 mod trace;
 mod ttl;
 mod urgency;
 
 pub use chance::{Rng, SystemRng};
-pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use clock::{Clock, ClockOffset, ClockVote, KeptTime, ManualClock, SystemClock, Timestamp, WallClock};
+pub use close_reason::CloseReason;
 pub use id::{
-    ChannelId, Epoch, Incarnation, InvalidId, MessageId, MessageRef, NodeId, Partition, Position, Sequence,
-    SessionId, SessionRef, SubscriptionRef, Tenure, UserAgentId,
+    ChannelId, Epoch, Incarnation, InvalidId, LeaderEpoch, MessageId, MessageRef, NodeId, Partition,
+    Position, Sequence, SessionId, SessionRef, SubscriptionRef, UserAgentId,
 };
-pub use message::{Content, Message, VapidKeyHash};
+pub use message::{Content, Message};
 pub use outcome::{DropReason, Outcome};
+pub use replace::{InvalidReplaceKey, ReplaceKey};
+pub use restriction::{ApplicationId, Restriction, SigningKeyHash, VapidKeyHash};
 pub use topic::{InvalidTopic, Topic};
 pub use trace::{InvalidTraceParent, TraceParent};
 pub use ttl::{InvalidTtl, Ttl};

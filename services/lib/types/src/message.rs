@@ -1,63 +1,59 @@
+//! One push message inside the service: the fields that decide the way, and opaque content.
+//!
+//! Invariant: one absolute expiry is set at acceptance ([`Message::expiry`]) and judged everywhere by this instant,
+//! never by the TTL again (promise P4).
+
 use std::fmt;
 
 use bytes::Bytes;
 
 use crate::limits::TTL_ZERO_GRACE;
-use crate::{MessageId, Sequence, SubscriptionRef, Timestamp, Topic, TraceParent, Ttl, Urgency};
+use crate::{MessageId, ReplaceKey, Sequence, SubscriptionRef, Timestamp, TraceParent, Ttl, Urgency};
 
-/// SHA-256 of the 65 octets of the VAPID public key that a subscription is restricted to (RFC 8292 section 4).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct VapidKeyHash(pub [u8; 32]);
-
-impl fmt::Debug for VapidKeyHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("VapidKeyHash(..)")
-    }
-}
-
-/// One push message, as accepted: opaque content and everything that decides its way.
+/// One push message, as accepted: opaque content, and all fields that decide the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The same over all repeats.
+    /// Id of the message, the same over all redeliveries.
     pub id: MessageId,
-    /// The subscription it was posted to.
+    /// The subscription to which the message was posted.
     pub to: SubscriptionRef,
-    /// Its position among the user agent's messages; zero until the durable write has given one.
+    /// Position among the user agent's messages; zero until the durable write assigns one.
     pub sequence: Sequence,
-    /// When it was accepted.
+    /// Instant of acceptance.
     pub accepted_at: Timestamp,
-    /// How long it may wait, as granted.
+    /// Time to wait for the user agent, as granted to the sender.
     pub ttl: Ttl,
-    /// The one absolute end of its life (RFC 8030 section 5.2): set at acceptance, checked at the socket.
+    /// Absolute expiry (RFC 8030 section 5.2): set at acceptance, checked at the socket.
     pub expires_at: Timestamp,
-    /// How urgent it is.
+    /// Urgency (RFC 8030 section 5.3), as sent.
     pub urgency: Urgency,
-    /// What it replaces.
-    pub topic: Option<Topic>,
-    /// What the user agent gets.
+    /// Key under which the message replaces an older pending one of the subscription: a topic, or the like of another
+    /// dialect; `None` replaces nothing.
+    pub topic: Option<ReplaceKey>,
+    /// Encrypted content for the user agent.
     pub content: Content,
 }
 
 impl Message {
-    /// The end of the life of a message accepted at `accepted_at`. TTL 0 means "now or never": such a message is
-    /// never stored, and has [`TTL_ZERO_GRACE`] to cross the service.
+    /// The absolute expiry of a message accepted at `accepted_at`. TTL 0 means "now or never": such a message has
+    /// [`TTL_ZERO_GRACE`] to cross the service, and no later session gets it.
     pub fn expiry(accepted_at: Timestamp, ttl: Ttl) -> Timestamp {
         accepted_at.plus(if ttl.is_zero() { TTL_ZERO_GRACE } else { ttl.duration() })
     }
 
-    /// Whether its life has ended.
+    /// True from the instant of the expiry on.
     pub fn is_expired(&self, now: Timestamp) -> bool {
         now >= self.expires_at
     }
 
-    /// How much of a quota it takes, in octets.
+    /// Share of a quota, in octets: the body and the fixed size of the fields.
     pub fn weight(&self) -> usize {
         self.content.body.len() + std::mem::size_of::<Self>()
     }
 }
 
-/// What the user agent gets: octets that only it can read, and what it needs to read them (RFC 8291, and the
-/// `aesgcm` draft before it). Passed on as it came.
+/// Content as the user agent gets it, octet for octet as sent: ciphertext, and the fields needed to decrypt (RFC
+/// 8291, and the `aesgcm` draft before it).
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Content {
     /// The entity body, octet for octet.
@@ -70,12 +66,12 @@ pub struct Content {
     pub crypto_key: Option<Box<str>>,
     /// `Content-Type`.
     pub content_type: Option<Box<str>>,
-    /// Where its trace begins. Between the services of a grid only.
+    /// Trace begun by the sender. Passed from service to service, and to no user agent.
     pub trace_parent: Option<TraceParent>,
 }
 
 impl fmt::Debug for Content {
-    /// Nothing of what was sent is shown.
+    /// Shows the length alone.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Content({} octets)", self.body.len())
     }

@@ -1,32 +1,41 @@
-/// How an accepted message ended: exactly one for each (promise P2).
+//! The outcomes of messages, with stored forms and labels in metrics.
+//!
+//! Invariant: the index of an outcome never changes, for records and notes of earlier releases hold the index.
+
+/// The one end of an accepted message (promise P2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
-    /// The user agent acknowledged it.
+    /// The user agent acknowledged the message.
     Delivered,
-    /// Its TTL ended first.
+    /// The TTL ended first.
     Expired,
-    /// A newer message of its topic took its place.
+    /// A newer message of the same topic replaced the message (promise P5).
     Replaced,
-    /// The application server deleted it.
+    /// The application server deleted the message.
     Cancelled,
-    /// Its subscription ended first.
+    /// The subscription ended first.
     Unsubscribed,
-    /// The user agent could not decrypt it.
+    /// The user agent could not decrypt the message.
     Undecryptable,
-    /// It was given up, and why.
+    /// The message was given up, for this reason.
     Dropped(DropReason),
 }
 
-/// Why a message was given up.
+/// Reason for giving a message up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
-    /// The user agent said that it did not show it: unknown to it, seen before, or out of quota.
+    /// The user agent reported the message as not shown: unknown, seen before, or out of quota.
     NotDelivered,
+    /// The log deleted the message before a router read it: the retention is shorter than the grid was without
+    /// routers.
+    LostFromLog,
+    /// The stored message is damaged, and no other copy is left.
+    Damaged,
 }
 
 impl Outcome {
-    /// All of them: the position of each is its stored form, so the order only ever grows at its end.
-    pub const ALL: [Self; 7] = [
+    /// All outcomes: the position of each is its stored form, so the list only ever grows at the end.
+    pub const ALL: [Self; 9] = [
         Self::Delivered,
         Self::Expired,
         Self::Replaced,
@@ -34,9 +43,21 @@ impl Outcome {
         Self::Unsubscribed,
         Self::Undecryptable,
         Self::Dropped(DropReason::NotDelivered),
+        Self::Dropped(DropReason::LostFromLog),
+        Self::Dropped(DropReason::Damaged),
     ];
 
-    /// Its position in [`Self::ALL`].
+    /// The outcome to write where a release of seven outcomes reads: such a release refuses a note or a record with
+    /// any other, and the partition with it.
+    #[must_use]
+    pub const fn for_earlier_releases(self) -> Self {
+        match self {
+            Self::Dropped(_) => Self::Dropped(DropReason::NotDelivered),
+            other => other,
+        }
+    }
+
+    /// Position in [`Self::ALL`].
     pub const fn index(self) -> usize {
         match self {
             Self::Delivered => 0,
@@ -46,6 +67,8 @@ impl Outcome {
             Self::Unsubscribed => 4,
             Self::Undecryptable => 5,
             Self::Dropped(DropReason::NotDelivered) => 6,
+            Self::Dropped(DropReason::LostFromLog) => 7,
+            Self::Dropped(DropReason::Damaged) => 8,
         }
     }
 
@@ -59,6 +82,8 @@ impl Outcome {
             Self::Unsubscribed => "unsubscribed",
             Self::Undecryptable => "undecryptable",
             Self::Dropped(DropReason::NotDelivered) => "dropped_not_delivered",
+            Self::Dropped(DropReason::LostFromLog) => "dropped_lost_from_log",
+            Self::Dropped(DropReason::Damaged) => "dropped_damaged",
         }
     }
 }

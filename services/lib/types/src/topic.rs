@@ -14,9 +14,13 @@ pub struct Topic(Box<str>);
 pub struct InvalidTopic;
 
 impl Topic {
-    /// Its characters.
+    /// The characters of the topic.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    pub(crate) fn into_text(self) -> Box<str> {
+        self.0
     }
 }
 

@@ -1,9 +1,13 @@
+//! `TTL` of RFC 8030 section 5.2: a validated number of seconds.
+//!
+//! Invariant: a [`Ttl`] is at most 2^31 s. The absolute expiry that follows from a TTL is set with the message.
+
 use std::str::FromStr;
 use std::time::Duration;
 
 use crate::limits::TTL_OVERFLOW_SECONDS;
 
-/// How long a message may wait for its user agent, in whole seconds (RFC 8030 section 5.2).
+/// Time that a message may wait for its user agent, in whole seconds (RFC 8030 section 5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ttl(u32);
 
@@ -31,7 +35,7 @@ impl Ttl {
         Duration::from_secs(self.0 as u64)
     }
 
-    /// Whether the message is to be delivered at once or not at all.
+    /// True for a message to be delivered at once or not at all.
     pub const fn is_zero(self) -> bool {
         self.0 == 0
     }

@@ -1,6 +1,6 @@
 use std::str::FromStr;
 
-/// How much a message is worth waking a device for (RFC 8030 section 5.3), least first.
+/// Worth of a message in waking a device (RFC 8030 section 5.3), least first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum Urgency {
     /// Advertisements: on power and Wi-Fi.
@@ -33,12 +33,12 @@ impl Urgency {
         }
     }
 
-    /// Its position in [`Self::ALL`].
+    /// Position in [`Self::ALL`].
     pub const fn level(self) -> u8 {
         self as u8
     }
 
-    /// From its position in [`Self::ALL`].
+    /// The urgency at this position of [`Self::ALL`].
     pub fn from_level(level: u8) -> Option<Self> {
         Self::ALL.get(usize::from(level)).copied()
     }

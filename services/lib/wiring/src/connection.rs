@@ -1,22 +1,23 @@
-//! The role that serves user agents: their sockets, and nothing else.
+//! The connection role: serves the sockets of user agents, and owns nothing else.
 
 use std::sync::Arc;
 
-use pushgrid_connection::{Deps, Node};
-use pushgrid_link_grpc::{Roster, Routers, serve_node};
+use pushgrid_connection::{Connections, Deps, Node};
+use pushgrid_link_grpc::{RouterStreams, Routers, serve_node};
 use pushgrid_runtime::{Shutdown, http};
-use pushgrid_store::{Member, Role as MemberRole};
-use pushgrid_store_redis::{Redis, RedisMembership};
+use pushgrid_store::Role as MemberRole;
+use pushgrid_store_redis::Redis;
 
 use crate::failure::Failure;
-use crate::figures;
-use crate::process::{Addresses, Process};
-use crate::settings::{Role, Settings};
+use crate::grid::GridProcess;
+use crate::process::Addresses;
+use crate::settings::Settings;
 
-/// Serves until `edges` drains; then the sockets are closed at the pace that is set, and what they had not acknowledged is
-/// back with the routers. `ready` is called once it serves.
+/// Serves until `edges` drains, then closes the sockets at the configured pace; unacknowledged messages are
+/// back with the routers. User agents are served at once; `ready` is called when every router can reach them.
 pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addresses)) -> Result<(), Failure> {
-    let process = Process::start(&settings, Role::Connection).await?;
+    let grid = GridProcess::start(&settings, edges).await?;
+    let process = &grid.process;
     let latch = process.readiness.latch("grid");
     let sockets = process.readiness.latch("connection");
     let listener = http::bind(settings.connection.listen).await?;
@@ -24,54 +25,50 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let (address, grpc_address) = (listener.local_addr()?, grpc.local_addr()?);
 
     latch.not_ready("waiting for Redis");
-    let redis = Redis::connect(&settings.grid.redis).await?;
-    figures::of_redis(&process.meter, redis.clone());
+    let redis = Redis::connect(&settings.grid.redis, &process.meter).await?;
     let node = Node::new(&*process.rng, settings.connection.queue);
-    let roster = Roster::new(&process.meter);
-    let routers = Routers::new(settings.grid.routers.clone(), roster.clone(), &process.meter);
+    let id = node.id();
+    let routers = Routers::new(settings.grid.routers, grid.membership_view.clone(), &process.meter);
+    let (streams, link) = (RouterStreams::new(), Arc::new(node.clone()));
+    process.spawn_core("grpc", |core| serve_node(grpc, link.clone(), link, streams.clone(), core));
+    let heard_at = settings.grid.node_advertise.unwrap_or_else(|| grpc_address.to_string());
+    grid.join(redis, id, heard_at, || MemberRole::Connection);
+    latch.not_ready("waiting for the time of the grid");
+    if !grid.has_time().await {
+        return grid.leave().await;
+    }
 
-    let core = &process.core;
-    let (id, leaving) = (node.id(), edges.clone());
-    let advertised = settings.grid.node_advertise.clone().unwrap_or_else(|| grpc_address.to_string());
-    let me = move || {
-        Some(Member {
-            id,
-            role: MemberRole::Connection,
-            address: advertised.clone(),
-            draining: leaving.is_draining(),
-        })
-    };
-    core.spawn_essential(
-        "grpc",
-        serve_node(grpc, Arc::new(node.clone()), Arc::new(node.clone()), core.clone()),
+    let connections = Connections::new(
+        settings.connection,
+        Deps {
+            listener,
+            router: Arc::new(routers),
+            node,
+            clock: Arc::new(grid.time.clock()),
+            rng: process.rng.clone(),
+            meter: process.meter.clone(),
+            latch: sockets,
+        },
     );
-    let membership = Arc::new(RedisMembership::new(redis));
-    let (keeping, lease, ending) = (roster.clone(), settings.grid.lease, core.clone());
-    core.spawn("roster", async move { keeping.keep(membership, me, lease, ending).await });
-    let deps = Deps {
-        listener,
-        router: Arc::new(routers),
-        node,
-        clock: process.clock.clone(),
-        rng: process.rng.clone(),
-        meter: process.meter.clone(),
-        latch: sockets,
+    process.spawn_edge("connection", |edges| connections.run(edges));
+    let reached = async {
+        let waiting = |why| latch.not_ready(why);
+        let missing = streams.of_all(&grid.membership_view, id, settings.grid.lease, waiting).await;
+        if !missing.is_empty() {
+            let routers = missing.join(", ");
+            tracing::warn!(
+                routers,
+                "routers have opened no stream to this node: can they reach what it advertises?"
+            );
+        }
     };
-    edges.spawn_essential(
-        "connection",
-        Box::pin(pushgrid_connection::run(settings.connection.clone(), deps, edges.clone())),
-    );
+    if !process.waits_for(reached).await {
+        return grid.leave().await;
+    }
     latch.ready();
-    ready(&Addresses::new(
-        Role::Connection,
-        vec![
-            ("connection", format!("ws://{address}")),
-            ("grpc", format!("http://{grpc_address}")),
-            ("admin", format!("http://{}", process.admin)),
-        ],
-    ));
-    process.serve(&edges).await;
+    let urls = [("connection", format!("ws://{address}")), ("grpc", format!("http://{grpc_address}"))];
+    grid.serve(&urls, ready).await;
     latch.not_ready("draining");
-    roster.touch();
-    process.end(&edges, async { roster.leave() }).await
+    grid.membership_view.touch();
+    grid.leave().await
 }

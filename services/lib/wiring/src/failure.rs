@@ -2,11 +2,11 @@ use std::io;
 
 use pushgrid_crypto::vapid::InvalidPublicUrl;
 use pushgrid_runtime::http::BindError;
-use pushgrid_store_embedded::OpenError;
+use pushgrid_store_embedded::{KeyOrigin, OpenError};
 
 use crate::keys::KeysError;
 
-/// Why a process did not start, or did not end well.
+/// Failure of a process to start, or to end well.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// A listener could not be bound.
@@ -30,19 +30,21 @@ pub enum Failure {
     /// An address of a bound listener could not be read.
     #[error("cannot read the address of a listener")]
     Address(#[from] io::Error),
-    /// A part ended that should not have.
+    /// A part ended unasked.
     #[error("a part failed: {0}")]
     Part(String),
-    /// Not everything had ended at the deadline; nothing accepted is lost.
+    /// Parts were still running at the deadline; nothing accepted is lost.
     #[error(transparent)]
     Unfinished(#[from] pushgrid_runtime::Unfinished),
 }
 
 impl Failure {
-    /// Whether a setting has to change before a start can succeed.
+    /// True when a start can succeed only after a setting was changed.
     pub fn is_bad_configuration(&self) -> bool {
         match self {
-            Self::Keys(KeysError::Missing | KeysError::Configured(_)) | Self::PublicUrl(_) => true,
+            Self::Keys(KeysError::Missing | KeysError::Configured(_))
+            | Self::PublicUrl(_)
+            | Self::Open(OpenError::Keys { origin: KeyOrigin::Configured, .. }) => true,
             Self::Kafka(failure) => failure.is_bad_configuration(),
             Self::Redis(failure) => failure.is_bad_configuration(),
             Self::Keys(KeysError::Kept { .. } | KeysError::File { .. })

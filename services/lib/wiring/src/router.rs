@@ -1,104 +1,141 @@
-//! The role that owns messages and subscriptions: of the partitions that it is assigned.
+//! The router role: owner of the messages and subscriptions of its assigned partitions. Built and run here;
+//! the decisions are the `router` crate's.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use pushgrid_crypto::EndpointTokens;
-use pushgrid_link_grpc::{Nodes, Roster, serve_router};
-use pushgrid_log_kafka::{KafkaAssignments, KafkaChangelog, topics};
-use pushgrid_router::{Fleet, FleetDeps};
-use pushgrid_runtime::{Shutdown, http};
-use pushgrid_store::{Member, Role as MemberRole};
-use pushgrid_store_redis::{Redis, RedisMembership};
+use pushgrid_link_grpc::{Nodes, serve_router};
+use pushgrid_log_kafka::{GroupWatch, KafkaAssignments, KafkaChangelog, topics};
+use pushgrid_router::{Router, RouterContext, RouterDeps};
+use pushgrid_runtime::metrics::{self, Meter};
+use pushgrid_runtime::{Latch, Shutdown, http};
+use pushgrid_store::Role as MemberRole;
+use pushgrid_store_redis::Redis;
 use pushgrid_types::NodeId;
+use pushgrid_types::cast::saturating;
 use tokio::time::interval;
 
 use crate::failure::Failure;
-use crate::keeper::{GridKeeper, Partitions};
+use crate::grid::GridProcess;
+use crate::keys;
+use crate::loader::{GridLoader, Partitions};
 use crate::process::{Addresses, Process};
-use crate::settings::{Role, Settings};
-use crate::{figures, keys};
+use crate::settings::Settings;
+use crate::unserved::Unserved;
 
-/// How often it is shown what the partitions are doing.
+/// Interval at which the health of partitions is shown.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Serves until `edges` drains; then its partitions are handed over, and the others go on with them. `ready` is called once
-/// it serves and takes part in the assignment; it may own nothing then.
+/// Serves until `edges` drains, then hands the partitions over to other routers. `ready` is called once the
+/// router serves and takes part in the assignment; it may own no partition then.
 pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addresses)) -> Result<(), Failure> {
-    let process = Process::start(&settings, Role::Router).await?;
+    let grid = GridProcess::start(&settings, edges).await?;
+    let process = &grid.process;
     let latch = process.readiness.latch("router");
     let listener = http::bind(settings.grid.router_listen).await?;
     let address = listener.local_addr()?;
+    let public_url = settings.public_url();
+    settings.warn_of_local_endpoints(&public_url);
     let endpoint_keys = keys::needed(settings.endpoint_keys.as_ref())?;
+    keys::show(&endpoint_keys, &process.meter);
 
     latch.not_ready("waiting for Redis");
-    let redis = Redis::connect(&settings.grid.redis).await?;
+    let redis = Redis::connect(&settings.grid.redis, &process.meter).await?;
     latch.not_ready("waiting for Kafka");
     let topics = topics::ensure(&settings.grid.kafka).await?;
-    let changelog = Arc::new(KafkaChangelog::open(&settings.grid.kafka, &topics, process.rng.clone())?);
-    let assignments = KafkaAssignments::join(&settings.grid.kafka, &topics)?;
+    let changelog =
+        Arc::new(KafkaChangelog::open(&settings.grid.kafka, &topics, process.rng.clone(), &process.meter)?);
+    let assignments = KafkaAssignments::join(&settings.grid.kafka, &topics, &process.meter)?;
     let group = assignments.watch();
-    figures::of_redis(&process.meter, redis.clone());
-    figures::of_changelog(&process.meter, changelog.clone());
-    figures::of_group(&process.meter, group.clone());
+    let partitions = Partitions::new(&process.meter);
+    let unserved = Unserved::new(settings.router.stuck_after());
+    let watch = PartitionWatch::new(process, unserved, group.clone(), partitions.clone());
+    process.core.spawn("partitions", watch.run(process.edges.clone()));
 
-    let roster = Roster::new(&process.meter);
-    let nodes = Nodes::new(settings.grid.nodes.clone(), roster.clone(), &process.meter);
-    let partitions = Partitions::default();
-    figures::of_partitions(&process.meter, partitions.clone());
-    let (fleet, table) = Fleet::new(
-        settings.router.clone(),
-        FleetDeps {
+    let id = NodeId::random(&*process.rng);
+    let nodes = Nodes::new(settings.grid.nodes, id, grid.membership_view.clone(), &process.meter);
+    let context = RouterContext {
+        config: settings.router,
+        tokens: EndpointTokens::new(&endpoint_keys),
+        public_url,
+        clock: Arc::new(grid.time.clock()),
+        rng: process.rng.clone(),
+        meter: process.meter.clone(),
+    };
+    let (router, registry) = Router::new(
+        Arc::new(context),
+        RouterDeps {
             assignments: Box::new(assignments),
-            keeper: Arc::new(GridKeeper::new(changelog, redis.clone(), partitions.clone())),
+            loader: Arc::new(GridLoader::new(changelog, redis.clone(), partitions, &process.meter)),
             nodes: Arc::new(nodes.clone()),
-            tokens: EndpointTokens::new(&endpoint_keys),
-            public_url: settings.public_url(),
-            clock: process.clock.clone(),
-            rng: process.rng.clone(),
-            meter: process.meter.clone(),
         },
         {
-            let roster = roster.clone();
-            move || roster.touch()
+            let membership_view = grid.membership_view.clone();
+            move || membership_view.touch()
         },
     );
-    let core = &process.core;
-    let (id, owned, leaving) = (NodeId::random(&*process.rng), table.clone(), edges.clone());
-    let advertised = settings.grid.router_advertise.clone().unwrap_or_else(|| address.to_string());
-    let me = move || {
-        Some(Member {
-            id,
-            role: MemberRole::Router { owns: owned.owns(), of: owned.partitions() },
-            address: advertised.clone(),
-            draining: leaving.is_draining(),
-        })
-    };
-    let membership = Arc::new(RedisMembership::new(redis));
-    let (keeping, lease, ending) = (roster.clone(), settings.grid.lease, core.clone());
-    core.spawn("roster", async move { keeping.keep(membership, me, lease, ending).await });
-    let (events, ending) = (Arc::new(table.clone()), core.clone());
-    core.spawn_essential("nodes", async move { nodes.run(events, ending).await });
-    core.spawn_essential("grpc", serve_router(listener, Arc::new(table), core.clone()));
-    edges.spawn_essential("fleet", fleet.run(edges.clone()));
+    let owned = registry.clone();
+    let role = move || MemberRole::Router { owns: owned.owns(), of: owned.partitions() };
+    let heard_at = settings.grid.router_advertise.unwrap_or_else(|| address.to_string());
+    grid.join(redis, id, heard_at, role);
+    let registry = Arc::new(registry);
+    process.spawn_core("grpc", |core| serve_router(listener, registry.clone(), core));
+    process.spawn_core("nodes", |core| async move { nodes.run(registry, core).await });
+    latch.not_ready("waiting for the time of the grid");
+    if !grid.has_time().await {
+        return grid.leave().await;
+    }
+
+    process.spawn_edge("router", |edges| router.run(edges));
     latch.not_ready("joining the other routers");
-    tokio::select! {
-        _ = group.joined() => {}
-        () = process.serve(&edges) => return process.end(&edges, async { roster.leave() }).await,
+    let joined = async {
+        group.joined().await;
+    };
+    if !process.waits_for(joined).await {
+        return grid.leave().await;
     }
     latch.ready();
-    ready(&Addresses::new(
-        Role::Router,
-        vec![("router", format!("http://{address}")), ("admin", format!("http://{}", process.admin))],
-    ));
-    let mut looks = interval(LOOK);
-    loop {
-        tokio::select! {
-            _ = looks.tick() => partitions.show(&latch),
-            () = process.serve(&edges) => break,
+    grid.serve(&[("router", format!("http://{address}"))], ready).await;
+    latch.not_ready("handing its partitions over");
+    grid.membership_view.touch();
+    grid.leave().await
+}
+
+/// Readiness of the partitions of a router. A partition counts as unserved from its assignment on, whatever
+/// else the process waits for.
+#[derive(Debug)]
+struct PartitionWatch {
+    latch: Latch,
+    meter: Meter,
+    unserved: Unserved,
+    group: GroupWatch,
+    partitions: Partitions,
+}
+
+impl PartitionWatch {
+    fn new(process: &Process, unserved: Unserved, group: GroupWatch, partitions: Partitions) -> Self {
+        let latch = process.readiness.latch("partitions");
+        Self { latch, meter: process.meter.clone(), unserved, group, partitions }
+    }
+
+    /// Shows the health of the partitions until the edges drain.
+    async fn run(mut self, edges: Shutdown) {
+        let stuck = self.meter.gauge(&metrics::ROUTER_STUCK, &[]);
+        let mut looks = interval(LOOK);
+        loop {
+            let now = tokio::select! {
+                now = looks.tick() => now,
+                () = edges.draining() => break,
+            };
+            let all = self.unserved.look(now, &self.group.assigned(), &self.partitions.healths());
+            stuck.set(f64::from(saturating::<u32>(all.len())));
+            if all.is_empty() {
+                self.latch.ready();
+            } else {
+                self.latch.not_ready(all.join("; "));
+            }
+            self.partitions.show(&self.latch);
         }
     }
-    latch.not_ready("handing its partitions over");
-    roster.touch();
-    process.end(&edges, async { roster.leave() }).await
 }

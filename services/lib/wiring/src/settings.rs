@@ -1,15 +1,25 @@
+//! Settings of a process: those of all services and adapters, read by every role, so that one file serves a
+//! whole grid. Nothing is opened here, and faults are collected by the reader.
+
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pushgrid_link_grpc::{NodesConfig, RoutersConfig};
 use pushgrid_runtime::config::{Reader, Secret};
 use pushgrid_runtime::http;
 
-/// What endpoints begin with unless it is set: right on one machine, with the ingress at its default port.
+/// Default prefix of endpoints: right on one machine, with the ingress at its default port.
 const PUBLIC_URL: &str = "http://localhost:8080";
 
-/// What one process is.
+/// Time that a stop grants a request in progress at the admin listener. The admin listener ends after the
+/// others, so both times add up.
+const ADMIN_FINISH: Duration = Duration::from_secs(1);
+
+/// Upper bound of the clock skew setting.
+const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
+
+/// Role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// All roles in one process, on the embedded store.
@@ -23,7 +33,7 @@ pub enum Role {
 }
 
 impl Role {
-    /// Its name, as the command and the ready line say it.
+    /// Name of the role in the command and the ready line.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Standalone => "standalone",
@@ -33,7 +43,7 @@ impl Role {
         }
     }
 
-    /// Roles on one machine do not get in each other's way.
+    /// Default admin address; differs by role, for several roles on one machine.
     const fn admin_listen(self) -> &'static str {
         match self {
             Self::Standalone | Self::Ingress => "127.0.0.1:9090",
@@ -42,7 +52,7 @@ impl Role {
         }
     }
 
-    /// Over which time the sockets are closed when the process stops.
+    /// Default time over which sockets are closed at a stop.
     const fn drain(self) -> &'static str {
         match self {
             Self::Connection => "10s",
@@ -58,35 +68,36 @@ impl Role {
         matches!(self, Self::Ingress | Self::Router)
     }
 
-    /// Those that read or make endpoints.
     const fn needs_endpoint_keys(self) -> bool {
         matches!(self, Self::Ingress | Self::Router)
     }
 }
 
-/// What an operator may choose of a process. Every role reads the settings of all, so that one file can serve a whole
-/// grid, and a slip in any of them is found at once.
+/// Settings of a process. Every role reads the settings of all, so that one file serves a whole grid, and a
+/// slip in any setting is found at once.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    pub(crate) role: Role,
     pub(crate) data_dir: PathBuf,
     pub(crate) max_size: usize,
+    pub(crate) accept_loss: Option<String>,
     pub(crate) endpoint_keys: Option<Secret>,
     pub(crate) admin_listen: SocketAddr,
     stop_timeout: Duration,
     pub(crate) ingress: pushgrid_ingress::Config,
-    pub(crate) ingress_http: http::Limits,
     pub(crate) router: pushgrid_router::Config,
     pub(crate) connection: pushgrid_connection::Config,
     pub(crate) admin_http: http::Limits,
     pub(crate) grid: Grid,
 }
 
-/// What only the processes of a grid have.
+/// Settings of the processes of a grid.
 #[derive(Debug, Clone)]
 pub(crate) struct Grid {
     pub(crate) kafka: pushgrid_log_kafka::Config,
     pub(crate) redis: pushgrid_store_redis::Config,
     pub(crate) lease: Duration,
+    pub(crate) max_clock_skew: Duration,
     pub(crate) routers: RoutersConfig,
     pub(crate) nodes: NodesConfig,
     pub(crate) router_listen: SocketAddr,
@@ -96,29 +107,34 @@ pub(crate) struct Grid {
 }
 
 impl Settings {
-    /// Reads the settings of a process that is to be `role`.
+    /// Reads the settings of a process with the role `role`.
     pub fn read(reader: &mut Reader, role: Role) -> Self {
         let standalone_stop = stop_timeout(
             reader,
             "standalone.stop_timeout",
-            "How long a stop may take before it is forced. Messages are safe either way.",
+            "Longest time for a stop before it is forced. Messages are safe either way.",
         );
         let grid_stop = stop_timeout(
             reader,
             "grid.stop_timeout",
-            "How long a stop of one role may take before it is forced. Longer than connection.drain. Messages are safe either way.",
+            "Longest time for a stop of one role before it is forced. Longer than connection.drain. Messages are safe either way.",
         );
         let settings = Self {
+            role,
             data_dir: reader.path(
                 "standalone.data_dir",
                 "./pushgrid-data",
-                "Where standalone keeps messages, subscriptions and the keys it made for itself.",
+                "Directory of standalone's messages, subscriptions and generated keys.",
             ),
             max_size: reader.octets(
                 "standalone.max_size",
                 "64GiB",
                 1 << 20..=1 << 44,
-                "How large the database may become. Beyond it messages are answered 503 until others have ended.",
+                "Largest size of the database. Beyond it messages are answered 503 until others have ended.",
+            ),
+            accept_loss: reader.optional_text(
+                "standalone.accept_loss",
+                "A loss to start with all the same, as a refused start has named it: for one start, with --set.",
             ),
             endpoint_keys: reader.secret(
                 "endpoint.keys",
@@ -132,10 +148,9 @@ impl Settings {
             ),
             stop_timeout: if role.is_of_a_grid() { grid_stop } else { standalone_stop },
             ingress: pushgrid_ingress::Config::read(reader),
-            ingress_http: http::Limits::read(reader, "ingress"),
             router: pushgrid_router::Config::read(reader),
             connection: pushgrid_connection::Config::read(reader, role.drain()),
-            admin_http: http::Limits::default(),
+            admin_http: http::Limits { finish_timeout: ADMIN_FINISH, ..http::Limits::default() },
             grid: Grid::read(reader, role),
         };
         if role.needs_endpoint_keys() && settings.endpoint_keys.is_none() {
@@ -147,12 +162,45 @@ impl Settings {
         settings
     }
 
-    /// What endpoints of a grid begin with.
+    /// Prefix of endpoints in a grid.
     pub(crate) fn public_url(&self) -> String {
         self.ingress.public_url.clone().unwrap_or_else(|| PUBLIC_URL.to_owned())
     }
 
-    /// How long a stop may take in all.
+    /// Warns when endpoints name this machine only though other machines reach the service. No fault: enough
+    /// for a first try.
+    pub(crate) fn warn_of_local_endpoints(&self, public_url: &str) {
+        if let Some(listen) = self.listens_without_public_url() {
+            tracing::warn!(
+                %listen,
+                "endpoints begin with {public_url}, which only this machine reaches: set ingress.public_url \
+                 (PUSHGRID_INGRESS__PUBLIC_URL) to the address that application servers see",
+            );
+        }
+    }
+
+    /// First address reachable from other machines, when no public URL is set.
+    fn listens_without_public_url(&self) -> Option<SocketAddr> {
+        let mut listens = vec![self.ingress.listen];
+        if self.role == Role::Router {
+            listens.push(self.grid.router_listen);
+        }
+        listens.retain(|listen| !listen.ip().to_canonical().is_loopback());
+        listens.first().copied().filter(|_| self.ingress.public_url.is_none())
+    }
+
+    /// Data directory of standalone.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// Replaces the data directory.
+    #[must_use]
+    pub fn with_data_dir(self, data_dir: PathBuf) -> Self {
+        Self { data_dir, ..self }
+    }
+
+    /// Longest time of a stop before it is forced.
     pub fn stop_timeout(&self) -> Duration {
         self.stop_timeout
     }
@@ -167,14 +215,21 @@ impl Grid {
                 "grid.lease",
                 "6s",
                 Duration::from_secs(1)..=Duration::from_mins(5),
-                "How long a router or a connection node that is not heard of counts as there.",
+                "Longest time that a silent router or connection node counts as there.",
+            ),
+            max_clock_skew: reader.duration(
+                "grid.max_clock_skew",
+                "30s",
+                Duration::from_secs(1)..=CENTURY,
+                "Largest distance of a machine's wall clock from that of most of the grid. Beyond it the process is not ready, \
+                 so that somebody looks; its messages are safe, for they are judged by one time everywhere.",
             ),
             routers: RoutersConfig::read(reader),
             nodes: NodesConfig::read(reader),
             router_listen: reader.address(
                 "router.listen",
                 "127.0.0.1:8083",
-                "Where a router serves ingresses and connection nodes (gRPC). Not for the public.",
+                "Address at which a router serves ingresses and connection nodes (gRPC). Not for the public.",
             ),
             router_advertise: reader.optional_text(
                 "router.advertise",
@@ -183,7 +238,7 @@ impl Grid {
             node_listen: reader.address(
                 "connection.grpc_listen",
                 "127.0.0.1:8084",
-                "Where a connection node serves routers (gRPC). Not for the public.",
+                "Address at which a connection node serves routers (gRPC). Not for the public.",
             ),
             node_advertise: reader.optional_text(
                 "connection.advertise",

@@ -1,194 +1,179 @@
-//! Every role in one process: ingress, router and connection over one `SQLite` file and in-process links.
+//! All roles in one process: ingress, router and connection over one `SQLite` file and in-process links.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use pushgrid_connection::Node;
+use pushgrid_connection::{Connections, Node};
 use pushgrid_crypto::vapid::{Audiences, Verifier};
-use pushgrid_crypto::{EndpointTokens, MessageAddresses};
+use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses};
 use pushgrid_ingress::Ingress;
-use pushgrid_router::Router;
-use pushgrid_runtime::http;
-use pushgrid_runtime::metrics::{self, Meter};
-use pushgrid_runtime::{Readiness, Shutdown, admin};
-use pushgrid_store::memory::MemoryPresence;
+use pushgrid_router::{PartitionWorker, RouterContext};
+use pushgrid_runtime::clock::{self, LocalTime};
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_runtime::{Latch, Shutdown, http, spans};
 use pushgrid_store::{Ledger, OwnDirectory};
-use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
-use pushgrid_types::{Clock, Outcome, Rng, SystemClock, SystemRng};
+use pushgrid_store_embedded::{Embedded, EmbeddedConfig, KeyOrigin, Keys};
+use pushgrid_types::{Clock, KeptTime, Partition, SystemClock, SystemRng};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::time::interval;
+use tracing::Instrument;
 
 use crate::failure::Failure;
 use crate::keys;
-use crate::settings::{Role, Settings};
+use crate::process::{Addresses, Process};
+use crate::settings::Settings;
 
-/// How long stopping may take after the edges have closed: the last batches of the store.
-const CORE_DEADLINE: Duration = Duration::from_secs(10);
-
-/// Where a running process can be reached.
+/// A standalone process, serving.
 #[derive(Debug, Clone)]
-pub struct Addresses {
-    /// Application servers post here.
-    pub ingress: SocketAddr,
-    /// User agents connect here.
-    pub connection: SocketAddr,
-    /// Health and metrics.
-    pub admin: SocketAddr,
-    /// What endpoints begin with.
+pub struct Serving {
+    /// Addresses of the listeners: `ingress`, `connection` and `admin`.
+    pub addresses: Addresses,
+    /// Prefix of endpoints.
     pub public_url: String,
+    /// Account of the messages (promise P2).
+    pub ledger: Arc<Ledger>,
 }
 
-/// A process with all roles, built and listening, not yet serving.
-#[derive(Debug)]
-pub struct Standalone {
-    settings: Settings,
-    addresses: Addresses,
-    listeners: Listeners,
-    embedded: Embedded,
-    router: Router,
-    ingress: Ingress,
-    connection: pushgrid_connection::Deps,
-    meter: Meter,
-    readiness: Readiness,
-}
+/// Serves until `edges` drains, then stops in order: the edges end and every socket is closed, the router
+/// finishes its work, the store closes. `ready` is called once every part serves.
+pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Serving)) -> Result<(), Failure> {
+    let listeners = Listeners::bind(&settings).await?;
+    let urls = listeners.urls()?;
+    let public_url = public_url(&settings, listeners.ingress.local_addr()?);
+    settings.warn_of_local_endpoints(&public_url);
+    let audiences = Audiences::of(&public_url)?;
+    let meter = Meter::new();
+    let (embedded, keys) = open(&settings, &meter)?;
+    let time = resume(&embedded, &meter).await;
 
-#[derive(Debug)]
-struct Listeners {
-    ingress: TcpListener,
-    admin: TcpListener,
-}
-
-impl Standalone {
-    /// Binds every listener, opens the store and builds every part.
-    pub async fn build(settings: Settings) -> Result<Self, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let rng: Arc<dyn Rng> = Arc::new(SystemRng);
-        let (meter, readiness) = (Meter::new(), Readiness::new());
-
-        let listeners = Listeners {
-            ingress: http::bind(settings.ingress.listen).await?,
-            admin: http::bind(settings.admin_listen).await?,
-        };
-        let connection_listener = http::bind(settings.connection.listen).await?;
-        let ingress_address = listeners.ingress.local_addr()?;
-        let addresses = Addresses {
-            ingress: ingress_address,
-            connection: connection_listener.local_addr()?,
-            admin: listeners.admin.local_addr()?,
-            public_url: public_url(&settings, ingress_address),
-        };
-        let audiences = Audiences::of(&addresses.public_url)?;
-
-        let embedded = Embedded::open(&EmbeddedConfig {
-            file_octets: Some(settings.max_size as u64),
-            ..EmbeddedConfig::at(&settings.data_dir)
-        })?;
-        let keys = keys::load_or_make(settings.endpoint_keys.as_ref(), &settings.data_dir, &*rng)?;
-        let (tokens, names) = (EndpointTokens::new(&keys), MessageAddresses::new(&keys));
-        publish(&meter, &embedded);
-        meter.gauge(&metrics::ROLE_INFO, &[("role", Role::Standalone.as_str())]).set(1.0);
-
-        let store = Arc::new(embedded.clone());
-        let node = Node::new(&*rng, settings.connection.queue);
-        let (router, handle) = Router::new(
-            settings.router.clone(),
-            pushgrid_router::Deps {
-                consumer: Box::new(
-                    embedded
-                        .consumer()
-                        .expect("a store that was just opened has given its consumer to nobody"),
-                ),
-                mailbox: store.clone(),
-                subscriptions: store.clone(),
-                presence: Arc::new(MemoryPresence::new()),
-                nodes: Arc::new(node.clone()),
-                tokens: tokens.clone(),
-                public_url: addresses.public_url.clone(),
-                clock: clock.clone(),
-                rng: rng.clone(),
-                meter: meter.clone(),
-            },
-        );
-        let ingress = Ingress::new(
-            settings.ingress.clone(),
-            pushgrid_ingress::Deps {
-                tokens,
-                addresses: names,
-                verifier: Verifier::new(audiences, settings.ingress.vapid_cache),
-                public_url: addresses.public_url.clone(),
-                directory: Arc::new(OwnDirectory { subscriptions: store.clone(), mailbox: store.clone() }),
-                log: store,
-                router: Arc::new(handle.clone()),
-                clock: clock.clone(),
-                rng: rng.clone(),
-                meter: meter.clone(),
-            },
-        );
-        let connection = pushgrid_connection::Deps {
-            listener: connection_listener,
+    let process = Process::start(&settings, edges, meter, listeners.admin)?;
+    let latch = process.readiness.latch("store");
+    let (addresses, ledger) = (process.addresses(&urls), embedded.ledger());
+    let serving = Serving { addresses, public_url: public_url.clone(), ledger };
+    let clock: Arc<dyn Clock> = Arc::new(time.clock());
+    let (tokens, store) = (EndpointTokens::new(&keys), Arc::new(embedded.clone()));
+    let node = Node::new(&*process.rng, settings.connection.queue);
+    let context = RouterContext {
+        config: settings.router,
+        tokens: tokens.clone(),
+        public_url: public_url.clone(),
+        clock: clock.clone(),
+        rng: process.rng.clone(),
+        meter: process.meter.clone(),
+    };
+    let state = embedded.partition().expect("a store that was just opened has given its consumer to nobody");
+    let (router, handle) = PartitionWorker::new(&Arc::new(context), state, Arc::new(node.clone()));
+    let verifier = Verifier::new(audiences, settings.ingress.vapid_cache);
+    let ingress = Ingress::new(
+        settings.ingress,
+        pushgrid_ingress::Deps {
+            listener: listeners.ingress,
+            tokens,
+            addresses: MessageAddresses::new(&keys),
+            verifier,
+            public_url,
+            directory: Arc::new(OwnDirectory { subscriptions: store.clone(), mailbox: store.clone() }),
+            log: store,
+            router: Arc::new(handle.clone()),
+            clock: clock.clone(),
+            wall: Arc::new(SystemClock),
+            rng: process.rng.clone(),
+            meter: process.meter.clone(),
+            latch: process.readiness.latch("ingress"),
+        },
+    );
+    let connections = Connections::new(
+        settings.connection,
+        pushgrid_connection::Deps {
+            listener: listeners.connection,
             router: Arc::new(handle),
             node,
             clock,
-            rng,
-            meter: meter.clone(),
-            latch: readiness.latch("connection"),
-        };
-        Ok(Self { settings, addresses, listeners, embedded, router, ingress, connection, meter, readiness })
+            rng: process.rng.clone(),
+            meter: process.meter.clone(),
+            latch: process.readiness.latch("connection"),
+        },
+    );
+
+    let partition = spans::partition(Partition(0));
+    process.spawn_core("router", |core| router.run(core).instrument(partition));
+    process.core.spawn("clock", keep_time(time, embedded.clone(), process.core.clone()));
+    latch.ready();
+    process.core.spawn("damage", show_damage(embedded.damage(), latch, process.core.clone()));
+    process.spawn_edge("ingress", |edges| ingress.run(edges));
+    process.spawn_edge("connection", |edges| connections.run(edges));
+    ready(&serving);
+    process.serve().await;
+    let ended = process.end(async {}).await;
+    embedded.close().await;
+    ended
+}
+
+/// Listeners of a standalone process. Bound before the store is opened: an address in use leaves no data
+/// directory behind.
+#[derive(Debug)]
+struct Listeners {
+    ingress: TcpListener,
+    connection: TcpListener,
+    admin: TcpListener,
+}
+
+impl Listeners {
+    async fn bind(settings: &Settings) -> Result<Self, Failure> {
+        Ok(Self {
+            ingress: http::bind(settings.ingress.listen).await?,
+            admin: http::bind(settings.admin_listen).await?,
+            connection: http::bind(settings.connection.listen).await?,
+        })
     }
 
-    /// Where it listens.
-    pub fn addresses(&self) -> &Addresses {
-        &self.addresses
+    /// Names and URLs of those for clients.
+    fn urls(&self) -> Result<[(&'static str, String); 2], Failure> {
+        let ingress = format!("http://{}", self.ingress.local_addr()?);
+        let connection = format!("ws://{}", self.connection.local_addr()?);
+        Ok([("ingress", ingress), ("connection", connection)])
     }
+}
 
-    /// The account of its messages.
-    pub fn ledger(&self) -> Arc<Ledger> {
-        self.embedded.ledger()
+/// Opens the store with the keys of its endpoints, or makes both.
+fn open(settings: &Settings, meter: &Meter) -> Result<(Embedded, EndpointKeys), Failure> {
+    let data_dir = &settings.data_dir;
+    let (keys, origin) = keys::load(settings.endpoint_keys.as_ref(), data_dir, &SystemRng)?;
+    let embedded = Embedded::open(&EmbeddedConfig {
+        file_octets: Some(settings.max_size as u64),
+        accept_loss: settings.accept_loss.clone(),
+        keys: Some(Keys { ids: keys.ids(), origin }),
+        meter: meter.clone(),
+        ..EmbeddedConfig::at(data_dir)
+    })?;
+    match origin {
+        KeyOrigin::Made => keys::keep(&keys, data_dir)?,
+        KeyOrigin::Kept if embedded.is_new() => tracing::warn!(
+            "the data directory had endpoint-keys and no database: endpoints that were made before are answered 404, and \
+             application servers forget them. If there is a backup, stop now and restore it (`pushgrid restore`)"
+        ),
+        KeyOrigin::Kept | KeyOrigin::Configured => {}
     }
+    keys::show(&keys, meter);
+    Ok((embedded, keys))
+}
 
-    /// Serves until `edges` drains, then stops in order: first nothing new comes in and every socket is closed, then
-    /// the router finishes what is under way, then the store closes. `ready` is called once everything serves.
-    pub async fn run(self, edges: Shutdown, ready: impl FnOnce(&Addresses)) -> Result<(), Failure> {
-        let Self { settings, addresses, listeners, embedded, router, ingress, connection, meter, readiness } =
-            self;
-        let stop_timeout = settings.stop_timeout();
-        let core = Shutdown::new();
-        let routed = core.clone();
-        core.spawn_essential("router", async move { router.run(routed).await });
-        let upkeep = meter.clone();
-        let admin_routes = admin::routes(readiness.clone(), meter);
-        core.spawn_essential(
-            "admin",
-            http::serve(listeners.admin, admin_routes, settings.admin_http, core.clone()),
-        );
-        let serving = readiness.latch("ingress");
-        edges.spawn_essential(
-            "ingress",
-            http::serve(listeners.ingress, ingress.routes(), settings.ingress_http, edges.clone()),
-        );
-        core.spawn("upkeep", upkeep.upkeep(core.clone()));
-        edges.spawn("tidy", tidy(ingress, edges.clone()));
-        edges.spawn_essential(
-            "connection",
-            Box::pin(pushgrid_connection::run(settings.connection, connection, edges.clone())),
-        );
-        serving.ready();
-        ready(&addresses);
+/// Goes on with the time of the last life, and stores it before anything is judged by it.
+async fn resume(embedded: &Embedded, meter: &Meter) -> LocalTime {
+    let time = LocalTime::resume(embedded.kept_time(), meter);
+    keep(embedded, time.kept()).await;
+    time
+}
 
+/// Shows damage of the file as a note of a ready latch.
+async fn show_damage(mut damage: watch::Receiver<Option<String>>, latch: Latch, shutdown: Shutdown) {
+    loop {
+        latch.note(damage.borrow_and_update().clone());
         tokio::select! {
-            () = edges.draining() => {}
-            // Without its core there is nothing to serve.
-            () = core.draining() => edges.drain(),
+            changed = damage.changed() => if changed.is_err() { return },
+            () = shutdown.draining() => return,
         }
-        serving.not_ready("stopping");
-        let edges_ended = edges.finished(stop_timeout).await;
-        core.drain();
-        let core_ended = core.finished(CORE_DEADLINE).await;
-        embedded.close().await;
-        if let Some(why) = edges.failure().or_else(|| core.failure()) {
-            return Err(Failure::Part(why));
-        }
-        Ok(edges_ended.and(core_ended)?)
     }
 }
 
@@ -196,35 +181,23 @@ fn public_url(settings: &Settings, ingress: SocketAddr) -> String {
     settings.ingress.public_url.clone().unwrap_or_else(|| format!("http://localhost:{}", ingress.port()))
 }
 
-/// Buckets of user agents that were sent nothing for a while are forgotten once a minute.
-pub(crate) async fn tidy(ingress: Ingress, shutdown: Shutdown) {
-    let mut minutes = tokio::time::interval(Duration::from_mins(1));
+/// Measures the machine's clock, and stores the state of the clock for the next start.
+async fn keep_time(mut time: LocalTime, embedded: Embedded, shutdown: Shutdown) {
+    let mut looks = interval(clock::LOOK);
     loop {
         tokio::select! {
-            _ = minutes.tick() => ingress.tidy(),
-            () = shutdown.draining() => return,
+            _ = looks.tick() => {}
+            () = shutdown.draining() => break,
+        }
+        if let Some(kept) = time.look() {
+            keep(&embedded, kept).await;
         }
     }
+    keep(&embedded, time.kept()).await;
 }
 
-/// Shows the account of promise P2, as the store keeps it, across restarts.
-#[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 messages are ever pending")]
-fn publish(meter: &Meter, embedded: &Embedded) {
-    let (ledger, embedded) = (embedded.ledger(), embedded.clone());
-    let commits = meter.counter(&metrics::STORE_COMMITS, &[]);
-    let accepted = meter.counter(&metrics::MESSAGES_ACCEPTED, &[]);
-    let ended =
-        Outcome::ALL.map(|outcome| meter.counter(&metrics::MESSAGES_ENDED, &[("outcome", outcome.as_str())]));
-    let pending = meter.gauge(&metrics::MESSAGES_PENDING, &[]);
-    let whole = metrics::Account::new(meter);
-    meter.on_scrape(move || {
-        let account = ledger.snapshot();
-        accepted.absolute(account.accepted);
-        for (counter, count) in ended.iter().zip(account.ended) {
-            counter.absolute(count);
-        }
-        pending.set(account.pending as f64);
-        whole.show(account.accepted, account.pending, &account.ended);
-        commits.absolute(embedded.commits());
-    });
+async fn keep(embedded: &Embedded, time: KeptTime) {
+    if let Err(error) = embedded.keep_time(time).await {
+        tracing::warn!(%error, "the state of the clock was not stored: a restart goes by the one stored before");
+    }
 }

@@ -1,5 +1,5 @@
-//! The suite of the seams over what a grid has: a real Kafka and a real Redis, taken over by the real group, and in
-//! every next life with all of Redis lost.
+//! The conformance suite over the adapters of a grid: a real Kafka and Redis, taken over through the real consumer
+//! group, and with Redis lost in every next life.
 
 #![expect(clippy::unwrap_used, reason = "a fault of the servers is the failure of the test")]
 
@@ -10,26 +10,30 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pushgrid_log_kafka::{KafkaAssignments, KafkaChangelog, KafkaLog, Topics, topics};
 use pushgrid_runtime::config::{Layers, Reader};
-use pushgrid_store::conformance::{self, Life, Parts};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignment, Assignments, EventLog, Share, StoreError};
-use pushgrid_store_changelog::{Deps, Estate, Health, PartitionStore, Tuning, take_over};
+use pushgrid_store_changelog::{
+    Deps, Health, PartitionGauges, PartitionStore, SpareClaim, TakenOver, Tuning, take_over,
+};
+use pushgrid_store_model::conformance::ends::ToldEnds;
+use pushgrid_store_model::conformance::{self, Life, Parts};
 use pushgrid_store_redis::{Redis, RedisView};
 use pushgrid_types::{Message, Rng, Sequence, SystemRng, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// Longer than anything takes on a busy machine.
+/// Deadline beyond any expected duration on a busy machine.
 const LONG: Duration = Duration::from_mins(1);
 
-/// The stores of one check, over all its lives.
+/// Stores of one check, over all lives.
 #[derive(Debug)]
 struct World {
     kafka: pushgrid_log_kafka::Config,
     topics: Topics,
     log: Arc<KafkaLog>,
     prefix: String,
-    /// Each has keys of its own in Redis: to the next one it is as if all was lost.
+    /// Number of lives. Each has a key prefix of its own in Redis, as if all of Redis was lost in between.
     lives: u64,
     last: Arc<AtomicU64>,
 }
@@ -41,14 +45,14 @@ struct Present {
     member: Member,
 }
 
-/// A member of the group, alone in it.
+/// Only member of the consumer group.
 #[derive(Debug)]
 struct Member {
     leave: mpsc::Sender<()>,
     left: JoinHandle<()>,
 }
 
-/// An append that returns when the partition has read the message: the suite settles and stores messages that it was
+/// Log whose append returns once the partition has read the message: the suite settles and stores messages that it was
 /// never handed.
 #[derive(Debug)]
 struct ReadLog {
@@ -72,19 +76,19 @@ async fn redis(prefix: &str) -> Redis {
     let mut reader = settings(&[url, format!("redis.prefix={prefix}")]);
     let config = pushgrid_store_redis::Config::read(&mut reader);
     reader.finish().unwrap();
-    Redis::connect(&config).await.unwrap()
+    Redis::connect(&config, &Meter::new()).await.unwrap()
 }
 
-/// Joins the group, and answers with the one partition when it is there.
+/// Joins the group, and waits for the one partition.
 async fn join(kafka: &pushgrid_log_kafka::Config, topics: &Topics) -> (Share, Member) {
-    let mut assignments = KafkaAssignments::join(kafka, topics).unwrap();
+    let mut assignments = KafkaAssignments::join(kafka, topics, &Meter::new()).unwrap();
     let (leave, mut leaving) = mpsc::channel(1);
     let (gained, mut shares) = mpsc::channel(1);
     let left = tokio::spawn(async move {
         loop {
             tokio::select! {
                 event = assignments.next() => match event.unwrap() {
-                    // One that comes again, because its reader was dropped, is not wanted.
+                    // Assigned again after its reader was dropped: not wanted.
                     Some(Assignment::Gained(share)) => drop(gained.try_send(share)),
                     Some(Assignment::Lost { .. }) => {}
                     None => return,
@@ -108,23 +112,30 @@ impl World {
         let kafka = pushgrid_log_kafka::Config::read(&mut reader);
         reader.finish().unwrap();
         let topics = topics::ensure(&kafka).await.unwrap();
-        let log = Arc::new(KafkaLog::open(&kafka, &topics).unwrap());
+        let log = Arc::new(KafkaLog::open(&kafka, &topics, &Meter::new()).unwrap());
         Self { kafka, topics, log, prefix, lives: 0, last: Arc::default() }
     }
 
     async fn open(mut self) -> Parts {
         self.lives += 1;
         let redis = redis(&format!("{}:{}", &self.prefix[12..], self.lives)).await;
-        let changelog = KafkaChangelog::open(&self.kafka, &self.topics, Arc::new(SystemRng)).unwrap();
+        let changelog =
+            KafkaChangelog::open(&self.kafka, &self.topics, Arc::new(SystemRng), &Meter::new()).unwrap();
         let (share, member) = join(&self.kafka, &self.topics).await;
+        let now = Timestamp::from_secs(1_700_000_000);
+        let (ends, feed) = ToldEnds::new(now);
         let deps = Deps {
             share,
             changelog: Arc::new(changelog),
             view: Arc::new(RedisView::new(redis)),
+            ends: Some(feed),
             health: watch::channel(Health::default()).0,
+            spare: SpareClaim::default(),
+            gauges: PartitionGauges::default(),
             tuning: Tuning::default(),
         };
-        let Estate { consumer, store, ledger, .. } = timeout(LONG, take_over(deps)).await.unwrap().unwrap();
+        let TakenOver { consumer, store, ledger, .. } =
+            timeout(LONG, take_over(deps)).await.unwrap().unwrap();
         let log = ReadLog { log: self.log.clone(), store: Arc::downgrade(&store), last: self.last.clone() };
         Parts {
             log: Arc::new(log),
@@ -132,7 +143,8 @@ impl World {
             mailbox: store.clone(),
             subscriptions: store.clone(),
             ledger,
-            now: Timestamp::from_secs(1_700_000_000),
+            ends,
+            now,
             life: Box::new(Present { world: self, store, member }),
         }
     }

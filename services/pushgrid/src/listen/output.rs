@@ -1,3 +1,7 @@
+//! Output of `pushgrid listen`: subscriptions and messages on standard output, notes on standard error.
+//!
+//! Invariant: no character of a message can steer the terminal.
+
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
@@ -5,18 +9,18 @@ use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pushgrid_client::{NotDecrypted, Notification};
-use pushgrid_types::Clock;
+use pushgrid_types::WallClock;
 use serde_json::json;
 
-/// What a person or a script gets to read: subscriptions and messages on standard output, a line each; notes about
-/// the connection on standard error.
+/// Output for a person or a script: subscriptions and messages on standard output, a line each; notes about the
+/// connection on standard error.
 pub(super) struct Output {
     json: bool,
-    clock: Box<dyn Clock>,
+    clock: Box<dyn WallClock>,
 }
 
 impl Output {
-    pub(super) fn new(json: bool, clock: Box<dyn Clock>) -> Self {
+    pub(super) fn new(json: bool, clock: Box<dyn WallClock>) -> Self {
         Self { json, clock }
     }
 
@@ -25,7 +29,7 @@ impl Output {
         eprintln!("{}  {text}", self.now());
     }
 
-    /// The subscription alone on its line, to be pasted into an application server.
+    /// Prints the subscription alone on a line, to be pasted into an application server.
     pub(super) fn subscription(&self, subscription: &str) -> Result<()> {
         if !self.json {
             return line(subscription);
@@ -63,12 +67,12 @@ impl Output {
     }
 
     fn now(&self) -> String {
-        let since = Duration::from_millis(self.clock.now().as_millis());
+        let since = Duration::from_millis(self.clock.wall().as_millis());
         humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since).to_string()
     }
 }
 
-/// Octets of a stranger, as text that can do nothing to a terminal.
+/// Text of a stranger's octets, with control characters escaped.
 fn printable(octets: &[u8]) -> String {
     let text = String::from_utf8_lossy(octets);
     let mut shown = String::with_capacity(text.len());

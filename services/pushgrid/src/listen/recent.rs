@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use pushgrid_types::limits::FIREFOX_RECENT_MESSAGES;
 
-/// The messages that were printed last: a repeat carries the same id, and is not printed again.
+/// Ids of the messages printed last: a redelivery carries the same id, and is not printed again.
 #[derive(Default)]
 pub(super) struct Recent(VecDeque<String>);
 

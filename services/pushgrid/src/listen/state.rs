@@ -1,3 +1,7 @@
+//! The identity of `pushgrid listen` between two starts: one file, locked while in use.
+//!
+//! Invariant: the file is replaced whole, so that it always holds a complete identity. Only its owner can read it.
+
 use std::fs::{File, TryLockError};
 use std::io::Read;
 use std::path::PathBuf;
@@ -9,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret_file;
 
-/// Who this user agent is, kept in a file from one start to the next.
+/// Identity and subscription of this user agent, kept in a file from one start to the next.
 ///
 /// Invariant: while this lives, the file is locked: two processes with one identity would close each other's
 /// connections in turn.
@@ -25,7 +29,7 @@ struct Kept {
     subscription: Subscription,
 }
 
-/// What stands in the file.
+/// Content of the file.
 #[derive(Serialize, Deserialize)]
 struct Saved {
     url: String,
@@ -34,7 +38,8 @@ struct Saved {
 }
 
 impl State {
-    /// Reads the file if it is there. Refuses one that another process uses, or that belongs to another service.
+    /// Reads the file, if there is one. Fails when another process uses the file, or when it belongs to another
+    /// service.
     pub(super) fn open(path: PathBuf, url: &str) -> Result<Self> {
         let named = path.display().to_string();
         let mut file = match File::open(&path) {
@@ -66,12 +71,12 @@ impl State {
         self.kept.as_ref().map(|kept| &kept.subscription)
     }
 
-    /// The subscription is gone. The file stays until there is another one.
+    /// Drops the subscription. The file stays until another subscription replaces it.
     pub(super) fn forget(&mut self) {
         self.kept = None;
     }
 
-    /// Keeps this from now on, on disk when it returns.
+    /// Keeps this identity from now on; on disk at return.
     pub(super) fn keep(
         &mut self,
         url: &str,

@@ -1,22 +1,29 @@
-use pushgrid_store::Cancelled;
+//! Cancellation of a message by its application server. Looks in every possible place of the message: in the
+//! window, on the way into the mailbox, in the mailbox, or still in the log. The reply is exact; a dropped
+//! reply means an unknown outcome.
+
+use pushgrid_store::{Cancelled, End};
 use pushgrid_types::{MessageRef, Outcome};
 use tokio::sync::oneshot;
 
 use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
 
 impl Partition {
-    /// The application server takes a message back.
+    /// Cancels a message for its application server. Answers at once where the partition alone can tell;
+    /// otherwise the mailbox is asked, and [`Self::cancel_met`] answers.
     pub(crate) fn cancel(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
         let MessageRef { user_agent, id, sequence, .. } = message;
         let flying = self.agents.get_mut(&user_agent).and_then(|agent| {
             let session = agent.session.as_deref_mut()?;
             session.find(id).map(|index| session.take(index))
         });
+        // The freed slot of the window may take a stored message.
         if flying.is_some() {
             self.read_on(user_agent);
         }
-        if let Some(Place::Log(message)) = flying.map(|flying| flying.place) {
-            self.work.settle_log.push((message.sequence, Outcome::Cancelled));
+        let place = flying.map(|flying| flying.place);
+        if let Some(Place::Log(message)) = &place {
+            self.work.settle_log.push(End::of(message, Outcome::Cancelled));
             return answer(reply, Cancelled::Ended);
         }
         let storing =
@@ -29,36 +36,52 @@ impl Partition {
         self.work.settle_mailbox.push(SettleStored {
             user_agent,
             ended: vec![(id, Outcome::Cancelled)],
-            cancel: Some(Cancelling { message, routed: sequence <= self.routed, reply }),
+            cancel: Some(Cancelling {
+                message,
+                routed: sequence < self.read_to,
+                was_stored: matches!(place, Some(Place::Mailbox(_))),
+                reply,
+            }),
         });
     }
 
-    /// What a cancellation met in the mailbox. Nothing: the message has ended, if it had come out of the log before; else
-    /// it may be on its way.
+    /// Drops a cancellation after a failed answer of the mailbox. The dropped reply means unknown.
+    pub(crate) fn cancel_failed(&mut self, cancelling: &Cancelling) {
+        self.forget_cancelling(cancelling, false);
+    }
+
+    fn forget_cancelling(&mut self, cancelling: &Cancelling, was_there: bool) {
+        if cancelling.was_stored {
+            let MessageRef { user_agent, id, .. } = cancelling.message;
+            self.settled(user_agent, &[(id, Outcome::Cancelled)], &[was_there]);
+        }
+    }
+
+    /// Takes the mailbox's answer in. If the mailbox did not hold the message, one already out of the log has
+    /// ended; any other may still come.
     pub(crate) fn cancel_met(&mut self, turn: Turn<'_>, was_there: bool, cancelling: Cancelling) {
-        let Cancelling { message, routed, reply } = cancelling;
+        self.forget_cancelling(&cancelling, was_there);
+        let Cancelling { message, routed, reply, .. } = cancelling;
         if was_there {
             answer(reply, Cancelled::Ended);
         } else if routed {
             answer(reply, Cancelled::Gone);
-        } else if message.sequence <= self.routed {
-            // It came out while the mailbox was asked.
+        } else if message.sequence < self.read_to {
+            // The message came out while the mailbox was asked.
             self.cancel(message, reply);
         } else if self.early.len() < self.limits.early_cancels {
             let early = EarlyCancel {
                 until: turn.now.plus(self.limits.cancel_grace),
                 sequence: message.sequence,
-                routed: self.routed,
+                read_to: self.read_to,
                 reply,
             };
-            if let Some(earlier) = self.early.insert(message.id, early) {
-                answer(earlier.reply, Cancelled::Gone);
-            }
-        } // Dropped unanswered, it is unavailable: too many wait already.
+            self.early.entry((message.user_agent, message.id)).or_insert(early);
+        } // Dropped unanswered, it is unavailable: too many wait already, or somebody does for this very message.
     }
 }
 
-/// Whoever asked may have gone away meanwhile; the deed is done all the same.
+/// The caller may have gone away, which undoes nothing.
 pub(super) fn answer(reply: oneshot::Sender<Cancelled>, cancelled: Cancelled) {
     let _ = reply.send(cancelled);
 }

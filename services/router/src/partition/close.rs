@@ -1,10 +1,11 @@
+use pushgrid_store::End;
 use pushgrid_types::{Outcome, SessionRef, Timestamp, UserAgentId};
 use tokio::sync::oneshot;
 
 use super::{Partition, Place, Turn};
 
 impl Partition {
-    /// A socket is gone. `done` is answered once all that was in flight to it is in the mailbox.
+    /// Closes a session. `done` is answered once all messages in flight to the session are stored.
     pub(crate) fn close(
         &mut self,
         turn: Turn<'_>,
@@ -16,12 +17,12 @@ impl Partition {
         if held.is_some_and(|held| held.at == session) {
             self.end_session(turn.now, user_agent, Some(done));
         } else {
-            // A later session holds the user agent, and took care of this one when it opened.
+            // A later session holds the user agent, and stored the window of this one when it opened.
             self.work.after_store.push(done);
         }
     }
 
-    /// Takes the session away from its user agent, and moves what only the log holds into the mailbox.
+    /// Ends the session of a user agent, and stores messages in flight whose only copy is in the log.
     pub(super) fn end_session(
         &mut self,
         now: Timestamp,
@@ -36,7 +37,7 @@ impl Partition {
         for flying in session.window {
             let Place::Log(message) = flying.place else { continue };
             if message.ttl.is_zero() || message.is_expired(now) {
-                self.work.settle_log.push((message.sequence, Outcome::Expired));
+                self.work.settle_log.push(End::of(&message, Outcome::Expired));
             } else {
                 self.tally.stored += 1;
                 agent.store(message, &mut self.work);

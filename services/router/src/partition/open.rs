@@ -1,28 +1,34 @@
-use pushgrid_store::{Claim, Eviction};
-use pushgrid_types::{NodeId, Sequence, UserAgentId};
+//! Opening, resuming and losing sessions. Invariant: at most one session holds a user agent, the one with the
+//! highest epoch; any other is evicted.
 
-use super::{Backlog, Partition, Session, Turn};
+use pushgrid_store::{Claim, Eviction};
+use pushgrid_types::{NodeId, UserAgentId};
+
+use super::{Backlog, Cursor, Partition, Session, Turn};
 
 impl Partition {
-    /// A socket has claimed `user_agent`. An earlier one is closed, what was in flight to it is kept, and all that
-    /// waits is sent from its beginning: a message that the earlier socket never acknowledged comes again.
+    /// Opens a session by its claim on `user_agent`. An earlier session is evicted and its messages in flight
+    /// are stored; the mailbox is sent from its beginning, so messages without an acknowledgement are
+    /// redelivered.
     pub(crate) fn open(&mut self, turn: Turn<'_>, user_agent: UserAgentId, claim: Claim) {
         let Claim { epoch, session } = claim;
         let held = self.session_of(user_agent);
         if held.is_some_and(|held| held.epoch > epoch) {
-            // Two sockets raced, and the later claim was entered first.
+            // Two sockets raced, and the later claim arrived first.
             turn.nodes.evict(session, Eviction::Superseded);
             return;
         }
         if held.is_some_and(|held| held.epoch == epoch && held.at == session) {
-            // A look-up found the claim before this event came.
+            // A look-up found the claim before this event arrived.
             return;
         }
         if let Some(old) = held.map(|held| held.at) {
-            self.end_session(turn.now, user_agent, None);
-            if old != session {
-                turn.nodes.evict(old, Eviction::Superseded);
+            if old == session {
+                // A retried call, whose answer was lost. The socket still has the messages in flight.
+                return self.renew_claim(user_agent, claim);
             }
+            self.end_session(turn.now, user_agent, None);
+            turn.nodes.evict(old, Eviction::Superseded);
         }
         self.sessions += 1;
         let agent = self.agents.entry(user_agent).or_default();
@@ -31,15 +37,22 @@ impl Partition {
             epoch,
             opened_at: turn.now,
             window: std::collections::VecDeque::new(),
-            cursor: Sequence::default(),
+            cursor: Cursor::default(),
             backlog: Backlog::Some,
         }));
         self.read_on(user_agent);
     }
 
-    /// A socket holds `user_agent` by a claim that was made before: at an earlier owner of the partition, or while this
-    /// one took it for lost. Nothing happens when it is known; else it is as if it had just opened, and the node passes
-    /// over what it still has of the messages that are sent again.
+    fn renew_claim(&mut self, user_agent: UserAgentId, claim: Claim) {
+        let agent = self.agents.get_mut(&user_agent);
+        if let Some(session) = agent.and_then(|agent| agent.session.as_deref_mut()) {
+            session.epoch = claim.epoch;
+        }
+    }
+
+    /// Resumes a session by a claim made at an earlier owner of the partition, or while the session was
+    /// thought lost. A known session stays as it is; any other is opened, and its node skips redelivered
+    /// messages still on the socket.
     pub(crate) fn resume(&mut self, turn: Turn<'_>, user_agent: UserAgentId, claim: Claim) {
         let known = self
             .session_of(user_agent)
@@ -49,12 +62,12 @@ impl Partition {
         }
     }
 
-    /// Whether this user agent is on a socket, as far as is known here.
+    /// Reports a session known here; presence may know of others.
     pub(crate) fn is_connected(&self, user_agent: UserAgentId) -> bool {
         self.session_of(user_agent).is_some()
     }
 
-    /// A node is gone, and all its sockets with it.
+    /// Ends all sessions of a node.
     pub(crate) fn node_gone(&mut self, turn: Turn<'_>, node: NodeId) {
         let on_it = self
             .agents

@@ -1,12 +1,17 @@
+//! Backlog of a session: reads the mailbox page by page into the window. Invariant: stored messages are sent
+//! in the order of the sequences, and none is skipped while an older one is still on the way out of the log
+//! or into the mailbox.
+
 use std::sync::Arc;
 
+use pushgrid_runtime::spans;
 use pushgrid_store::{NotDelivered, Stored};
 use pushgrid_types::{Message, Outcome, Sequence, SessionRef, UserAgentId};
 
 use super::{Backlog, InFlight, PageRequest, Partition, Place, Turn};
 
 impl Partition {
-    /// Messages have arrived in the mailbox, or have ended on the way.
+    /// Takes in the answers of the mailbox to a stored batch. A message ended on the way is removed again.
     pub(crate) fn stored(&mut self, batch: &[Arc<Message>], answers: &[Stored]) {
         for (message, answer) in batch.iter().zip(answers) {
             let user_agent = message.to.user_agent;
@@ -35,24 +40,31 @@ impl Partition {
         }
     }
 
-    /// Asks for the next page of what waits, if the session wants one and has room.
+    /// Requests the next page, if the session has a backlog and its window has room.
     pub(super) fn read_on(&mut self, user_agent: UserAgentId) {
+        let log_bound = self.log_bound();
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut() else { return };
         if session.backlog != Backlog::Some || !session.has_room(&self.limits) {
             return;
         }
-        // Nothing may be sent that comes after a message which is still on its way into the mailbox, or that message
-        // would be passed over. One that this session was already sent cannot be.
+        // The cursor must not pass a message still on its way into the mailbox. One already sent on this session is
+        // exempt.
         let unsent = agent.storing.iter().filter(|storing| session.find(storing.id).is_none());
-        let bound = unsent.map(|storing| storing.sequence).min().unwrap_or(Sequence(u64::MAX));
-        session.backlog = Backlog::Reading { bound, again: false };
+        let unsent = unsent.map(|storing| storing.sequence).min();
+        let bound = unsent.map_or(log_bound, |sequence| sequence.min(log_bound));
+        session.backlog = Backlog::Reading { bound, storing: unsent.is_some(), again: false };
         let mut limit = self.limits.page;
         limit.messages = limit.messages.min(self.limits.window - session.window.len());
-        self.work.pages.push(PageRequest { user_agent, session: session.at, after: session.cursor, limit });
+        self.work.pages.push(PageRequest {
+            user_agent,
+            session: session.at,
+            after: session.cursor.after(),
+            limit,
+        });
     }
 
-    /// A page has been read. `None`: it could not be, and is to be read again.
+    /// Takes in a page. `None`: the read failed, and is repeated.
     pub(crate) fn page(
         &mut self,
         turn: Turn<'_>,
@@ -67,6 +79,18 @@ impl Partition {
         }
     }
 
+    /// Takes in that the user agent's part of the mailbox is unreadable. The next sweep, or the next message
+    /// for the user agent, retries.
+    pub(crate) fn no_page(&mut self, turn: Turn<'_>, user_agent: UserAgentId, at: SessionRef) {
+        let session = self.agents.get_mut(&user_agent).and_then(|agent| agent.session.as_deref_mut());
+        let Some(session) = session.filter(|session| session.at == at) else { return };
+        if matches!(session.backlog, Backlog::Reading { .. }) {
+            session.backlog = Backlog::Some;
+            self.watch(turn.now, user_agent);
+        }
+        self.forget_ended_while_reading(user_agent);
+    }
+
     fn take_page(
         &mut self,
         turn: Turn<'_>,
@@ -76,34 +100,46 @@ impl Partition {
     ) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut().filter(|session| session.at == at) else { return };
-        let Backlog::Reading { bound, again } = session.backlog else { return };
+        let Backlog::Reading { bound, storing, again } = session.backlog else { return };
         let Some(page) = page else {
             session.backlog = Backlog::Some;
             return self.read_on(user_agent);
         };
-        let whole = bound == Sequence(u64::MAX);
-        session.backlog = if page.is_empty() && !again && whole { Backlog::None } else { Backlog::Some };
+        session.backlog = if page.is_empty() && !again && !storing { Backlog::None } else { Backlog::Some };
         let mut progress = again;
-        for message in page.into_iter().take_while(|message| message.sequence < bound) {
+        let mut page = page.into_iter().peekable();
+        while let Some(message) = page.next_if(|message| message.sequence < bound) {
             progress = true;
             match self.send_stored(turn, user_agent, message) {
                 Ok(()) => {}
                 Err(NotDelivered::NotHere) => return self.end_session(turn.now, user_agent, None),
-                // The next settlement goes on from here, or the sweep.
-                Err(NotDelivered::Busy) => return self.watch(turn.now, user_agent),
+                // The next sweep reads on from the cursor: without anything in flight no acknowledgement would.
+                Err(NotDelivered::Busy) => {
+                    self.pushed_back.push(user_agent);
+                    return self.watch(turn.now, user_agent);
+                }
             }
         }
         self.watch(turn.now, user_agent);
-        let agent = self.agents.get(&user_agent);
-        let held_up =
-            agent.is_some_and(|agent| agent.storing.iter().any(|storing| storing.sequence == bound));
-        // While the message at the bound is on its way there is nothing to read; `stored` goes on when it arrives.
-        if progress || !held_up {
+        let next = page.peek().map(|message| message.sequence);
+        if progress || !self.is_held_up(user_agent, bound, next) {
             self.read_on(user_agent);
         }
     }
 
-    /// Sends one stored message, or ends it when its time is over.
+    /// True while a read would yield nothing: until the message at `bound` is stored, or the log is read
+    /// beyond the `next` stored message. Either event resumes reading.
+    fn is_held_up(&mut self, user_agent: UserAgentId, bound: Sequence, next: Option<Sequence>) -> bool {
+        let agent = self.agents.get(&user_agent);
+        if agent.is_some_and(|agent| agent.storing.iter().any(|storing| storing.sequence == bound)) {
+            return true;
+        }
+        let held_by_log = next.filter(|next| *next >= self.log_bound());
+        self.held.extend(held_by_log.map(|next| (next, user_agent)));
+        held_by_log.is_some()
+    }
+
+    /// Sends one stored message, or ends it once expired.
     fn send_stored(
         &mut self,
         turn: Turn<'_>,
@@ -112,27 +148,34 @@ impl Partition {
     ) -> Result<(), NotDelivered> {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return Ok(()) };
         let Some(session) = agent.session.as_deref_mut() else { return Ok(()) };
-        if self.ending.contains_key(&message.id) {
-            session.cursor = session.cursor.max(message.sequence);
+        // The end is under way: counting the message as sent keeps it from being sent again.
+        if self.ending.contains_key(&(user_agent, message.id)) {
+            session.cursor.pass(&message);
             return Ok(());
         }
+        // TTL 0 is for a user agent that was connected at acceptance (RFC 8030 section 5.2).
         let missed = message.ttl.is_zero() && message.accepted_at < session.opened_at;
         if missed || message.is_expired(turn.now) {
-            session.cursor = session.cursor.max(message.sequence);
+            session.cursor.pass(&message);
             self.work.end_stored(user_agent, message.id, Outcome::Expired);
             return Ok(());
         }
         if session.find(message.id).is_none() {
             let message = Arc::new(message);
-            turn.nodes.deliver(session.at, &message).inspect_err(|reason| match reason {
+            let span = spans::route(&message);
+            let delivered = span.in_scope(|| turn.nodes.deliver(session.at, &message));
+            if !span.is_disabled() {
+                span.in_scope(|| tracing::debug!(target: spans::MESSAGES, way = "mailbox", "routed"));
+            }
+            delivered.inspect_err(|reason| match reason {
                 NotDelivered::NotHere => self.tally.not_here += 1,
                 NotDelivered::Busy => self.tally.busy += 1,
             })?;
-            session.cursor = session.cursor.max(message.sequence);
+            session.cursor.pass(&message);
             let place = Place::Mailbox(message.topic.clone());
             session.window.push_back(InFlight::new(&message, turn.now, place));
         } else {
-            session.cursor = session.cursor.max(message.sequence);
+            session.cursor.pass(&message);
         }
         Ok(())
     }

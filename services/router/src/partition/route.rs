@@ -1,11 +1,16 @@
+//! Routing of a message from the log: to the socket, to the mailbox, or to an end. Invariant: a message
+//! overtakes older ones of its user agent only with TTL 0 and without a topic.
+
 use std::sync::Arc;
 
-use pushgrid_store::{Cancelled, NotDelivered};
-use pushgrid_types::{ChannelId, Message, Outcome, Topic, UserAgentId};
+use pushgrid_runtime::spans;
+use pushgrid_store::{Cancelled, End, NotDelivered};
+use pushgrid_types::{ChannelId, Message, Outcome, ReplaceKey, Sequence, UserAgentId};
 
+use super::cancel::answer;
 use super::{Backlog, InFlight, Partition, Place, Turn};
 
-/// A message from the log, and whether its subscription is alive.
+/// Message from the log, with the state of its subscription.
 #[derive(Debug, Clone)]
 pub(crate) struct Routable {
     pub(crate) message: Arc<Message>,
@@ -13,14 +18,24 @@ pub(crate) struct Routable {
 }
 
 impl Partition {
-    /// Decides the way of a message that has come out of the log: straight to the socket, into the mailbox, or to
-    /// its end.
-    pub(crate) fn route(&mut self, turn: Turn<'_>, Routable { message, alive }: Routable) {
-        self.routed = self.routed.max(message.sequence);
+    /// Routes a message from the log: straight to the socket, into the mailbox, or to an end.
+    pub(crate) fn route(&mut self, turn: Turn<'_>, routable: Routable) {
+        let read_to = Sequence(routable.message.sequence.0 + 1);
+        let span = spans::route(&routable.message);
+        let way = span.in_scope(|| self.take_from_log(turn, routable));
+        if !span.is_disabled() {
+            span.in_scope(|| tracing::debug!(target: spans::MESSAGES, way, "routed"));
+        }
+        // Last: a session held back by the log must find this message in its place.
+        self.log_read_to(read_to);
+    }
+
+    /// The way of the message, as named in metrics.
+    fn take_from_log(&mut self, turn: Turn<'_>, Routable { message, alive }: Routable) -> &'static str {
         if let Some(outcome) = self.ends_at_once(turn, &message, alive) {
             self.tally.ended += 1;
-            self.work.settle_log.push((message.sequence, outcome));
-            return;
+            self.work.settle_log.push(End::of(&message, outcome));
+            return "ended";
         }
         let user_agent = message.to.user_agent;
         if let Some(topic) = &message.topic {
@@ -30,41 +45,44 @@ impl Partition {
             return self.keep_or_end(message);
         }
         match self.deliver_directly(turn, &message) {
-            Ok(()) => self.tally.direct += 1,
+            Ok(()) => {
+                self.tally.direct += 1;
+                "direct"
+            }
             Err(reason) => {
                 if reason == Some(NotDelivered::NotHere) {
                     self.end_session(turn.now, user_agent, None);
                 }
-                self.keep_or_end(message);
+                self.keep_or_end(message)
             }
         }
     }
 
     fn ends_at_once(&mut self, turn: Turn<'_>, message: &Message, alive: bool) -> Option<Outcome> {
-        if let Some(early) = self.early.remove(&message.id) {
-            // Whoever asked may be gone: the message is cancelled all the same.
-            let _ = early.reply.send(Cancelled::Ended);
-            return Some(Outcome::Cancelled);
+        let ended = self.early_ends.take(message.to.user_agent, message.id);
+        if let Some(early) = self.early.remove(&(message.to.user_agent, message.id)) {
+            answer(early.reply, if ended.is_some() { Cancelled::Gone } else { Cancelled::Ended });
+            return ended.or(Some(Outcome::Cancelled));
         }
-        if let Some(outcome) = self.early_ends.remove(&message.id) {
-            return Some(outcome);
+        if ended.is_some() {
+            return ended;
         }
         if !alive {
             return Some(Outcome::Unsubscribed);
         }
-        // One with a topic takes the place of the older one first, even if it came out of the log too late for itself.
+        // A message with a topic replaces the older one first, even when expired itself.
         (message.topic.is_none() && message.is_expired(turn.now)).then_some(Outcome::Expired)
     }
 
-    /// The older message of the topic is no longer pending, whether or not its acknowledgement still comes. Those
-    /// that are in the mailbox and in no window are replaced there, when the newer one is stored.
-    fn replace_in_flight(&mut self, user_agent: UserAgentId, channel: ChannelId, topic: &Topic) {
+    /// Ends the messages in flight replaced by `topic` (RFC 8030 section 5.4); late acknowledgements change
+    /// nothing. Stored messages in no window are replaced by the mailbox, when the newer one is stored.
+    fn replace_in_flight(&mut self, user_agent: UserAgentId, channel: ChannelId, topic: &ReplaceKey) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut() else { return };
         let same = |flying: &InFlight| match &flying.place {
             Place::Log(message) => message.topic.as_ref() == Some(topic),
             Place::Mailbox(of) => of.as_ref() == Some(topic),
-            // The newer one follows it into the mailbox (see `deliver_directly`), and replaces it there.
+            // The newer message follows into the mailbox (see `deliver_directly`), and replaces this one there.
             Place::Moving => false,
         };
         while let Some(index) =
@@ -72,7 +90,7 @@ impl Partition {
         {
             let old = session.take(index);
             match old.place {
-                Place::Log(_) => self.work.settle_log.push((old.sequence, Outcome::Replaced)),
+                Place::Log(message) => self.work.settle_log.push(End::of(&message, Outcome::Replaced)),
                 Place::Moving | Place::Mailbox(_) => {
                     self.work.end_stored(user_agent, old.id, Outcome::Replaced);
                 }
@@ -80,7 +98,8 @@ impl Partition {
         }
     }
 
-    /// Hands the message to the socket, if there is one that has seen all that came before.
+    /// Delivers the message to a session already sent all older ones. `Err(None)`: no such session, or no
+    /// room.
     fn deliver_directly(
         &mut self,
         turn: Turn<'_>,
@@ -90,8 +109,8 @@ impl Partition {
         let agent = self.agents.get_mut(&user_agent).ok_or(None)?;
         let moving = !agent.storing.is_empty();
         let session = agent.session.as_deref_mut().ok_or(None)?;
-        // With TTL 0 it is now or never, so such a message may overtake those that wait. One with a topic may not
-        // overtake what it replaces.
+        // A message with TTL 0 cannot wait, so it may overtake older ones, though with a topic not the one that it
+        // replaces.
         let may_overtake = message.ttl.is_zero() && message.topic.is_none();
         let in_order = session.backlog == Backlog::None && !(moving && message.topic.is_some());
         if !(in_order || may_overtake) || !session.has_room(&self.limits) {
@@ -106,22 +125,24 @@ impl Partition {
         })?;
         session.window.push_back(InFlight::new(message, turn.now, Place::Log(message.clone())));
         if session.backlog == Backlog::None {
-            session.cursor = session.cursor.max(message.sequence);
+            session.cursor.pass(message);
         }
         self.watch(turn.now, user_agent);
         Ok(())
     }
 
-    /// With TTL 0 the message has missed its user agent. If it has a topic it is stored for a moment all the same:
-    /// it takes the place of the older one there (RFC 8030 section 5.4), and no later session gets it.
-    fn keep_or_end(&mut self, message: Arc<Message>) {
+    /// Stores the message, or ends it at TTL 0. With a topic even TTL 0 is stored for a moment, to replace
+    /// the older message (RFC 8030 section 5.4); no later session is sent it.
+    fn keep_or_end(&mut self, message: Arc<Message>) -> &'static str {
         if message.ttl.is_zero() && message.topic.is_none() {
             self.tally.ended += 1;
-            self.work.settle_log.push((message.sequence, Outcome::Expired));
+            self.work.settle_log.push(End::of(&message, Outcome::Expired));
+            "ended"
         } else {
             self.tally.stored += 1;
             let agent = self.agents.entry(message.to.user_agent).or_default();
             agent.store(message, &mut self.work);
+            "stored"
         }
     }
 }

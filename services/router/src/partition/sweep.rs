@@ -1,13 +1,21 @@
-use pushgrid_store::Cancelled;
+//! Periodic check of messages in flight and of waiting cancellations. Bound: a message without an
+//! acknowledgement leaves the log within two `ack_timeout`s. Expiry in the mailbox is not here
+//! (`worker/carry_out`).
+
+use pushgrid_store::{Cancelled, End};
 use pushgrid_types::{Outcome, Timestamp, UserAgentId};
 
 use super::cancel::answer;
 use super::{Partition, Place, Turn};
 
 impl Partition {
-    /// Looks after what has been in flight for too long, and answers cancellations that found nothing.
+    /// Stores messages in flight beyond `ack_timeout`, ends expired ones, and answers cancellations already
+    /// passed by the log.
     pub(crate) fn sweep(&mut self, turn: Turn<'_>) {
         self.answer_early_cancels(turn.now);
+        for user_agent in std::mem::take(&mut self.pushed_back) {
+            self.read_on(user_agent);
+        }
         while let Some(&(due, user_agent)) = self.watched.front()
             && due <= turn.now
         {
@@ -17,7 +25,7 @@ impl Partition {
         }
     }
 
-    /// Makes sure that a user agent with something in flight is looked after in time.
+    /// Schedules the check of a user agent with messages in flight.
     pub(super) fn watch(&mut self, now: Timestamp, user_agent: UserAgentId) {
         if let Some(agent) = self.agents.get_mut(&user_agent)
             && !agent.watched
@@ -27,8 +35,8 @@ impl Partition {
         }
     }
 
-    /// The log is kept short: what is not acknowledged in time moves to the mailbox, and stays in flight. What has
-    /// expired makes room for others. Between one and two time-outs pass until this happens.
+    /// Stores messages whose acknowledgement is overdue, which keeps the log short; they stay in flight.
+    /// Expired ones free their slots. Happens between one and two `ack_timeout`s after the send.
     fn store_overdue(&mut self, now: Timestamp, user_agent: UserAgentId) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         agent.watched = false;
@@ -41,13 +49,15 @@ impl Partition {
             }
             match std::mem::replace(&mut flying.place, Place::Moving) {
                 Place::Log(message) if over || message.ttl.is_zero() => {
-                    self.work.settle_log.push((message.sequence, Outcome::Expired));
+                    self.work.settle_log.push(End::of(&message, Outcome::Expired));
                     return false;
                 }
                 Place::Log(message) => overdue.push(message),
+                // The mailbox's own sweep is too late: a late acknowledgement finds nothing in flight, and asks the
+                // mailbox only while there is a backlog.
+                Place::Mailbox(_) if over => self.work.end_stored(user_agent, flying.id, Outcome::Expired),
                 elsewhere => flying.place = elsewhere,
             }
-            // In the mailbox it ends by itself; here it only makes room.
             !over
         });
         let backlog = session.backlog;
@@ -56,7 +66,7 @@ impl Partition {
             self.tally.stored += 1;
             agent.store(message, &mut self.work);
         }
-        // This session has been sent them, so they are no backlog of its own.
+        // This session has been sent the stored messages, so they are no backlog for it.
         if let Some(session) = agent.session.as_deref_mut() {
             session.backlog = backlog;
         }
@@ -65,16 +75,21 @@ impl Partition {
         }
     }
 
-    /// While messages come out of the log, the one that is waited for may come too; when it has been passed by, or nothing
-    /// comes any more, it ended before.
+    /// Answers cancellations of messages already passed by the log: each has ended before. While the log
+    /// advances, the others wait on. Once the log has stood still for the grace, the others are dropped,
+    /// which means unknown.
     fn answer_early_cancels(&mut self, now: Timestamp) {
-        let (routed, grace) = (self.routed, self.limits.cancel_grace);
+        let (read_to, grace) = (self.read_to, self.limits.cancel_grace);
         let over = self.early.extract_if(|_, early| {
-            if early.sequence > routed && early.routed < routed {
-                (early.routed, early.until) = (routed, now.plus(grace));
+            if early.read_to < read_to {
+                (early.read_to, early.until) = (read_to, now.plus(grace));
             }
-            early.sequence <= routed || early.until <= now
+            early.sequence < read_to || early.until <= now
         });
-        over.for_each(|(_, early)| answer(early.reply, Cancelled::Gone));
+        for (_, early) in over {
+            if early.sequence < read_to {
+                answer(early.reply, Cancelled::Gone);
+            }
+        }
     }
 }

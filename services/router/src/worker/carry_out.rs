@@ -1,36 +1,78 @@
+//! Store calls of a partition's turn: starts each, retries with backoff, and feeds the results back into the
+//! partition. Invariant: one store batch at a time, so that messages enter the mailbox in order.
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use pushgrid_store::{Claim, ErrorKind, Presence, StoreError, Stored, Subscriptions};
-use pushgrid_types::{Message, MessageId, Outcome, SessionRef, SubscriptionRef, UserAgentId};
+use pushgrid_runtime::Backoff;
+use pushgrid_store::{Claim, ErrorKind, StoreError, Stored, Subscriptions};
+use pushgrid_types::{
+    Message, MessageId, Outcome, Sequence, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
-use super::{Failure, MAX_PAUSE, Router, answer};
+use super::{CALLS, PartitionWorker, WorkerFailure, answer};
+use crate::handle::Shared;
 use crate::partition::{Cancelling, PageRequest, Routable, SettleStored, Turn};
 
-/// Messages moved to the mailbox in one call.
+/// Messages in one call of `Mailbox::store`.
 const STORE_BATCH: usize = 512;
-/// Expired messages ended in one call.
+/// Backoff between attempts of a failed store call.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+/// Backoff before the mailbox is retried for a user agent whose part is being restored.
+const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
+/// Deadline of the end of a message meanwhile. The backoff of the restoration doubles, so a longer wait would
+/// hardly help; the message is redelivered with its id.
+const UNREADABLE_PATIENCE: Duration = Duration::from_mins(2);
+/// Messages in one call of `Mailbox::expire`.
 const EXPIRE_BATCH: usize = 1000;
 
-/// What a store call came to.
+/// Result of a store call.
 #[derive(Debug)]
 pub(super) enum Done {
-    LookedUp { batch: Vec<Arc<Message>>, alive: Vec<bool>, located: Vec<(UserAgentId, Claim)> },
-    Stored { batch: Vec<Arc<Message>>, answers: Result<Vec<Stored>, StoreError> },
-    Page { user_agent: UserAgentId, session: SessionRef, page: Option<Vec<Message>> },
-    Settled { user_agent: UserAgentId, ended: Vec<(MessageId, Outcome)>, met: Vec<bool> },
-    Cancelled { cancelling: Cancelling, was_there: bool },
+    LookedUp {
+        batch: Vec<Arc<Message>>,
+        alive: Vec<bool>,
+        located: Vec<(UserAgentId, Claim)>,
+        read_to: Sequence,
+    },
+    Stored {
+        batch: Vec<Arc<Message>>,
+        answers: Result<Vec<Stored>, StoreError>,
+    },
+    Page {
+        user_agent: UserAgentId,
+        session: SessionRef,
+        page: Option<Vec<Message>>,
+    },
+    /// The user agent's part of the mailbox is unreadable.
+    NoPage {
+        user_agent: UserAgentId,
+        session: SessionRef,
+    },
+    Settled {
+        user_agent: UserAgentId,
+        ended: Vec<(MessageId, Outcome)>,
+        met: Vec<bool>,
+    },
+    Cancelled {
+        cancelling: Cancelling,
+        was_there: bool,
+    },
+    CancelFailed {
+        cancelling: Cancelling,
+    },
     Nothing,
 }
 
-/// Messages on their way into the mailbox: one call at a time, in order, each with all that has come up since.
+/// Messages on the way into the mailbox: one call at a time, in order, each with all messages queued since
+/// the last.
 #[derive(Debug, Default)]
 pub(super) struct StoreQueue {
     under_way: usize,
     waiting: VecDeque<Arc<Message>>,
-    /// Who waits for how many more messages to arrive.
+    /// Callers to answer, each with the number of messages still ahead.
     waiters: VecDeque<(usize, oneshot::Sender<()>)>,
 }
 
@@ -50,7 +92,7 @@ impl StoreQueue {
         self.arrived(0);
     }
 
-    /// The next call, unless one is under way.
+    /// Next batch to store. `None` while a call is under way or nothing waits.
     fn next_batch(&mut self) -> Option<Vec<Arc<Message>>> {
         if self.under_way > 0 || self.waiting.is_empty() {
             return None;
@@ -60,7 +102,7 @@ impl StoreQueue {
         Some(batch)
     }
 
-    /// `count` messages have arrived: whoever waited for the last of them is told.
+    /// Counts `count` messages as stored, and answers the callers waiting for the last of these.
     fn arrived(&mut self, count: usize) {
         self.under_way -= count;
         for (ahead, _) in &mut self.waiters {
@@ -73,11 +115,15 @@ impl StoreQueue {
     }
 }
 
-impl Router {
-    /// Starts what the partition has decided.
-    pub(super) fn carry_out(&mut self) {
+impl PartitionWorker {
+    /// Starts the work decided on by the partition. While draining no page is read: messages sent from a page
+    /// would keep the drain from ending.
+    pub(super) fn carry_out(&mut self, draining: bool) {
         self.count();
-        let work = self.partition.take_work();
+        let mut work = self.partition.take_work();
+        if draining {
+            work.pages.clear();
+        }
         if work.is_empty() && self.storing.waiting.is_empty() {
             return;
         }
@@ -98,7 +144,7 @@ impl Router {
             let presence = self.shared.presence.clone();
             self.calls.push(Box::pin(async move {
                 if let Err(error) = presence.release(user_agent, epoch).await {
-                    // A claim that stays is corrected by the node, which says that the socket is not there.
+                    // The node corrects a stale claim: it refuses messages for a socket that is gone.
                     tracing::debug!(%error, "could not release a claim");
                 }
                 Done::Nothing
@@ -106,11 +152,11 @@ impl Router {
         }
     }
 
-    /// Takes in what a call came to.
-    pub(super) fn finish(&mut self, done: Done) -> Result<(), Failure> {
-        let turn = Turn { now: self.shared.clock.now(), nodes: &*self.nodes };
+    /// Feeds the result of a call back into the partition.
+    pub(super) fn finish(&mut self, done: Done) -> Result<(), WorkerFailure> {
+        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes };
         match done {
-            Done::LookedUp { batch, alive, located } => {
+            Done::LookedUp { batch, alive, located, read_to } => {
                 self.looking_up = false;
                 for (user_agent, claim) in located {
                     self.partition.resume(turn, user_agent, claim);
@@ -118,26 +164,30 @@ impl Router {
                 for (message, alive) in batch.into_iter().zip(alive) {
                     self.partition.route(turn, Routable { message, alive });
                 }
+                self.partition.log_read_to(read_to);
             }
             Done::Stored { batch, answers } => {
                 self.partition.stored(&batch, &answers?);
                 self.storing.arrived(batch.len());
             }
             Done::Page { user_agent, session, page } => self.partition.page(turn, user_agent, session, page),
+            Done::NoPage { user_agent, session } => self.partition.no_page(turn, user_agent, session),
             Done::Settled { user_agent, ended, met } => self.partition.settled(user_agent, &ended, &met),
             Done::Cancelled { cancelling, was_there } => {
                 self.partition.cancel_met(turn, was_there, cancelling);
             }
+            Done::CancelFailed { cancelling } => self.partition.cancel_failed(&cancelling),
             Done::Nothing => {}
         }
         Ok(())
     }
 
-    /// One batch from the log: one question for all of it, then one decision each. Where a user agent has no socket here
-    /// it may have one all the same, which an earlier owner of the partition knew; a claim that is out of date is
-    /// corrected by the node, which says that the socket is not there.
+    /// Looks a batch from the log up in one call, then decides each message. A user agent without a session
+    /// here may have one known to an earlier owner of the partition, so presence is asked too; the node
+    /// corrects a stale claim.
     pub(super) fn look_up(&mut self, batch: Vec<Arc<Message>>) {
         self.looking_up = true;
+        let read_to = self.consumer.read_to();
         let ids: Vec<_> = batch.iter().map(|message| message.to).collect();
         let mut unknown: Vec<_> = ids.iter().map(|id| id.user_agent).collect();
         unknown.retain(|user_agent| !self.partition.is_connected(*user_agent));
@@ -145,20 +195,31 @@ impl Router {
         unknown.dedup();
         let shared = self.shared.clone();
         self.calls.push(Box::pin(async move {
+            // A message with TTL 0 and no topic cannot wait in the mailbox, so its look-up is retried until it
+            // expires.
+            let now_or_never = batch.iter().filter(|message| {
+                message.ttl.is_zero()
+                    && message.topic.is_none()
+                    && unknown.binary_search(&message.to.user_agent).is_ok()
+            });
+            let until = now_or_never.map(|message| message.expires_at).max().unwrap_or_default();
             let (alive, located) =
-                tokio::join!(alive(&*shared.subscriptions, &ids), locate(&*shared.presence, unknown));
-            Done::LookedUp { batch, alive, located }
+                tokio::join!(alive(&*shared.subscriptions, &ids), locate(&shared, unknown, until));
+            Done::LookedUp { batch, alive, located, read_to }
         }));
     }
 
-    /// Moves messages to the mailbox, however long that takes: until then the log keeps them.
+    /// Stores messages, retrying without a deadline: the log keeps them until then.
     fn store(&mut self, batch: Vec<Arc<Message>>) {
         let mailbox = self.shared.mailbox.clone();
         self.calls.push(Box::pin(async move {
-            let mut pause = Pause::default();
+            let mut backoff = BACKOFF;
             loop {
                 match mailbox.store(batch.clone()).await {
-                    Err(error) if error.is_retryable() => pause.after(&error, "store messages").await,
+                    // An unreadable record does not end the partition: the next owner would find the same.
+                    Err(error) if error.kind != ErrorKind::Closed => {
+                        backoff.wait_after(&error, "store messages").await;
+                    }
                     answers => return Done::Stored { batch, answers },
                 }
             }
@@ -167,15 +228,28 @@ impl Router {
 
     fn settle(&mut self, SettleStored { user_agent, ended, cancel }: SettleStored) {
         let mailbox = self.shared.mailbox.clone();
+        // Calls for unreadable user agents may take at most half of the slots, and a cancellation must not wait.
+        let may_wait = cancel.is_none() && self.calls.len() < CALLS / 2;
+        let give_up = Instant::now() + UNREADABLE_PATIENCE;
         self.calls.push(Box::pin(async move {
-            let mut pause = Pause::default();
+            let mut backoff = BACKOFF;
             let met = loop {
                 match mailbox.settle(user_agent, ended.clone()).await {
                     Ok(met) => break met,
-                    Err(error) if error.is_retryable() => pause.after(&error, "end messages").await,
+                    Err(error) if error.is_retryable() => backoff.wait_after(&error, "end messages").await,
+                    Err(error)
+                        if error.kind == ErrorKind::Corrupt && may_wait && Instant::now() < give_up =>
+                    {
+                        // The user agent is being restored, and already has the messages.
+                        sleep_until(Instant::now() + UNREADABLE_PAUSE).await;
+                    }
                     Err(error) => {
-                        // The messages stay, and come again with the same ids.
-                        tracing::error!(%error, "could not end messages");
+                        // The messages stay, and are redelivered with the same ids. A cancellation is dropped
+                        // unanswered: its outcome is unknown.
+                        tracing::debug!(%error, ?user_agent, "could not end messages");
+                        if let Some(cancelling) = cancel {
+                            return Done::CancelFailed { cancelling };
+                        }
                         break Vec::new();
                     }
                 }
@@ -188,13 +262,23 @@ impl Router {
     }
 
     fn read(&mut self, request: PageRequest) {
-        let (mailbox, clock) = (self.shared.mailbox.clone(), self.shared.clock.clone());
+        let shared = self.shared.clone();
         let PageRequest { user_agent, session, after, limit } = request;
+        // Reads for unreadable user agents may take at most half of the slots.
+        let may_wait = self.calls.len() < CALLS / 2;
         self.calls.push(Box::pin(async move {
-            let page = match mailbox.page(user_agent, after, clock.now(), limit).await {
+            let page = match shared.mailbox.page(user_agent, after, shared.now(), limit).await {
                 Ok(page) => Some(page),
+                Err(error) if error.kind == ErrorKind::Corrupt => {
+                    if !may_wait {
+                        return Done::NoPage { user_agent, session };
+                    }
+                    sleep_until(Instant::now() + UNREADABLE_PAUSE).await;
+                    None
+                }
                 Err(error) => {
-                    Pause::default().after(&error, "read waiting messages").await;
+                    let mut backoff = BACKOFF;
+                    backoff.wait_after(&error, "read waiting messages").await;
                     None
                 }
             };
@@ -202,12 +286,12 @@ impl Router {
         }));
     }
 
-    /// Ends stored messages whose time is over.
+    /// Ends expired messages of the mailbox, in batches, until none is left.
     pub(super) fn expire(&mut self) {
-        let (mailbox, clock) = (self.shared.mailbox.clone(), self.shared.clock.clone());
+        let shared = self.shared.clone();
         self.calls.push(Box::pin(async move {
             loop {
-                match mailbox.expire(clock.now(), EXPIRE_BATCH).await {
+                match shared.mailbox.expire(shared.now(), EXPIRE_BATCH).await {
                     Ok(EXPIRE_BATCH..) => {}
                     Ok(_) => break,
                     Err(error) => {
@@ -239,50 +323,44 @@ impl Router {
 }
 
 async fn alive(subscriptions: &dyn Subscriptions, ids: &[SubscriptionRef]) -> Vec<bool> {
-    let mut pause = Pause::default();
+    let mut backoff = BACKOFF;
     loop {
         match subscriptions.alive(ids).await {
             Ok(alive) => return alive,
-            // The mailbox checks again when it stores, so a message for a dead subscription can only reach the socket of
-            // its own user agent, which refuses it.
-            Err(error) if error.kind == ErrorKind::Closed => return vec![true; ids.len()],
-            Err(error) => pause.after(&error, "look up subscriptions").await,
+            // The mailbox checks subscriptions again when it stores, so a message for a dead one can only reach the
+            // socket of its own user agent, which refuses it. An unreadable user agent so delays no other.
+            Err(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => {
+                return vec![true; ids.len()];
+            }
+            Err(error) => backoff.wait_after(&error, "look up subscriptions").await,
         }
     }
 }
 
-async fn locate(presence: &dyn Presence, user_agents: Vec<UserAgentId>) -> Vec<(UserAgentId, Claim)> {
+/// Looks sessions up, retrying until presence answers or `until` has passed.
+async fn locate(
+    shared: &Shared,
+    user_agents: Vec<UserAgentId>,
+    until: Timestamp,
+) -> Vec<(UserAgentId, Claim)> {
     if user_agents.is_empty() {
         return Vec::new();
     }
-    match presence.locate(&user_agents).await {
-        Ok(found) => user_agents
-            .into_iter()
-            .zip(found)
-            .filter_map(|(user_agent, claim)| Some((user_agent, claim?)))
-            .collect(),
-        Err(error) => {
-            // The messages are stored, and come when the node announces the socket, or on the next one.
-            tracing::debug!(%error, "could not look up sockets");
-            Vec::new()
+    let mut backoff = BACKOFF;
+    loop {
+        match shared.presence.locate(&user_agents).await {
+            Ok(found) => {
+                let found = user_agents.into_iter().zip(found);
+                return found.filter_map(|(user_agent, claim)| Some((user_agent, claim?))).collect();
+            }
+            Err(error) if error.is_retryable() && shared.now() < until => {
+                backoff.wait_after(&error, "look up sockets").await;
+            }
+            Err(error) => {
+                // The messages are stored, and are delivered when the node announces the session, or on the next one.
+                tracing::debug!(%error, "could not look up sockets");
+                return Vec::new();
+            }
         }
-    }
-}
-
-/// Growing pauses between tries.
-#[derive(Debug)]
-struct Pause(Duration);
-
-impl Default for Pause {
-    fn default() -> Self {
-        Self(Duration::from_millis(50))
-    }
-}
-
-impl Pause {
-    async fn after(&mut self, error: &StoreError, what: &'static str) {
-        tracing::warn!(%error, "could not {what}; trying again in {:?}", self.0);
-        sleep_until(Instant::now() + self.0).await;
-        self.0 = (self.0 * 2).min(MAX_PAUSE);
     }
 }

@@ -1,4 +1,4 @@
-//! Who takes part.
+//! Parties of the test of faults.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use crate::wire::party::Agent;
 
 const HABITS: [(Habit, usize); 3] = [(Habit::Online, 200), (Habit::Restless, 250), (Habit::Away, 50)];
 
-/// Subscriptions that each user agent begins with.
+/// Subscriptions of each user agent at the start.
 const CHANNELS: usize = 2;
 
 const POSTERS: usize = 16;
 
-/// Between two messages of a poster: about a hundred messages a second in all.
+/// Pause between two messages of a poster: about a hundred messages a second in all.
 const PAUSE: Duration = Duration::from_millis(140);
 
-/// The parties, and what they have seen.
-pub(super) struct Crowd {
-    pub(super) history: Arc<History>,
+/// The parties, and the history that they record.
+pub(crate) struct Crowd {
+    pub(crate) history: Arc<History>,
     done: watch::Sender<bool>,
     posters: Vec<JoinHandle<Result<()>>>,
     listeners: Vec<JoinHandle<Result<Listener>>>,
 }
 
 impl Crowd {
-    pub(super) async fn gather(grid: &Grid, chance: &mut Chance) -> Result<Self> {
+    pub(crate) async fn gather(grid: &Grid, chance: &mut Chance) -> Result<Self> {
         let (done, receiver) = watch::channel(false);
         let (history, endpoints) = (Arc::new(History::new()), Arc::new(Endpoints::default()));
         let nodes: Vec<String> = grid.connection.iter().map(|node| url(node).to_owned()).collect();
@@ -90,7 +90,7 @@ impl Crowd {
         Ok(Self { history, done, posters, listeners })
     }
 
-    /// Nobody posts any more; the user agents are given back.
+    /// Ends posting, and returns the user agents.
     pub(super) async fn rest(&mut self) -> Result<Vec<Listener>> {
         self.done.send_replace(true);
         for poster in self.posters.drain(..) {

@@ -1,5 +1,5 @@
-//! User agents that come and go by any node, subscribe and unsubscribe, forget to acknowledge, and write down what they
-//! get.
+//! User agents that connect to any node and disconnect, subscribe and unsubscribe, forget to acknowledge, and record
+//! every message.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use crate::history::chance::Chance;
 use crate::history::{Answer, Event, History, Message, Subscription, posting};
 use crate::wire::party::{Agent, Application, Channel};
 
-/// A node that does not answer in this time is left for another one.
+/// Deadline of a node's answer, after which another node is tried.
 const HELLO: Duration = Duration::from_secs(5);
 
 const LONG: Duration = Duration::from_hours(1);
 
-/// How a user agent spends its time.
+/// Habit of a user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Habit {
     /// Connects whenever it can.
     Online,
-    /// Comes and goes, and changes its subscriptions.
+    /// Connects and disconnects, and changes its subscriptions.
     Restless,
-    /// Is away until all is over.
+    /// Stays away until the end.
     Away,
 }
 
@@ -42,18 +42,18 @@ pub(super) struct Listener {
     pub(super) habit: Habit,
     pub(super) chance: Chance,
     pub(super) agent: Agent,
-    /// Those that it has, and has not begun to end.
+    /// Subscriptions that are not ending.
     pub(super) live: BTreeMap<Subscription, Channel>,
-    /// Those that it ever had.
+    /// All subscriptions so far.
     pub(super) all: BTreeMap<Subscription, Channel>,
-    /// Got, and not acknowledged yet.
+    /// Received, not acknowledged yet.
     pub(super) owed: Vec<Notification>,
-    /// The one that it ends: until the service says so, it tries again.
+    /// Subscription that is ending: retried until confirmed.
     pub(super) ending: Option<Subscription>,
 }
 
 impl Listener {
-    /// Lives by its habit until all is done.
+    /// Follows the habit until the end.
     pub(super) async fn run(mut self) -> Result<Self> {
         if self.habit == Habit::Away {
             self.agent.vanish();
@@ -66,7 +66,7 @@ impl Listener {
                     let (here, away) = (self.chance.millis(200, 8000), self.chance.millis(100, 8000));
                     self.listen(here).await?;
                     if self.chance.percent(50) && self.agent.socket().is_ok() {
-                        // The goodbye may meet a node that is gone.
+                        // The node may be down.
                         let _ = timeout(HELLO, self.agent.leave()).await;
                     }
                     self.agent.vanish();
@@ -77,13 +77,13 @@ impl Listener {
         Ok(self)
     }
 
-    /// Waits, but not longer than until all is done.
+    /// Waits for `time`, at most until the end.
     async fn until_done(&mut self, time: Duration) {
         let _ = timeout(time, self.done.wait_for(|done| *done)).await;
     }
 
-    /// Connects, takes what comes for `time`, and is gone without a word when the connection breaks. A fault only when
-    /// the service has forgotten it, or sends what it must not.
+    /// Connects and takes messages for `time`; a broken connection ends that early. An error only when the service has
+    /// forgotten the user agent, or sends a frame that it must not.
     async fn listen(&mut self, time: Duration) -> Result<()> {
         match timeout(HELLO, self.connect()).await {
             Ok(Ok(())) => {}
@@ -123,7 +123,7 @@ impl Listener {
         }
     }
 
-    /// Comes back by any of the nodes.
+    /// Reconnects to any node.
     async fn connect(&mut self) -> Result<()> {
         self.agent.vanish();
         for to in self.live.keys() {
@@ -133,8 +133,8 @@ impl Listener {
         self.agent.come_back_to(&self.nodes[node]).await
     }
 
-    /// Takes a new subscription in the place of an old one. Afterwards the connection is gone: what was on it belongs
-    /// to the time before.
+    /// Replaces a subscription by a new one. The connection is closed afterwards: its messages belong to the time
+    /// before.
     async fn change(&mut self) -> Result<()> {
         if self.ending.is_none() {
             let channel = self.agent.subscribe().await?;
@@ -149,7 +149,7 @@ impl Listener {
         self.end().await
     }
 
-    /// Ends the subscription that is to end, if there is one.
+    /// Ends the subscription that is ending, if any.
     async fn end(&mut self) -> Result<()> {
         let Some(to) = self.ending else { return Ok(()) };
         self.agent.unsubscribe(&self.all[&to].clone()).await?;
@@ -159,7 +159,7 @@ impl Listener {
         Ok(())
     }
 
-    /// Writes down what came.
+    /// Records a delivery.
     fn got(&self, notification: &Notification) -> Result<Message> {
         let octets = notification.data.as_deref().unwrap_or_default();
         let message = posting::number(octets).context("a body came that nobody has posted")?;
@@ -170,7 +170,7 @@ impl Listener {
         Ok(message)
     }
 
-    /// Mostly at once, now and then later, and some never. Answers whether the connection still lives.
+    /// Acknowledges most messages at once, some later, and some never. Returns whether the connection still lives.
     async fn acknowledge_some(&mut self) -> bool {
         if self.chance.percent(10) {
             return true;
@@ -183,16 +183,15 @@ impl Listener {
         if !matches!(timeout(HELLO, self.agent.ack_all(&now)).await, Ok(Ok(()))) {
             return false;
         }
-        // Of those that are kept, most are forgotten: the service must send them again.
+        // Most unacknowledged messages are forgotten: the service must redeliver them.
         if self.chance.percent(70) {
             self.owed.clear();
         }
         true
     }
 
-    /// Takes what waits until a new message of each subscription has come, which was posted to each ingress in turn: then
-    /// the service has looked at everything that was posted before by any of them. Acknowledges all of it but what is
-    /// to be kept.
+    /// Takes stored messages until a new one of each subscription, posted to each ingress in turn, was received: then
+    /// the service has looked at every message posted before by any ingress. Acknowledges all but those to keep.
     pub(super) async fn drain(&mut self, ingresses: &[String], keep: impl Fn(Message) -> bool) -> Result<()> {
         self.owed.clear();
         if self.ending.is_some() {
@@ -229,7 +228,7 @@ impl Listener {
         Ok(())
     }
 
-    /// A fault when anything waits still. Answers how many messages it took to know.
+    /// Checks that no message is left, and returns the number of messages posted for that.
     pub(super) async fn has_all(&mut self) -> Result<usize> {
         self.agent.leave().await?;
         self.agent.come_back().await?;

@@ -1,10 +1,11 @@
-//! Application servers that post to whoever is subscribed, by any ingress.
+//! Application servers that post to the present subscriptions, by any ingress.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -14,22 +15,22 @@ use crate::history::posting::post;
 use crate::history::{Answer, History, Subscription};
 use crate::wire::party::Application;
 
-/// A poster takes a breath after anything but a 201: an ingress may be down.
+/// Pause after any answer but 201: an ingress may be down.
 const BREATH: Duration = Duration::from_millis(100);
 
-/// The endpoints that application servers know.
+/// Endpoints known to the application servers.
 #[derive(Debug, Default)]
 pub(super) struct Endpoints(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
     subscriptions: Subscription,
-    /// Those that are posted to.
+    /// Endpoints to post to.
     live: BTreeMap<Subscription, String>,
 }
 
 impl Endpoints {
-    /// A new subscription is told to the application servers.
+    /// Adds a new subscription.
     pub(super) fn tell(&self, endpoint: String) -> Subscription {
         let mut known = self.lock();
         let subscription = known.subscriptions;
@@ -38,12 +39,12 @@ impl Endpoints {
         subscription
     }
 
-    /// The application servers learn that it has ended.
+    /// Removes a subscription that has ended.
     fn forget(&self, subscription: Subscription) {
         self.lock().live.remove(&subscription);
     }
 
-    /// One of those that are of one poster.
+    /// Chooses a subscription of one poster.
     fn choose(
         &self,
         of: Subscription,
@@ -58,13 +59,13 @@ impl Endpoints {
         Some((*to, endpoint.clone()))
     }
 
-    /// No code panics while it holds the lock.
+    /// No code panics while holding the lock.
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 
-/// One application server. Each subscription has one only, so its messages are posted one after the other.
+/// One application server. A subscription has only one, so its messages are posted one after the other.
 #[derive(Debug)]
 pub(super) struct Poster {
     pub(super) history: Arc<History>,
@@ -78,7 +79,7 @@ pub(super) struct Poster {
 }
 
 impl Poster {
-    /// Posts until all is done.
+    /// Posts until the end.
     pub(super) async fn run(mut self) -> Result<()> {
         let app = Application::new();
         while !*self.done.borrow() {

@@ -1,5 +1,4 @@
-//! What is done to a grid: each part of it ends, by force or asked, stops for a while, or loses what it has; and the
-//! partitions move all the time.
+//! Faults of a grid: each part is stopped, killed, suspended, or loses its data; and the partitions move all the time.
 
 use std::time::Duration;
 
@@ -12,23 +11,23 @@ use crate::grid::Own;
 use crate::history::chance::Chance;
 use crate::history::{Event, History};
 
-/// How long a node stands still: longer than its lease.
+/// Time for which a node is suspended: longer than its lease.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// One thing that is done.
+/// One fault.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     /// SIGKILL, and a new start.
     Kill(Role),
     /// SIGTERM, and a new start.
     Stop(Role),
-    /// Redis forgets everything.
+    /// Redis loses all keys.
     Flush,
-    /// Redis dies, and comes back without anything.
+    /// Redis is killed, and starts empty.
     KillRedis,
-    /// One of the brokers dies, and comes back.
+    /// One broker is killed, and starts again.
     KillBroker,
-    /// A node stands still, and goes on.
+    /// A node is suspended, and resumed.
     Pause,
 }
 
@@ -45,16 +44,16 @@ const ALL: [Fault; 10] = [
     Fault::Pause,
 ];
 
-/// What the faults have to do with.
+/// Parts of the grid that the faults act on.
 struct Stage<'a> {
     grid: &'a mut Grid,
     servers: &'a Servers,
     history: &'a History,
-    /// Held while Redis is gone: no process can start then.
+    /// Held while Redis is down: no process can start then.
     redis: &'a Mutex<()>,
 }
 
-/// Does all of it, in an order that chance decides, and FLUSHALL once more. Afterwards everything runs.
+/// Makes all faults, in random order, and FLUSHALL once more. Afterwards every process runs.
 pub(super) async fn make(own: &mut Own, history: &History, chance: &mut Chance) -> Result<()> {
     let mut faults: Vec<Fault> = ALL.into_iter().chain([Fault::Flush]).collect();
     for position in (1..faults.len()).rev() {
@@ -77,7 +76,7 @@ pub(super) async fn make(own: &mut Own, history: &History, chance: &mut Chance) 
     own.grid.is_whole().await
 }
 
-/// A router that comes and goes: each time, partitions move to it and away again.
+/// Starts and stops a router again and again: each time, partitions move to it and away.
 async fn rebalance(
     mut router: Process,
     history: &History,
@@ -106,7 +105,7 @@ async fn rebalance(
     is_calm(&router)
 }
 
-/// Nothing in the whole log of a process tells of a panic.
+/// Checks that no log line of a process tells of a panic.
 pub(super) fn is_calm(process: &Process) -> Result<()> {
     let log = process.log()?;
     let panic = log.lines().find(|line| line.contains("panicked"));

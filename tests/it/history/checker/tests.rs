@@ -1,4 +1,4 @@
-//! A checker that finds nothing proves nothing: each kind of fault is put into a good history, and found.
+//! Each kind of fault, put into a good history, is found by the checker.
 
 use proptest::prelude::*;
 
@@ -6,7 +6,7 @@ use super::*;
 
 const LONG: u64 = 600;
 
-/// A history that is written by hand, a tenth of a second for each line.
+/// History written by hand, a tenth of a second for each line.
 #[derive(Debug, Default)]
 struct Script(Vec<Entry>);
 
@@ -53,7 +53,7 @@ impl Script {
     }
 }
 
-/// Every kind of thing that may happen.
+/// History with every kind of event.
 fn good() -> Script {
     Script::default()
         .accepted(0)
@@ -113,7 +113,7 @@ fn a_late_delivery_is_found() {
     let zero =
         Script::default().posted(0, 0, None, Answer::Accepted).waits(Duration::from_secs(7)).delivered(0);
     assert_eq!(zero.breaks(), [Violation::Late(0)]);
-    // Also when nobody knows whether it was accepted.
+    // Also for a message of unknown fate.
     let unknown =
         Script::default().posted(0, 2, None, Answer::Unknown).waits(Duration::from_secs(4)).delivered(0);
     assert_eq!(unknown.breaks(), [Violation::Late(0)]);
@@ -213,7 +213,7 @@ fn a_subscription_that_ends_takes_its_messages_with_it_and_no_other() {
     let ended = || script().event(Event::Ended { to: 0 }).posted(1, LONG, None, Answer::Gone);
     assert_eq!(ended().breaks(), []);
     assert_eq!(ended().delivered(0).breaks(), [Violation::AfterEnd(0)]);
-    // As long as the service has not said so, it may come.
+    // Until the service confirms the end, a delivery is allowed.
     assert_eq!(script().delivered(0).breaks(), []);
     let elsewhere = Script::default().accepted(0).event(Event::Ending { to: 1 });
     assert_eq!(elsewhere.breaks(), [Violation::Lost(0)]);

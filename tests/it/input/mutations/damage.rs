@@ -1,7 +1,9 @@
+//! Deterministic damage to octets: by seed, name and number of the mutation.
+
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// What has broken parsers before.
+/// Octets that have broken parsers before.
 const NASTY: &[&[u8]] = &[
     b"\0",
     b"\r\n",
@@ -54,7 +56,7 @@ const NASTY: &[&[u8]] = &[
     b"Crypto-Key: dh=",
 ];
 
-/// Numbers that do not fit.
+/// Numbers out of range.
 const HUGE: &[&[u8]] = &[
     b"2147483648",
     b"4294967296",
@@ -66,13 +68,13 @@ const HUGE: &[&[u8]] = &[
     b"0.00000000000000000000000000001",
 ];
 
-/// Where a copy ends up when it grows: above every limit on what it is a copy of.
+/// Size of a grown copy: above every limit on the original.
 const GROWN: usize = 70 * 1024;
 
-/// How much of what was sent is shown.
+/// Octets shown of a copy.
 const SHOWN: usize = 600;
 
-/// One mutation: what it does depends on the seed, the name of what is damaged, and its number.
+/// One mutation, determined by the seed, the name of the original, and its number.
 #[derive(Debug)]
 pub(super) struct Damage {
     rng: TestRng,
@@ -90,15 +92,15 @@ impl Damage {
         Self { rng: TestRng::from_seed(RngAlgorithm::ChaCha, &octets), made: Vec::new() }
     }
 
-    /// A number below `end`.
+    /// Random number below `end`.
     pub(super) fn below(&mut self, end: usize) -> usize {
         self.rng.random_range(0..end)
     }
 
-    /// A damaged copy of something valid. Parts of `others` may get into it.
+    /// Makes a damaged copy of a valid input, perhaps with parts of `others`.
     pub(super) fn to(&mut self, valid: &[u8], others: &[&[u8]]) -> Vec<u8> {
         let mut copy = valid.to_vec();
-        // Mostly one fault alone, which gets further than several.
+        // Mostly a single fault, which gets further than several.
         let faults = [1, 1, 1, 1, 2, 3][self.below(6)];
         for _ in 0..faults {
             self.once(&mut copy, others);
@@ -107,12 +109,12 @@ impl Damage {
         copy
     }
 
-    /// Keeps what is sent, to be shown.
+    /// Keeps the octets sent, for the message of a failure.
     pub(super) fn sent(&mut self, octets: &[u8]) {
         octets.clone_into(&mut self.made);
     }
 
-    /// What was made, for a person.
+    /// Copy in readable form.
     pub(super) fn shown(&self) -> String {
         let shown = &self.made[..self.made.len().min(SHOWN)];
         format!("{} octets: {}", self.made.len(), shown.escape_ascii())
@@ -153,7 +155,7 @@ impl Damage {
         of[self.below(of.len())]
     }
 
-    /// A number that does not fit takes the place of the next one.
+    /// Replaces the next number by one out of range.
     fn enlarge_a_number(&mut self, copy: &mut Vec<u8>, at: usize) {
         let digit = |octet: &u8| octet.is_ascii_digit();
         let from = copy[at..].iter().position(digit).map_or(at, |found| at + found);
@@ -162,7 +164,7 @@ impl Damage {
         drop(copy.splice(from..to, huge.iter().copied()));
     }
 
-    /// A part of something else takes the place of a part.
+    /// Replaces a part by a part of another input.
     fn splice(&mut self, copy: &mut Vec<u8>, at: usize, end: usize, others: &[&[u8]]) {
         let own = copy.clone();
         let other = if others.is_empty() { &own[..] } else { self.one_of(others) };
@@ -171,7 +173,7 @@ impl Damage {
         drop(copy.splice(at..end, other[from..to].iter().copied()));
     }
 
-    /// A part is repeated; rarely until the copy is too large for everybody.
+    /// Repeats a part; rarely until the copy is above every limit.
     fn grow(&mut self, copy: &mut Vec<u8>, at: usize, end: usize) {
         let size = if self.below(4) == 0 { GROWN } else { 2048 };
         let part = copy[at..end].repeat(size.div_ceil(end - at));

@@ -1,3 +1,5 @@
+//! Damaged copies of `DELETE` requests: each is answered, and cancels nothing else.
+
 use anyhow::{Context as _, Result, ensure};
 
 use super::damage::Damage;
@@ -9,14 +11,14 @@ use crate::input::scene::Scene;
 #[derive(Debug)]
 struct Delete {
     line: Line,
-    /// The message that is to be cancelled next.
+    /// Message to be cancelled next.
     push: Request,
     valid: Request,
     cancelled: u64,
 }
 
 impl Delete {
-    /// A message of its own to cancel.
+    /// Posts a message to cancel.
     async fn renew(&mut self) -> Result<()> {
         let answers = self.line.exchange(&self.push.octets()).await?;
         let [answer] = answers.as_slice() else { anyhow::bail!("{} answers", answers.len()) };
@@ -64,7 +66,7 @@ async fn mutated_cancels_are_answered_and_cancel_nothing_else() -> Result<()> {
     storm("a cancel", &mut lanes).await?;
     let cancelled = lanes.iter().map(|lane| lane.cancelled).sum::<u64>();
     ensure!(cancelled > 0, "no mutation was harmless: they are too coarse");
-    // One waits in each lane, beside the one that nobody was told the address of.
+    // Each lane has one stored message, beside the one whose address was never used.
     let accounts =
         scene.server.accounts("all but these ended", |accounts| accounts.pending == LANES + 1).await?;
     ensure!(accounts.ended("cancelled") == cancelled, "{cancelled} were cancelled: {accounts:?}");

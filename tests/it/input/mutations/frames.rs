@@ -1,3 +1,5 @@
+//! Damaged copies of a user agent's frames: each is answered, or the connection is closed with a reason.
+
 use anyhow::{Context as _, Result, ensure};
 use pushgrid_client::{Event, Subscription, UserAgent, codes};
 use pushgrid_crypto::vapid::KeyPair;
@@ -12,17 +14,14 @@ use crate::input::request::Request;
 use crate::input::scene::Scene;
 use crate::input::websocket::{Close, Frame, Socket, hello, ping, text};
 
-/// Any number of pings, and no patience with what is cut off.
-pub(super) const SETTINGS: [(&str, &str); 3] = [
-    ("PUSHGRID_CONNECTION__PING_EVERY", "0s"),
-    ("PUSHGRID_CONNECTION__HELLO_TIMEOUT", "1s"),
-    ("PUSHGRID_CONNECTION__HEADER_TIMEOUT", "1s"),
-];
+/// Settings without a limit of pings, and with a short time-out for an incomplete hello.
+const SETTINGS: [(&str, &str); 2] =
+    [("PUSHGRID_CONNECTION__PING_EVERY", "0s"), ("PUSHGRID_CONNECTION__HELLO_TIMEOUT", "1s")];
 
-/// What is never acknowledged until all is over.
+/// Body of the message that is not acknowledged until the end.
 const KEPT: &[u8] = b"kept";
 
-/// A user agent that sends damaged frames. A message waits for it all the while.
+/// User agent that sends damaged frames while a message is stored for it.
 #[derive(Debug)]
 struct Sender {
     url: String,
@@ -34,7 +33,7 @@ struct Sender {
     valid: Vec<u8>,
 }
 
-/// The frames of a user agent.
+/// Kind of frame to damage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Hello,
@@ -44,12 +43,12 @@ enum Kind {
     Nack,
     Ping,
     BroadcastSubscribe,
-    /// Any of them, damaged as frames and not as texts.
+    /// Any kind, damaged as a frame instead of a text.
     Raw,
 }
 
 impl Kind {
-    /// A valid text. It does not name the channel of the message that is kept.
+    /// Valid text, without the channel of the kept message.
     fn valid(self, id: UserAgentId, version: &str) -> String {
         let channel = ChannelId::random(&SystemRng);
         match self {
@@ -80,7 +79,7 @@ impl Kind {
 }
 
 impl Sender {
-    /// A new user agent for which two messages wait: one that is kept, and one that valid frames name.
+    /// Makes a user agent with two stored messages: one to keep, and one named by valid frames.
     async fn new(scene: &Scene, kind: Kind) -> Result<Self> {
         let url = scene.server.connection().to_owned();
         let mut user_agent = UserAgent::connect(&url).await?;
@@ -110,7 +109,7 @@ impl Sender {
         }
     }
 
-    /// A text after the hello: the connection goes on, or is closed with a reason.
+    /// Sends a text after the hello: the connection goes on, or is closed with a reason.
     async fn later(&mut self, mutated: &[u8]) -> Result<()> {
         self.sent += 1;
         let mark = self.sent.to_be_bytes();
@@ -128,7 +127,7 @@ impl Sender {
         Ok(())
     }
 
-    /// A text as the first of a connection: a hello is answered, all else is closed with a reason.
+    /// Sends a text as the first of a connection: a hello is answered, all else is closed with a reason.
     async fn first(&self, mutated: &[u8]) -> Result<()> {
         let mut socket = Socket::connect(&self.url).await?;
         socket.send(&text(mutated)).await?;
@@ -145,19 +144,19 @@ impl Sender {
         }
     }
 
-    /// Octets after the hello, and no more: the service closes as well.
+    /// Sends octets after the hello, then ends the stream: the service closes as well.
     async fn raw(&self, mutated: &[u8]) -> Result<()> {
         let mut socket = Socket::open(&self.url, None).await?;
         socket.send(mutated).await?;
         socket.finish().await?;
         match socket.closed().await? {
-            // The answer to a close frame, which the mutation has made, has its code and its reason.
+            // The answer to a close frame, if the mutation made one, repeats code and reason.
             Some(close) if !mutated.contains(&0x88) => refused(&close),
             Some(_) | None => Ok(()),
         }
     }
 
-    /// What waited is still there, and comes.
+    /// Checks that the kept message is still delivered.
     async fn receives_what_was_kept(&self) -> Result<()> {
         let mut user_agent = UserAgent::connect(&self.url).await?;
         ensure!(user_agent.hello(Some(self.id)).await?.user_agent == self.id, "the user agent was forgotten");
@@ -170,7 +169,7 @@ impl Sender {
                 continue;
             }
             ensure!(self.subscription.decrypt(&notification)? == KEPT, "another message came");
-            // The other one comes in any order, if it was not ended by a mutation.
+            // The other message may precede it, unless ended by a mutation.
             while let Some(Event::Notification(named)) =
                 user_agent.next_within(std::time::Duration::from_millis(50)).await?
             {
@@ -181,7 +180,7 @@ impl Sender {
     }
 }
 
-/// Closed for a fault of the user agent, and with a reason.
+/// Checks for a close for a fault of the user agent, with a reason.
 fn refused(close: &Close) -> Result<()> {
     close.is_clear()?;
     ensure!(!(1011..=1013).contains(&close.code), "a fault of the service: {close:?}");

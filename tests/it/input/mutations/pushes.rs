@@ -1,3 +1,5 @@
+//! Damaged copies of push messages: each is answered, and each accepted one is accounted for.
+
 use std::collections::HashSet;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +12,7 @@ use crate::input::raw::{Answer, Wire};
 use crate::input::request::Request;
 use crate::input::scene::{Scene, explains};
 
-/// A body that is cut off does not take long, and no limit on the number of messages gets in the way.
+/// Settings with short time-outs for incomplete bodies, and without limits on the number of messages.
 pub(super) const SETTINGS: [(&str, &str); 4] = [
     ("PUSHGRID_INGRESS__RATE", "0"),
     ("PUSHGRID_INGRESS__HEADER_TIMEOUT", "5s"),
@@ -18,11 +20,11 @@ pub(super) const SETTINGS: [(&str, &str); 4] = [
     ("PUSHGRID_INGRESS__MAX_WAITING_MESSAGES", "1000000"),
 ];
 
-/// Empty lines before a request mean nothing (RFC 9112 section 2.2). They are there to be taken for the rest of a body
-/// whose length is wrong, so that the request after them stays whole.
+/// Empty lines before a request are ignored (RFC 9112 section 2.2). They fill a body whose length is wrong, so that the
+/// request behind them stays whole.
 const PADDING: &[u8] = &[b'\n'; 1000];
 
-/// A connection to the ingress that is kept for as long as it lasts.
+/// Connection to the ingress, replaced once closed.
 #[derive(Debug)]
 pub(super) struct Line {
     url: String,
@@ -35,8 +37,8 @@ impl Line {
         Self { url: url.to_owned(), wire: None, count: 0 }
     }
 
-    /// Sends anything, and gives all the answers to it. A request whose answer is like no other comes after it: once
-    /// that is answered, there is no more to come. Whatever prevents that ends the connection.
+    /// Sends any octets, and returns all answers. A request with a unique answer follows: once that is answered, no
+    /// other answer is to come. Any other end closes the connection.
     pub(super) async fn exchange(&mut self, octets: &[u8]) -> Result<Vec<Answer>> {
         self.count += 1;
         let mark = format!("x-end-{}", self.count);
@@ -60,7 +62,7 @@ impl Line {
     }
 }
 
-/// How many answers have `status`, when each is one that a person understands.
+/// Number of answers with `status`; every answer must be readable by a person.
 pub(super) fn clear(answers: &[Answer], status: u16) -> Result<u64> {
     for answer in answers {
         ensure!(
@@ -69,7 +71,7 @@ pub(super) fn clear(answers: &[Answer], status: u16) -> Result<u64> {
             answer.status,
             answer.body.escape_ascii().to_string()
         );
-        // What is no HTTP is answered before any route sees it, by the status alone.
+        // Input that is not HTTP is answered before any route, by a status without a body.
         if answer.status >= 400 && !answer.body.is_empty() {
             explains(answer, "")?;
         }
@@ -77,7 +79,7 @@ pub(super) fn clear(answers: &[Answer], status: u16) -> Result<u64> {
     Ok(u64::try_from(answers.iter().filter(|answer| answer.status == status).count())?)
 }
 
-/// What of a valid request is damaged.
+/// Part of a valid request to damage.
 #[derive(Debug, Clone, Copy)]
 enum Part {
     All,
@@ -122,7 +124,7 @@ impl Lane for Push {
     }
 }
 
-/// Acknowledges whatever comes. Answers with the versions once nothing has come and `ended` says so.
+/// Acknowledges all messages. Returns their versions once `ended` fires.
 async fn acknowledge(
     mut user_agent: UserAgent,
     ended: tokio::sync::oneshot::Receiver<()>,
@@ -140,7 +142,7 @@ async fn acknowledge(
     }
 }
 
-/// Damages the part in every way, while the user agent takes whatever is accepted.
+/// Damages the part in every way, while the user agent takes all accepted messages.
 async fn survives(part: Part) -> Result<()> {
     let mut scene = Scene::start_with(&SETTINGS).await?;
     scene.works().await?;
@@ -150,7 +152,7 @@ async fn survives(part: Part) -> Result<()> {
     let subscription = user_agent.subscribe(&SystemRng, None).await?;
     let valid = Request::push(&subscription, b"valid")?.with("Topic", "a-topic").with("Urgency", "high");
     let valid = valid.with("Content-Type", "application/octet-stream");
-    // A topic would let one replace the other on its way.
+    // With a topic, one message could replace another in flight.
     let valid = if matches!(part, Part::Body | Part::Target) { valid.without("Topic") } else { valid };
     let (end, ended) = tokio::sync::oneshot::channel();
     let reader = tokio::spawn(acknowledge(user_agent, ended));
@@ -158,7 +160,7 @@ async fn survives(part: Part) -> Result<()> {
     let mut lanes: Vec<_> = (0..LANES).map(lane).collect();
     storm(&format!("{part:?} of a push"), &mut lanes).await?;
     let accepted = lanes.iter().map(|lane| lane.accepted).sum::<u64>();
-    // Every mutation that was accepted has got its 201, and ends like any other message.
+    // Every accepted mutation got its 201, and ends like any other message.
     let accounts = scene.server.settled().await?;
     ensure!(accounts.accepted == accepted + 1, "{accepted} and one were accepted: {accounts:?}");
     let ended =
@@ -167,7 +169,7 @@ async fn survives(part: Part) -> Result<()> {
     end.send(()).ok().context("the user agent has ended")?;
     let versions = u64::try_from(reader.await??.len())?;
     ensure!(versions + 1 >= accounts.ended("delivered"), "only {versions} came: {accounts:?}");
-    // No token is valid but the one that was made.
+    // No other token is valid.
     ensure!(accepted > 0 || matches!(part, Part::Target), "no mutation was harmless: they are too coarse");
     unharmed(&mut scene, before).await
 }

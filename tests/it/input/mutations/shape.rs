@@ -1,14 +1,16 @@
+//! Changes to JSON that keep it JSON, to reach the code behind the parser.
+
 use serde_json::{Map, Value, json};
 
 use super::damage::Damage;
 
-/// How often an element of a list is repeated: what fits a frame.
+/// Repetitions of a list element that fit into a frame.
 const REPEATED: usize = 200;
 
-/// How deep a list nests: above and below what parsers take.
+/// Depths of nesting: below and above the limits of parsers.
 const DEPTHS: [usize; 3] = [10, 120, 2000];
 
-/// A copy of a JSON object that is still JSON: what comes after the parser sees it.
+/// Changes a JSON object into other JSON, which the code behind the parser sees.
 pub(super) fn bent(damage: &mut Damage, valid: &Value) -> Value {
     let mut copy = valid.clone();
     for _ in 0..=damage.below(2) {
@@ -17,7 +19,7 @@ pub(super) fn bent(damage: &mut Damage, valid: &Value) -> Value {
     copy
 }
 
-/// Goes down at random, and bends what it comes to.
+/// Descends at random, and changes the value there.
 fn bend(damage: &mut Damage, value: &mut Value) {
     match value {
         Value::Object(members) if !members.is_empty() => {
@@ -58,7 +60,7 @@ fn rename(damage: &mut Damage, members: &mut Map<String, Value>, name: &str) {
     drop(members.insert(String::from_utf8_lossy(&name).into_owned(), value));
 }
 
-/// A value that is seldom what somebody wants.
+/// Value of an unexpected kind.
 fn odd(damage: &mut Damage) -> Value {
     let odd = [
         Value::Null,

@@ -1,12 +1,14 @@
 use anyhow::{Result, ensure};
 
 use super::damage::Damage;
-use super::frames::SETTINGS;
 use super::{LANES, Lane, storm, unharmed};
 use crate::input::raw::Wire;
 use crate::input::request::Request;
 use crate::input::scene::Scene;
 use crate::input::websocket::{Socket, UPGRADE};
+
+/// No patience with a head that is cut off.
+const SETTINGS: [(&str, &str); 1] = [("PUSHGRID_CONNECTION__HEADER_TIMEOUT", "1s")];
 
 #[derive(Debug)]
 struct Upgrade {
@@ -16,7 +18,7 @@ struct Upgrade {
 impl Lane for Upgrade {
     async fn mutation(&mut self, damage: &mut Damage) -> Result<()> {
         let octets = damage.to(UPGRADE, &[]);
-        // To HTTP this ends the connection; to a WebSocket it is no frame.
+        // Ends the connection for HTTP; not a frame for a WebSocket.
         let last = Request::new("GET", "/end").with("Connection", "close").octets();
         let mut wire = Wire::open(&self.url).await?;
         wire.try_send(&[octets, last].concat()).await?;

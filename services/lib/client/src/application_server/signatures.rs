@@ -1,22 +1,26 @@
+//! VAPID signatures of an application server, reused for each push service.
+//!
+//! Invariant: a signature in use is valid for at least six hours more, and at most 64 are kept.
+
 use std::collections::HashMap;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use http::HeaderValue;
+use parking_lot::Mutex;
 use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_types::Timestamp;
 
-/// How long a signature is valid: half of the 24 hours that RFC 8292 section 2 allows, for clocks that differ.
+/// Validity of a signature: half of the 24 hours that RFC 8292 section 2 allows, for clocks that differ.
 const VALID_FOR: Duration = Duration::from_hours(12);
 
-/// How long a signature is used: well within its validity.
+/// Time that a signature is used: well within the validity.
 const USED_FOR: Duration = Duration::from_hours(6);
 
-/// How many push services are remembered; one that sends to more signs anew.
+/// Largest number of push services with a signature kept; beyond it all are forgotten and made anew.
 const ORIGINS_MAX: usize = 64;
 
-/// One signature for each push service, made when it is needed and used for hours: to sign costs far more than to
-/// send, and a push service can cache what it has verified.
+/// One signature for each push service, made on demand and used for hours: signing costs far more than sending, and a
+/// push service can cache a verified token.
 pub(super) struct Signatures {
     key: KeyPair,
     subject: Option<String>,
@@ -35,7 +39,7 @@ impl Signatures {
 
     /// The `Authorization` for a push service.
     pub(super) fn of(&self, origin: &str, now: Timestamp) -> HeaderValue {
-        let mut made = self.made.lock().expect("nothing panics while it holds this lock");
+        let mut made = self.made.lock();
         // A clock that was set back must not keep a signature for ever.
         if let Some(known) = made.get(origin).filter(|it| it.at <= now && now.since(it.at) < USED_FOR) {
             return known.authorization.clone();
@@ -82,6 +86,6 @@ mod tests {
         for origin in 0..=ORIGINS_MAX {
             signatures.of(&format!("https://{origin}"), Timestamp::from_secs(1));
         }
-        assert!(signatures.made.lock().unwrap().len() <= ORIGINS_MAX);
+        assert!(signatures.made.lock().len() <= ORIGINS_MAX);
     }
 }

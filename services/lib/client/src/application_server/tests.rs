@@ -2,11 +2,11 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Mutex;
 
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use pushgrid_crypto::encryption::Receiver;
 use pushgrid_types::{ManualClock, Timestamp};
 use tokio::net::TcpListener;
@@ -15,7 +15,7 @@ use super::*;
 
 type Seen = Arc<Mutex<Vec<Request<Bytes>>>>;
 
-/// Answers every request with `answer`, and keeps what came and how many connections there were.
+/// A server that answers every request with `answer`, and keeps the requests and the number of connections.
 async fn server(answer: http::Response<&'static str>) -> (SocketAddr, Seen, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -25,14 +25,14 @@ async fn server(answer: http::Response<&'static str>) -> (SocketAddr, Seen, Arc<
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
-            *count.lock().unwrap() += 1;
+            *count.lock() += 1;
             let (keep, answer) = (Arc::clone(&keep), Arc::clone(&answer));
             let service = service_fn(move |request: Request<Incoming>| {
                 let (keep, answer) = (Arc::clone(&keep), Arc::clone(&answer));
                 async move {
                     let (head, body) = request.into_parts();
                     let body = body.collect().await.unwrap().to_bytes();
-                    keep.lock().unwrap().push(Request::from_parts(head, body));
+                    keep.lock().push(Request::from_parts(head, body));
                     Ok::<_, Infallible>((*answer).clone())
                 }
             });
@@ -74,7 +74,7 @@ async fn a_message_is_encrypted_signed_and_described() {
         assert_eq!((receipt.status, receipt.location.as_deref()), (201, Some("http://h/m/1")));
         assert_eq!(receipt.ttl, Some(Ttl::from_secs(30)));
     }
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     let field = |name: &str| seen[0].headers()[name].to_str().unwrap();
     assert_eq!((field("ttl"), field("topic"), field("urgency")), ("90", "upd", "high"));
     assert_eq!(field("content-encoding"), "aes128gcm");
@@ -82,7 +82,7 @@ async fn a_message_is_encrypted_signed_and_described() {
     assert_eq!(seen[0].headers()["authorization"], seen[2].headers()["authorization"], "signed once");
     assert_ne!(seen[0].body(), seen[1].body(), "a new salt for each message");
     assert_eq!(receiver.decrypt_aes128gcm(seen[0].body()).unwrap(), b"hello");
-    assert_eq!(*connections.lock().unwrap(), 1, "one connection for all of them");
+    assert_eq!(*connections.lock(), 1, "one connection for all of them");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn an_empty_message_has_no_body_and_no_encoding() {
     let (address, seen, _) = server(created()).await;
     let (_, to) = subscription(address);
     ApplicationServer::new(None).send(&to, b"", &SendOptions::default()).await.unwrap();
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     assert!(seen[0].body().is_empty());
     assert!(
         !seen[0].headers().contains_key("content-encoding")
@@ -122,7 +122,7 @@ async fn raw_posts_pass_every_field_as_it_is() {
     server.post(&url, &[("TTL", "5"), ("ttl", "6")], Bytes::from_static(&[0, 255])).await.unwrap();
     let error = server.post(&url, &[("bad name", "6")], Bytes::new()).await.unwrap_err();
     assert!(matches!(error, SendError::Field(name) if name == "bad name"));
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock();
     assert_eq!(seen[0].uri(), "/push/x?q=1");
     assert_eq!(seen[0].headers().get_all("ttl").iter().count(), 2);
     assert_eq!(**seen[0].body(), [0, 255]);

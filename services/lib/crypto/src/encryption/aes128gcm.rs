@@ -1,35 +1,33 @@
+//! `aes128gcm`: RFC 8291 over RFC 8188, both ways.
+//!
+//! Invariant: one message is one record. Encryption adds no padding; decryption takes padding off, and gives no
+//! plaintext unless tag, delimiter and zeros are right.
+
 use p256::{PublicKey, SecretKey};
 use pushgrid_types::Rng;
-use pushgrid_types::limits::{BODY_ALWAYS_ACCEPTED, P256_POINT};
+use pushgrid_types::cast::fitting;
+use pushgrid_types::limits::P256_POINT;
 
 use super::derive::{ContentKeys, keying_material};
+use super::size::{HEADER, PLAINTEXT_MAX, SALT, TAG};
 use super::{DecryptError, EncryptError, Receiver};
 use crate::{curve, text};
 
-const SALT: usize = 16;
-const TAG: usize = 16;
-
-/// Salt, record size (4 octets, big endian), length of the key id (1), and the sender's public key as the key
-/// id.
-const HEADER: usize = SALT + 4 + 1 + P256_POINT;
-
-/// What a sender of ours declares. A record is never longer than the body that every service takes.
+/// Record size that a sender of ours declares. A record is never longer than the body that every service takes.
 const RECORD_SIZE: u32 = 4096;
 
 /// A record holds at least its delimiter and its tag (RFC 8188 section 2.1), and one octet more to hold any
 /// text.
 const RECORD_SIZE_MIN: u32 = 18;
 
-/// Ends the last record; what follows it is zeros.
+/// Delimiter of the last record; only zeros follow.
 pub(super) const LAST_DELIMITER: u8 = 0x02;
 
-/// The longest text that fits a body of 4096 octets, which every push service must take (RFC 8291 section 4):
-/// 3993.
-pub const PLAINTEXT_MAX: usize = BODY_ALWAYS_ACCEPTED - HEADER - 1 - TAG;
-
-/// Encrypts one message to the user agent that published `p256dh` and `auth` (base64url, padded or not),
-/// under a fresh key pair and salt. The body is a single record without padding, 103 octets longer than the
-/// plaintext; it goes with `Content-Encoding: aes128gcm` (RFC 8291 section 4).
+/// Encrypts one message to the user agent with the keys `p256dh` and `auth` (base64url, padded or not), under a fresh
+/// key pair and salt. The body is a single record without padding, 103 octets longer than the plaintext, for
+/// `Content-Encoding: aes128gcm` (RFC 8291 section 4).
+///
+/// Fails when the plaintext is longer than [`PLAINTEXT_MAX`] or a key is not valid.
 pub fn encrypt_aes128gcm(
     rng: &dyn Rng,
     p256dh: &str,
@@ -58,7 +56,7 @@ pub(super) fn seal(
 ) -> Vec<u8> {
     let sender_point = curve::public_octets(sender);
     let ikm = keying_material(sender, to.0, auth, &key_info(to.1, &sender_point));
-    let key_id_length = u8::try_from(P256_POINT).expect("65 fits an octet");
+    let key_id_length = fitting::<u8>(P256_POINT);
     [
         &salt[..],
         &RECORD_SIZE.to_be_bytes(),
@@ -78,7 +76,8 @@ pub fn sender_key_aes128gcm(body: &[u8]) -> Option<&[u8]> {
 }
 
 impl Receiver {
-    /// Decrypts the body of a message with `Content-Encoding: aes128gcm` (RFC 8291 section 4).
+    /// Decrypts the body of a message with `Content-Encoding: aes128gcm` (RFC 8291 section 4). The error tells why
+    /// nothing is given out, and holds no plaintext.
     ///
     /// The record size may be just the length of the record, or anything above: deployed senders write both.
     pub fn decrypt_aes128gcm(&self, body: &[u8]) -> Result<Vec<u8>, DecryptError> {
@@ -114,7 +113,7 @@ pub(super) fn content_keys(ikm: &[u8], salt: &[u8; SALT]) -> ContentKeys {
     ContentKeys::derive(ikm, salt, b"Content-Encoding: aes128gcm\0", b"Content-Encoding: nonce\0")
 }
 
-/// The text of the last record: what stands before its delimiter and the zeros behind that.
+/// The text of the last record: the octets before the delimiter, of which only zeros may follow.
 pub(super) fn text_of(mut record: Vec<u8>) -> Result<Vec<u8>, DecryptError> {
     let end = record.iter().rposition(|&octet| octet != 0).ok_or(DecryptError::Padding)?;
     match record[end] {

@@ -1,28 +1,45 @@
+//! `aesgcm`: draft-ietf-webpush-encryption-04, for reading alone, because deployed libraries still send it.
+//!
+//! Invariant: a message is opened only when its fields name exactly one salt and one sender key, and the body is one
+//! whole record.
+
+use pushgrid_types::cast::fitting;
 use pushgrid_types::limits::P256_POINT;
 
 use super::derive::{ContentKeys, keying_material};
 use super::{DecryptError, Receiver};
 use crate::{curve, fields, text};
 
+const SALT: usize = 16;
 const TAG: usize = 16;
 
-/// The length of the padding, in front of it (big endian).
+/// Size of the padding length in front of the padding (big endian), in octets.
 const PADDING_LENGTH: usize = 2;
 
 /// The `rs` of a sender that writes none, in octets of padded text.
 const RECORD_SIZE_DEFAULT: usize = 4096;
 
-/// The sender's public key: the one `dh` of a `Crypto-Key` field, when there is exactly one.
+/// The sender's public key: the value of `dh` in a `Crypto-Key` field, when there is exactly one.
 pub fn sender_key_aesgcm(crypto_key: &str) -> Option<[u8; P256_POINT]> {
     let keys = fields::entries(crypto_key).flatten().filter(|(name, _)| name.eq_ignore_ascii_case("dh"));
     let octets = text::decode_array(only(keys)?.1)?;
     curve::is_uncompressed(&octets).then_some(octets)
 }
 
+/// Tells whether the `salt` of an `Encryption` field is 16 octets of base64url.
+pub fn is_salt_aesgcm(salt: &str) -> bool {
+    text::decode_array::<SALT>(salt).is_some()
+}
+
+/// Tells whether the `dh` of a `Crypto-Key` field is a public key.
+pub fn is_sender_key_aesgcm(dh: &str) -> bool {
+    text::decode_array::<P256_POINT>(dh).is_some_and(|octets| curve::point(&octets).is_some())
+}
+
 impl Receiver {
-    /// Decrypts the body of a message with `Content-Encoding: aesgcm` (draft-ietf-webpush-encryption-04),
-    /// given its `Encryption` and `Crypto-Key` fields. Takes them as deployed senders write them: values in
-    /// quotes or with padding, keys of others beside `dh`, parameters split by `;` or by `,`.
+    /// Decrypts the body of a message with `Content-Encoding: aesgcm` (draft-ietf-webpush-encryption-04), given the
+    /// `Encryption` and `Crypto-Key` fields in the forms of deployed senders: values in quotes or with padding, keys
+    /// of other purposes beside `dh`, parameters split by `;` or by `,`.
     pub fn decrypt_aesgcm(
         &self,
         body: &[u8],
@@ -46,9 +63,9 @@ impl Receiver {
 
 /// The `Encryption` field of a message that was encrypted once.
 struct Encryption<'a> {
-    salt: [u8; 16],
+    salt: [u8; SALT],
     record_size: usize,
-    /// Names the `Crypto-Key` entry that belongs to it.
+    /// Names the `Crypto-Key` entry with the sender's key.
     key_id: Option<&'a str>,
 }
 
@@ -74,7 +91,7 @@ impl<'a> Encryption<'a> {
     }
 }
 
-/// The `dh` that belongs to the salt: the one of the entry with the same `keyid`, or the only one there is.
+/// The sender's key for the salt: `dh` of the entry with the same `keyid`, or the only `dh` there is.
 fn sender_key_for(key_id: Option<&str>, crypto_key: &str) -> Option<[u8; P256_POINT]> {
     let paired = key_id.and_then(|wanted| {
         only(fields::entries(crypto_key).filter_map(|entry| {
@@ -106,7 +123,7 @@ pub(super) fn content_keys(
     receiver: &[u8; P256_POINT],
     sender: &[u8; P256_POINT],
 ) -> ContentKeys {
-    let length = u16::try_from(P256_POINT).expect("65 fits two octets").to_be_bytes();
+    let length = fitting::<u16>(P256_POINT).to_be_bytes();
     let context = [b"P-256\0", &length[..], receiver, &length, sender].concat();
     let info = |label: &[u8]| [label, &context].concat();
     ContentKeys::derive(ikm, salt, &info(b"Content-Encoding: aesgcm\0"), &info(b"Content-Encoding: nonce\0"))

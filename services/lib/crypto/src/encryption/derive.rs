@@ -6,8 +6,7 @@ use sha2::Sha256;
 
 use super::DecryptError;
 
-/// What encrypts the one record of a message. Record number 0 leaves the nonce as it is (RFC 8188 section
-/// 2.3).
+/// Key and nonce of the one record of a message. Record number 0 leaves the nonce as derived (RFC 8188 section 2.3).
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct ContentKeys {
     pub(super) key: [u8; 16],

@@ -1,3 +1,8 @@
+//! The keys of a user agent for one subscription (RFC 8291 section 3.1).
+//!
+//! Invariant: the private key is a scalar of P-256, and `Debug` shows none of the keys. A [`Receiver`] belongs to
+//! user agents; the service holds none.
+
 use std::fmt;
 
 use p256::SecretKey;
@@ -6,8 +11,8 @@ use pushgrid_types::limits::P256_POINT;
 
 use crate::{curve, text};
 
-/// What a user agent keeps for one subscription: a P-256 key pair and a 16-octet authentication secret (RFC
-/// 8291 section 3.1). Each subscription has its own.
+/// Secrets of a user agent for one subscription: a P-256 key pair and a 16-octet authentication secret (RFC
+/// 8291 section 3.1), shared with no other subscription.
 #[derive(Clone)]
 pub struct Receiver {
     secret: SecretKey,
@@ -28,7 +33,7 @@ impl Receiver {
         Self::of(curve::random_secret(rng), auth)
     }
 
-    /// From what [`Self::to_parts`] gave.
+    /// The keys that [`Self::to_parts`] gave.
     pub fn from_parts(private: &[u8; 32], auth: &[u8; 16]) -> Result<Self, InvalidReceiver> {
         let secret = curve::secret(private).ok_or(InvalidReceiver)?;
         Ok(Self::of(secret, *auth))

@@ -1,3 +1,5 @@
+//! Tested: both encodings against the examples of RFC 8188, RFC 8291 and the draft, and against altered messages.
+
 use proptest::prelude::*;
 use pushgrid_types::limits::BODY_ALWAYS_ACCEPTED;
 
@@ -75,7 +77,7 @@ fn rfc_8188_single_record_example_has_our_content_keys() {
     assert_eq!(keys.key, octets(&[set, "cek"]));
     assert_eq!(keys.nonce, octets(&[set, "nonce"]));
     let body = vector_octets(&[set, "body"]);
-    // Its header has no key id: 21 octets.
+    // The header of the example has no key id: 21 octets.
     assert_eq!(keys.open(&body[21..]).and_then(text_of), Ok(vector(&[set, "plaintext"]).into_bytes()));
     assert_eq!(fresh().decrypt_aes128gcm(&body), Err(DecryptError::KeyId));
 }
@@ -85,7 +87,7 @@ fn rfc_8188_example_of_two_records_is_refused() {
     let set = "rfc8188_3_2";
     let body = vector_octets(&[set, "body"]);
     assert_eq!(fresh().decrypt_aes128gcm(&body), Err(DecryptError::KeyId));
-    // Its first record is what we would read, and says itself that another one follows.
+    // The first record is the one to be read here, and announces another one.
     let keys = content_keys(&vector_octets(&[set, "ikm"]), &octets(&[set, "salt"]));
     assert_eq!(keys.nonce, octets(&[set, "nonce"]));
     let record = keys.open(&body[23..48]).unwrap();

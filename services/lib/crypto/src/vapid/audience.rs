@@ -1,12 +1,17 @@
+//! The origins that count as this service in the `aud` of a token (RFC 8292 section 2).
+//!
+//! Invariant: an origin is compared as a whole text, never by a part. The URL comes from the settings; no name is
+//! resolved.
+
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use idna::AsciiDenyList;
 
-/// The origins that a token may name in `aud`: this service's own, in every form that senders write it.
+/// The origins that a token may name in `aud`: this service's own, in every form that senders write.
 ///
-/// That is the ASCII and the Unicode form of the host, with and without the port (libraries leave it out),
-/// and in any case. Another scheme, host or port is another service.
+/// The forms are the ASCII and the Unicode form of the host, with and without the port (libraries leave the port
+/// out), in any case. Another scheme, host or port is another service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Audiences {
     /// In lower case.
@@ -21,10 +26,10 @@ pub enum InvalidPublicUrl {
     /// Another scheme, or none.
     #[error("the public URL must begin with https:// or http://")]
     Scheme,
-    /// A name or password in it.
+    /// A name or password in the URL.
     #[error("the public URL must not hold a user name")]
     UserInformation,
-    /// No host, or one that is none.
+    /// No host, or none that is valid.
     #[error("the public URL must have a host name or an address after its scheme")]
     Host,
     /// No number from 1 to 65535 after the colon.
@@ -33,7 +38,7 @@ pub enum InvalidPublicUrl {
 }
 
 impl Audiences {
-    /// The origins of a service whose endpoints begin with `public_url`. Its path, if any, does not matter.
+    /// The origins of a service whose endpoints begin with `public_url`. A path in the URL does not matter.
     pub fn of(public_url: &str) -> Result<Self, InvalidPublicUrl> {
         let (scheme, rest) = public_url.split_once("://").ok_or(InvalidPublicUrl::Scheme)?;
         let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
@@ -63,12 +68,12 @@ impl Audiences {
         Ok(Self { accepted, wanted: wanted.into() })
     }
 
-    /// The form to name to people: ASCII, with the port unless it is the scheme's own.
+    /// The form to name to people: ASCII, without the scheme's own port.
     pub(super) fn wanted(&self) -> Arc<str> {
         Arc::clone(&self.wanted)
     }
 
-    /// Whether a token for this origin is for this service. The whole text is compared, never a part.
+    /// True when a token for this origin is for this service. The whole text is compared, never a part.
     pub(super) fn accept(&self, origin: &str) -> bool {
         let origin = origin.strip_suffix('/').unwrap_or(origin).to_lowercase();
         self.accepted.iter().any(|accepted| **accepted == *origin)

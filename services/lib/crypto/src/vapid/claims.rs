@@ -1,25 +1,27 @@
+//! Verification of one signed token: form, header, signature, times, audience.
+//!
+//! Invariant: no claim is used before the signature fits, and a token is good only within the times that it names,
+//! give or take the leeways below. Remembering verified tokens is not done here.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pushgrid_types::Timestamp;
 
 use super::json::{self, Json};
-use super::{Audiences, PublicKey, VapidError, signature};
+use super::{Audiences, PublicKey, TOKEN_MAX, VapidError, signature};
 use crate::text;
 
-/// The longest token that is looked at, in characters. Libraries send 250 to 400.
-pub(super) const TOKEN_MAX: usize = 4096;
-
-/// `exp` lies at most this far ahead (RFC 8292 section 2).
+/// Furthest that `exp` may lie ahead (RFC 8292 section 2).
 const LATEST_EXPIRY: Duration = Duration::from_hours(24);
 
-/// How far the clock of a sender may be fast: for `exp` beyond 24 hours, and for `nbf`.
+/// Allowance for a sender's clock that is fast: for `exp` beyond 24 hours, and for `nbf`.
 const LEEWAY_AHEAD: Duration = Duration::from_mins(2);
 
-/// How long ago `exp` may be: the clock of a sender may be slow, and a request takes its time.
+/// Allowance past `exp`: the clock of a sender may be slow, and a request takes its time.
 const LEEWAY_PAST: Duration = Duration::from_mins(1);
 
-/// The times that a token names.
+/// The times between which a token is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Validity {
     expires: Timestamp,
@@ -27,7 +29,7 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// Whether the token is valid now, and if not, why.
+    /// Fails with the reason when the token is not valid at `now`.
     pub(super) fn check(&self, now: Timestamp) -> Result<(), VapidError> {
         if now > self.expires.plus(LEEWAY_PAST) {
             Err(VapidError::Expired)
@@ -41,8 +43,8 @@ impl Validity {
     }
 }
 
-/// Checks a whole token against the key that should have signed it: form, algorithm, signature, then claims,
-/// so that nothing unsigned is looked at beyond the header. The answer is for as long as `Validity` says.
+/// Verifies a whole token against the presented key: form, algorithm, signature, then claims, so that nothing
+/// unsigned is used beyond the header. The answer holds for the times of [`Validity`].
 pub(super) fn verify(
     token: &str,
     key: &PublicKey,
@@ -63,6 +65,7 @@ pub(super) fn verify(
     let signature = signature.ok_or(VapidError::NotBase64Url)?;
 
     check_header(&json::object(&header).ok_or(VapidError::MalformedHeader)?)?;
+    // Before the claims: nothing unsigned is used beyond the header.
     signature::verify(key, signed.as_bytes(), &signature)?;
     let claims = json::object(&claims).ok_or(VapidError::MalformedClaims)?;
     let validity = validity(&claims)?;
@@ -71,8 +74,7 @@ pub(super) fn verify(
     Ok(validity)
 }
 
-/// RFC 7515 section 4.1: `alg` must be the one, `crit` must not be; every other member is without effect
-/// here.
+/// Checks the header (RFC 7515 section 4.1): `alg` is ES256 and `crit` is absent; other members have no effect here.
 fn check_header(header: &BTreeMap<String, Json>) -> Result<(), VapidError> {
     if header.contains_key("crit") {
         return Err(VapidError::CriticalExtension);
@@ -83,7 +85,7 @@ fn check_header(header: &BTreeMap<String, Json>) -> Result<(), VapidError> {
     }
 }
 
-/// RFC 7519 sections 4.1.4 and 4.1.5.
+/// The times of the claims: `exp` and `nbf` of RFC 7519 sections 4.1.4 and 4.1.5.
 fn validity(claims: &BTreeMap<String, Json>) -> Result<Validity, VapidError> {
     let Some(Json::Number(expires)) = claims.get("exp") else {
         return Err(VapidError::MissingExpiry);
@@ -96,8 +98,8 @@ fn validity(claims: &BTreeMap<String, Json>) -> Result<Validity, VapidError> {
     Ok(Validity { expires: numeric_date(*expires), not_before })
 }
 
-/// A `NumericDate` (RFC 7519 section 2). What lies before 1970 is taken as 1970, what lies too far ahead as
-/// the last instant there is: either is far from any present.
+/// A `NumericDate` (RFC 7519 section 2). A time before 1970 becomes 1970, and one too far ahead the last instant
+/// there is: either is far from any present.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -107,7 +109,8 @@ fn numeric_date(seconds: f64) -> Timestamp {
     Timestamp::from_millis((seconds * 1000.0) as u64)
 }
 
-/// RFC 8292 section 2 and RFC 7519 section 4.1.3: one string, or a list of strings that includes it.
+/// Compares `aud` (RFC 8292 section 2, RFC 7519 section 4.1.3): one string, or a list with this service among its
+/// strings.
 fn check_audience(claim: Option<&Json>, audiences: &Audiences) -> Result<(), VapidError> {
     let missing = || VapidError::MissingAudience { wanted: audiences.wanted() };
     let accepted = match claim {

@@ -1,21 +1,27 @@
+//! Parsing of `Authorization` and `Crypto-Key`: from field lines to a token and a key. No token is verified here.
+//!
+//! Invariant: a repeated parameter or a second key is an error, never a choice, and quoted strings allocate only for
+//! escapes.
+
 use std::borrow::Cow;
 
 use super::{PublicKey, VapidError};
 use crate::fields;
 
-/// How many parameters are read. VAPID knows two; the standard wants unknown ones passed over, not hundreds.
+/// Largest number of parameters to be read. VAPID knows two; the standard wants unknown ones passed over, not
+/// hundreds.
 const MAX_PARAMETERS: usize = 32;
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// What a request presents: a token, and the key that should have signed it.
+/// Credentials of a request: a token, and the public key that must have signed the token.
 pub(super) struct Credentials<'a> {
     pub(super) token: Cow<'a, str>,
     pub(super) key: PublicKey,
 }
 
-/// The VAPID key of the `Crypto-Key` fields, as written: beside the draft's schemes the only one, beside
-/// `vapid` the same again.
+/// The VAPID key of the `Crypto-Key` fields, as written: the only key beside the draft's schemes, and a repeat of `k`
+/// beside `vapid`. Fails when there are several.
 pub(super) fn advertised_key<'a>(crypto_key: &[&'a str]) -> Result<Option<&'a str>, VapidError> {
     let mut keys = crypto_key
         .iter()
@@ -27,7 +33,7 @@ pub(super) fn advertised_key<'a>(crypto_key: &[&'a str]) -> Result<Option<&'a st
 }
 
 impl<'a> Credentials<'a> {
-    /// Reads one `Authorization` field. A scheme that is none of ours is an error that names ours.
+    /// Reads one `Authorization` field. An unknown scheme is an error that names the right one.
     pub(super) fn read(authorization: &'a str, advertised: Option<&str>) -> Result<Self, VapidError> {
         let authorization = authorization.trim_matches(BLANKS);
         let (scheme, rest) = authorization.split_once(BLANKS).unwrap_or((authorization, ""));
@@ -43,7 +49,7 @@ impl<'a> Credentials<'a> {
         }
     }
 
-    /// RFC 8292 section 3: `t` and `k`, and others without effect.
+    /// Reads the parameters of RFC 8292 section 3: `t` and `k`; others have no effect.
     fn from_parameters(text: &'a str, advertised: Option<&str>) -> Result<Self, VapidError> {
         let mut parameters = parameters(text)?;
         let mut take = |wanted: &str| {
@@ -86,7 +92,7 @@ fn parameters(mut text: &str) -> Result<Vec<(&str, Cow<'_, str>)>, VapidError> {
     }
 }
 
-/// The value at the start, and what follows it.
+/// The value at the start, and the rest of the text.
 fn value(text: &str) -> Option<(Cow<'_, str>, &str)> {
     if let Some(quoted) = text.strip_prefix('"') {
         return quoted_string(quoted);
@@ -113,7 +119,7 @@ fn quoted_string(text: &str) -> Option<(Cow<'_, str>, &str)> {
     None
 }
 
-/// What may stand in a quoted string.
+/// True of a character that may stand in a quoted string (RFC 9110 section 5.6.4).
 fn is_quotable(letter: char) -> bool {
     letter == '\t' || !letter.is_control()
 }

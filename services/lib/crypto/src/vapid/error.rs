@@ -1,16 +1,19 @@
+//! The ways in which VAPID authentication fails, each with a status and a text: the sender's remedy.
+//!
+//! Invariant: no error holds anything sent. The HTTP answer itself is made by the ingress.
+
 use std::sync::Arc;
 
-use super::InvalidPublicKey;
-use super::claims::TOKEN_MAX;
+use super::{InvalidPublicKey, TOKEN_MAX};
 
-/// What a fault is answered with.
+/// HTTP status of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Status {
     /// 400: the request contradicts itself.
     Malformed = 400,
     /// 401: there is no VAPID authentication; goes with `WWW-Authenticate: vapid`.
     Unauthorized = 401,
-    /// 403: there is, and it is not valid (RFC 8292 section 4.2).
+    /// 403: the VAPID authentication is not valid (RFC 8292 section 4.2).
     Forbidden = 403,
 }
 
@@ -21,30 +24,29 @@ impl Status {
     }
 }
 
-/// Why an application server was not identified. The text says what to do about it, and holds nothing that
-/// was sent.
+/// Reason for not identifying an application server. The text tells the sender the remedy, and holds nothing sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VapidError {
     /// Several `Authorization` fields.
     #[error("there are several Authorization fields: send one")]
     SeveralAuthorizations,
-    /// `k` and `p256ecdsa` are both there, and are different keys.
+    /// `k` and `p256ecdsa` are both given, and differ.
     #[error(
         "k in Authorization and p256ecdsa in Crypto-Key are different keys: leave p256ecdsa out, or send k again"
     )]
     DifferentKeys,
-    /// An authentication scheme that is not VAPID.
+    /// An authentication scheme other than VAPID.
     #[error(
         "this is not VAPID authentication: send `Authorization: vapid t=<token>, k=<public key>` (RFC 8292)"
     )]
     OtherScheme,
-    /// The draft's scheme without its other half.
+    /// The scheme of the draft without the key in `Crypto-Key`.
     #[error(
         "the public key is missing: send `Authorization: vapid t=<token>, k=<public key>`, \
          or add `Crypto-Key: p256ecdsa=<public key>`"
     )]
     MissingCryptoKey,
-    /// More than any library sends.
+    /// Longer than any library sends.
     #[error(
         "the authentication is too long: send a token of at most {TOKEN_MAX} characters, without further claims"
     )]
@@ -52,7 +54,7 @@ pub enum VapidError {
     /// The parameters after the scheme do not follow RFC 9110 section 11.2.
     #[error("the parameters of Authorization cannot be read: send `vapid t=<token>, k=<public key>`")]
     MalformedParameters,
-    /// A parameter that stands twice.
+    /// A parameter is given twice.
     #[error("a parameter is there twice: send each of t, k and p256ecdsa once")]
     RepeatedParameter,
     /// No `t`.
@@ -61,22 +63,22 @@ pub enum VapidError {
     /// No `k`.
     #[error("the public key is missing: send `Authorization: vapid t=<token>, k=<public key>`")]
     MissingKey,
-    /// The key is none.
+    /// The key is not a VAPID public key.
     #[error("the VAPID public key is not valid: {0}")]
     InvalidKey(#[from] InvalidPublicKey),
     /// Not three parts.
     #[error("the token is not a signed JWT: it must be three parts joined by dots")]
     NotThreeParts,
-    /// A part that is not canonical base64url.
+    /// A part not in canonical base64url.
     #[error("the parts of the token must be base64url without padding or white space")]
     NotBase64Url,
-    /// The first part is not what it must be.
+    /// The first part is not a JSON object with unique names.
     #[error("the header of the token must be a JSON object in which no name is there twice")]
     MalformedHeader,
     /// Another signature algorithm, or none.
     #[error("the token must be signed with ES256, and its header must say so in alg")]
     WrongAlgorithm,
-    /// An extension that must be understood.
+    /// A critical extension.
     #[error("the header of the token must not have crit: VAPID knows no extensions")]
     CriticalExtension,
     /// Not the 64 octets of r and s.
@@ -85,40 +87,40 @@ pub enum VapidError {
     /// The signature is of another key or another text.
     #[error("the signature does not fit: sign with the private key that belongs to the public key you send")]
     WrongSignature,
-    /// The second part is not what it must be.
+    /// The second part is not a JSON object with unique names.
     #[error("the claims of the token must be a JSON object in which no name is there twice")]
     MalformedClaims,
-    /// No `exp` that is a number.
+    /// No `exp`, or one other than a number.
     #[error("the token needs exp: a JSON number of seconds since 1970, at most 24 hours ahead")]
     MissingExpiry,
-    /// It was valid once.
+    /// `exp` has passed.
     #[error("the token has expired: sign a new one, and check the clock of the machine that signs")]
     Expired,
     /// `exp` is too far ahead.
     #[error("exp is more than 24 hours ahead: bring it closer, and give it in seconds, not milliseconds")]
     ExpiryTooFar,
-    /// `nbf` is there and is not a number.
+    /// `nbf` is given and is not a number.
     #[error("nbf must be a JSON number of seconds since 1970, or be left out")]
     MalformedNotBefore,
     /// `nbf` is still to come.
     #[error("the token is not valid yet: check the clock of the machine that signs, or leave nbf out")]
     NotYetValid,
-    /// No `aud` that is a string or a list of strings.
+    /// No `aud`, or one other than a string or a list of strings.
     #[error("the token needs aud: a string, here {wanted}")]
     MissingAudience {
-        /// The origin that it must be: this service's own, which is no secret.
+        /// The expected origin: this service's own, which is no secret.
         wanted: Arc<str>,
     },
     /// A token for another service.
     #[error("the token is for another service: set aud to {wanted}, the origin of the endpoint")]
     WrongAudience {
-        /// The origin that it must be: this service's own, which is no secret.
+        /// The expected origin: this service's own, which is no secret.
         wanted: Arc<str>,
     },
 }
 
 impl VapidError {
-    /// What it is answered with, on restricted and open subscriptions alike.
+    /// HTTP status of the answer, on restricted and open subscriptions alike.
     pub const fn status(&self) -> Status {
         match self {
             Self::SeveralAuthorizations | Self::DifferentKeys => Status::Malformed,

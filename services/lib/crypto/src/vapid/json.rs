@@ -1,3 +1,7 @@
+//! JSON of tokens, parsed with unique member names.
+//!
+//! Invariant: two parsers cannot read two tokens out of one text: an object with a repeated name is no value here.
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -6,7 +10,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 /// A JSON value in which no object has a member name twice (RFC 7515 section 4, RFC 7519 section 4), at any
 /// depth.
 ///
-/// The parser ends at 128 levels, so what is nested deeper is refused, not followed.
+/// The parser ends at 128 levels; deeper nesting is refused.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
     Object(BTreeMap<String, Json>),
@@ -17,7 +21,7 @@ pub(super) enum Json {
     Other,
 }
 
-/// The members of the one object that these octets are.
+/// The members of the object; `None` when the octets are anything but one object.
 pub(super) fn object(octets: &[u8]) -> Option<BTreeMap<String, Json>> {
     match serde_json::from_slice(octets) {
         Ok(Json::Object(members)) => Some(members),

@@ -1,13 +1,18 @@
+//! The public key of an application server (RFC 8292 section 3.2).
+//!
+//! Invariant: a [`PublicKey`] is a point of P-256, and equal keys compare equal in whatever text they were given.
+
 use std::fmt;
 
 use pushgrid_types::VapidKeyHash;
 use pushgrid_types::limits::P256_POINT;
 use sha2::{Digest, Sha256};
 
+use super::key_file;
 use crate::{curve, text};
 
 /// The public key of an application server: an uncompressed point of P-256, known to lie on the curve (RFC
-/// 8292 section 3.2). Equal keys are equal whatever text they came from.
+/// 8292 section 3.2). Keys compare by point, not by text.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PublicKey([u8; P256_POINT]);
 
@@ -17,7 +22,7 @@ pub enum InvalidPublicKey {
     /// Not base64url.
     #[error("it must be base64url")]
     NotBase64Url,
-    /// Base64url of something else: compressed, in a wrapping such as SPKI, or of another length.
+    /// Base64url of other octets: a compressed point, a wrapping such as SPKI, or a wrong length.
     #[error("it must be an uncompressed P-256 point: 65 octets that begin with 4, which are 87 characters")]
     NotUncompressed,
     /// The form is right, the numbers are not.
@@ -26,9 +31,9 @@ pub enum InvalidPublicKey {
 }
 
 impl PublicKey {
-    /// From base64url or standard base64, padded or not.
+    /// Parses base64url or standard base64, padded or not.
     pub fn from_text(text: &str) -> Result<Self, InvalidPublicKey> {
-        // 88 characters with padding: what is much longer is not worth decoding.
+        // 88 characters with padding: a text far longer is not worth decoding.
         if text.len() > 2 * P256_POINT {
             return Err(InvalidPublicKey::NotUncompressed);
         }
@@ -36,7 +41,13 @@ impl PublicKey {
         Self::from_octets(&octets)
     }
 
-    /// The one text it is given as: base64url without padding, 87 characters.
+    /// Reads a key as people keep one: the text of [`Self::from_text`], in lines or not, PEM or DER (`PUBLIC KEY`).
+    pub fn from_file(content: &[u8]) -> Result<Self, InvalidPublicKey> {
+        let octets = key_file::public_octets(content).ok_or(InvalidPublicKey::NotBase64Url)?;
+        Self::from_octets(&octets)
+    }
+
+    /// The canonical text: base64url without padding, 87 characters.
     pub fn to_text(&self) -> String {
         text::encode(&self.0)
     }
@@ -46,7 +57,7 @@ impl PublicKey {
         &self.0
     }
 
-    /// SHA-256 of the 65 octets: what a restricted subscription keeps of it.
+    /// SHA-256 of the 65 octets, as a restricted subscription stores the key.
     pub fn hash(&self) -> VapidKeyHash {
         VapidKeyHash(Sha256::digest(self.0).into())
     }
@@ -59,7 +70,7 @@ impl PublicKey {
         Ok(Self(octets.try_into().map_err(|_| InvalidPublicKey::NotUncompressed)?))
     }
 
-    /// The key that belongs to a private one.
+    /// The public key of a private one.
     pub(super) fn of(secret: &p256::SecretKey) -> Self {
         Self(curve::public_octets(secret))
     }

@@ -1,3 +1,8 @@
+//! The key pair of an application server, and signing with it.
+//!
+//! Invariant: the private key leaves only by the two functions that say so, and is in no error or `Debug`. The
+//! formats of key files are read in `key_file`.
+
 use std::fmt;
 
 use p256::SecretKey;
@@ -7,28 +12,15 @@ use p256::pkcs8::{EncodePrivateKey, LineEnding};
 use pushgrid_types::{Rng, Timestamp};
 use serde::Serialize;
 
-use super::PublicKey;
+use super::key_file::InvalidKeyPair;
+use super::{PublicKey, key_file};
 use crate::{curve, text};
 
-/// The key pair of an application server: it signs VAPID tokens (RFC 8292 section 2).
+/// The key pair of an application server, for signing VAPID tokens (RFC 8292 section 2).
 #[derive(Clone)]
 pub struct KeyPair {
     secret: SecretKey,
     public: PublicKey,
-}
-
-/// A text that should have been a VAPID private key. Never shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidKeyPair {
-    /// Neither 32 octets of base64url nor PEM.
-    #[error("a VAPID private key is base64url of 32 octets (43 characters), or PEM")]
-    NotAKey,
-    /// PEM of something else.
-    #[error("the PEM holds no unencrypted P-256 private key (EC PRIVATE KEY or PRIVATE KEY)")]
-    Pem,
-    /// Zero, or not below the order of the curve.
-    #[error("the number is not a private key of P-256")]
-    NotAScalar,
 }
 
 #[derive(Serialize)]
@@ -45,16 +37,16 @@ impl KeyPair {
         Self::of(curve::random_secret(rng))
     }
 
-    /// From base64url of the 32 octets of the private key (standard base64 and padding too), or from PEM:
-    /// SEC1 as `openssl ecparam -genkey` writes it, its parameters in front included, or PKCS #8.
+    /// Parses a text in any form that [`Self::from_file`] takes.
     pub fn from_text(text: &str) -> Result<Self, InvalidKeyPair> {
-        let text = text.trim();
-        if let Some(last_block) = text.rfind("-----BEGIN") {
-            let secret = SecretKey::from_pem(&text[last_block..]).map_err(|_| InvalidKeyPair::Pem)?;
-            return Ok(Self::of(secret));
-        }
-        let octets = text::decode_array(text).ok_or(InvalidKeyPair::NotAKey)?;
-        curve::secret(&octets).map(Self::of).ok_or(InvalidKeyPair::NotAScalar)
+        Self::from_file(text.as_bytes())
+    }
+
+    /// Reads the content of a key file, in the forms of common tools: base64url of the 32 octets (standard base64,
+    /// padding and lost leading zeros too), PEM with SEC 1 or PKCS #8 among other blocks, the same as DER, the JSON
+    /// or the lines of `web-push generate-vapid-keys`, or `VAPID_PRIVATE_KEY=...`.
+    pub fn from_file(content: &[u8]) -> Result<Self, InvalidKeyPair> {
+        key_file::private_key(content).map(Self::of)
     }
 
     /// The private key as base64url without padding: 43 characters, a secret.
@@ -75,9 +67,9 @@ impl KeyPair {
         self.public
     }
 
-    /// An `Authorization` field for push resources of the origin `audience`: `vapid t=..., k=...` (RFC 8292
-    /// section 3), good until `expires`, which a service takes no more than 24 hours ahead. `subject` is a
-    /// contact, a `mailto:` or `https:` URI. The same input gives the same field (RFC 6979).
+    /// An `Authorization` field for push resources of the origin `audience`: `vapid t=..., k=...` (RFC 8292 section
+    /// 3), good until `expires`, which services take at most 24 hours ahead. `subject` is a contact, a `mailto:` or
+    /// `https:` URI. The same input gives the same field (RFC 6979).
     pub fn authorization(&self, audience: &str, expires: Timestamp, subject: Option<&str>) -> String {
         let claims = Claims { aud: audience, exp: expires.as_secs(), sub: subject };
         let claims = serde_json::to_vec(&claims).expect("texts and a number are always JSON");

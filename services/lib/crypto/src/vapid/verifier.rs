@@ -1,3 +1,9 @@
+//! The entrance to VAPID: from the field lines of a request to the key of the signature, with a cache of verified
+//! tokens.
+//!
+//! Invariant: an entry of the cache counts only within the token's own times, and no refusal is cached. The cache is
+//! bounded.
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -10,12 +16,12 @@ use super::claims::{self, Validity};
 use super::credentials::{self, Credentials};
 use super::{Audiences, PublicKey, VapidError};
 
-/// The longest `Authorization` field that is looked at, in octets: the longest token, the key, and room for
-/// others.
+/// The longest `Authorization` field to be read, in octets: the longest token, the key, and room for other
+/// parameters.
 const AUTHORIZATION_MAX: usize = 8192;
 
-/// Verifies the VAPID authentication of requests, and remembers what it has verified: senders reuse a token
-/// for up to a day, as RFC 8292 section 5 asks them to. Share one among threads; it never blocks for long.
+/// Verifies the VAPID authentication of requests, with a cache of verified tokens: senders reuse a token for up to a
+/// day, as RFC 8292 section 5 asks. To be shared among threads; never blocks for long.
 pub struct Verifier {
     audiences: Audiences,
     remembered: Cache<[u8; 32], Remembered>,
@@ -23,21 +29,21 @@ pub struct Verifier {
     misses: AtomicU64,
 }
 
-/// An application server that proved to hold a key.
+/// An application server that has proved possession of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Verified {
-    /// The key it holds.
+    /// The key.
     pub key: PublicKey,
-    /// The hash of that key.
+    /// SHA-256 of the key.
     pub hash: VapidKeyHash,
 }
 
-/// How often a token was known already, and how often it had to be verified, since the verifier was made.
+/// Hits and misses of the cache since the verifier was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifierCounts {
     /// Requests answered from memory.
     pub hits: u64,
-    /// Requests that presented something new, valid or not.
+    /// Requests with a new token, valid or not.
     pub misses: u64,
 }
 
@@ -48,16 +54,16 @@ struct Remembered {
 }
 
 impl Verified {
-    /// Whether it holds the key that a subscription is restricted to (RFC 8292 section 4.2). Takes the same
-    /// time whether it does or not.
+    /// True when the application server holds the key that a subscription is restricted to (RFC 8292 section 4.2).
+    /// Takes constant time.
     pub fn holds(&self, restriction: &VapidKeyHash) -> bool {
         self.hash.0.ct_eq(&restriction.0).into()
     }
 }
 
 impl Verifier {
-    /// Takes tokens for these audiences, and remembers at most about `cache_entries` of them, those in use;
-    /// zero remembers none.
+    /// A verifier for tokens of these audiences, which caches at most about `cache_entries` of them, those in use;
+    /// zero disables the cache.
     pub fn new(audiences: Audiences, cache_entries: u64) -> Self {
         Self {
             audiences,
@@ -67,9 +73,9 @@ impl Verifier {
         }
     }
 
-    /// Says who sends, given all `Authorization` and all `Crypto-Key` field lines of a request. `Ok(None)`
-    /// when there is no `Authorization`; whatever is in one must be valid, on open subscriptions too, so that
-    /// senders notice.
+    /// Identifies the application server, given all `Authorization` and all `Crypto-Key` field lines of a request.
+    /// `Ok(None)` without `Authorization`. An `Authorization` must be valid on open subscriptions too, so senders
+    /// notice faults.
     pub fn verify(
         &self,
         authorization: &[&str],
@@ -103,14 +109,14 @@ impl Verifier {
         Ok(Some(verified))
     }
 
-    /// How many tokens it remembers, once the memory has tidied itself.
+    /// Number of cached tokens, once pending tasks of the cache have run.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> u64 {
         self.remembered.run_pending_tasks();
         self.remembered.entry_count()
     }
 
-    /// How well the memory serves.
+    /// Hits and misses of the cache so far.
     pub fn counts(&self) -> VerifierCounts {
         VerifierCounts {
             hits: self.hits.load(Ordering::Relaxed),
@@ -119,9 +125,8 @@ impl Verifier {
     }
 }
 
-/// What a verification depends on, and nothing else: the `dh` of an `aesgcm` message is in `Crypto-Key` too,
-/// and is another one for every message. The token is in it whole, for its signature has two forms that are
-/// both good.
+/// Cache key: exactly the inputs of a verification. The `dh` of an `aesgcm` message, in `Crypto-Key` too, is left
+/// out, for every message has another. The whole token goes in, because a signature has two valid forms.
 fn digest(authorization: &str, advertised: Option<&str>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for part in [Some(authorization), advertised] {

@@ -1,3 +1,5 @@
+//! Defaults, faults and client settings of the section `kafka`.
+
 use pushgrid_runtime::config::Layers;
 
 use super::*;

@@ -1,6 +1,8 @@
-//! The thread of the group: it polls librdkafka, and answers it when the router has answered.
+//! The group thread: polls librdkafka, tells the router of gained and lost partitions, and answers a
+//! rebalance once every revoked partition is given up or its deadline has passed.
+//! Invariant: a rebalance is answered by one assignment call, after all hand-overs.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,20 +15,20 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{GroupConsumer, Rebalance, Shared};
+use super::Shared;
+use super::rest::Rests;
+use crate::callbacks::{GroupConsumer, Rebalance};
 use crate::failure::is_fatal;
 use crate::offsets::KafkaOffsets;
 use crate::share::{KafkaReader, ShareState};
 
-/// How long a router may take to give a partition up. After that it is taken away.
+/// Deadline for a router to give a partition up; afterwards commits are refused.
 const HAND_OVER: Duration = Duration::from_secs(5);
-/// How long a share that was given up by its owner rests before it is handed out again.
-const REST: Duration = Duration::from_secs(1);
-/// How long the brokers may take to see this router leave.
+/// Deadline for the brokers to confirm the departure.
 const CLOSE: Duration = Duration::from_secs(10);
-/// How long librdkafka is waited for at a time: also the longest time until a wish to leave is seen.
+/// Longest single poll, and so the longest delay until a wish to leave is seen.
 const IDLE: Duration = Duration::from_millis(100);
-/// The same while partitions are being given up: what says that they are is not seen by librdkafka.
+/// Longest single poll during a hand-over: librdkafka does not wake the poll when the router answers.
 const HANDING_OVER: Duration = Duration::from_millis(5);
 
 pub(super) struct Member {
@@ -35,25 +37,27 @@ pub(super) struct Member {
     topic: Arc<str>,
     events: mpsc::Sender<Result<Assignment, StoreError>>,
     joined: watch::Sender<bool>,
-    /// What the group has given to this router.
+    /// Partitions assigned by the group.
     owned: HashSet<i32>,
-    /// What is being given up.
+    /// Backoff of each partition given up by its owner.
+    rests: Rests,
+    /// Hand-overs in progress.
     hand_overs: HashMap<i32, HandOver>,
-    /// What the group waits for: librdkafka is told when none of it is being given up any more.
+    /// Revoked partitions of an unanswered rebalance; answered once none is in `hand_overs`.
     wanted: Option<Vec<i32>>,
-    /// What is given up, and still assigned in librdkafka.
+    /// Given-up partitions still assigned in librdkafka.
     ended: Vec<i32>,
-    /// What rests after its owner has given it up, and until when.
+    /// Partitions in backoff after being given up, with the end of the backoff.
     resting: HashMap<i32, Instant>,
-    /// Whether all partitions have been said to be lost, to leave.
+    /// Set once all partitions have been announced as lost, for leaving.
     is_leaving: bool,
-    /// Nobody takes events, or librdkafka has failed.
+    /// Set when the router takes no events any more, or after a fatal error of librdkafka.
     is_abandoned: bool,
 }
 
 struct HandOver {
     share: Arc<ShareState>,
-    /// `None` when the router has answered.
+    /// `None` once the router has answered.
     done: Option<oneshot::Receiver<()>>,
     deadline: Instant,
 }
@@ -89,6 +93,7 @@ impl Member {
             events,
             joined,
             owned: HashSet::new(),
+            rests: Rests::default(),
             hand_overs: HashMap::new(),
             wanted: None,
             ended: Vec::new(),
@@ -101,7 +106,7 @@ impl Member {
     pub(super) fn run(mut self) {
         while !self.is_abandoned && !self.has_left() {
             self.poll();
-            let rebalances = mem::take(&mut *self.shared.rebalances());
+            let rebalances = mem::take(&mut *self.shared.told.rebalances());
             for rebalance in rebalances {
                 self.take(rebalance);
             }
@@ -110,6 +115,7 @@ impl Member {
             }
             self.renew();
             self.settle();
+            self.show_assigned();
         }
         self.close();
     }
@@ -121,7 +127,7 @@ impl Member {
     fn poll(&mut self) {
         let wait = if self.hand_overs.is_empty() { IDLE } else { HANDING_OVER };
         match self.consumer.poll(wait) {
-            // Every partition has a queue of its own, made before it was assigned.
+            // Every partition has a queue of its own, split off before assignment, so no message arrives here.
             Some(Ok(_)) => tracing::error!(topic = %self.topic, "a message came the wrong way"),
             Some(Err(error))
                 if is_fatal(&error) || matches!(error, KafkaError::MessageConsumptionFatal(_)) =>
@@ -130,7 +136,7 @@ impl Member {
                 self.say(Err(StoreError::new(ErrorKind::Closed, error)));
                 self.is_abandoned = true;
             }
-            // librdkafka says what it has to say in the log, and goes on by itself.
+            // librdkafka logs its own transient errors and retries.
             None | Some(Err(_)) => {}
         }
         self.is_abandoned |= self.events.is_closed();
@@ -140,7 +146,7 @@ impl Member {
         match rebalance {
             Rebalance::Gained(partitions) => {
                 tracing::info!(?partitions, "partitions gained");
-                // Nothing is fetched yet: each begins where its owner says.
+                // Answers the rebalance without fetching: a share begins at the offset that its owner seeks to.
                 if let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new()) {
                     tracing::error!(%error, "partitions could not be taken");
                 }
@@ -155,6 +161,7 @@ impl Member {
                 for number in &partitions {
                     self.owned.remove(number);
                     self.resting.remove(number);
+                    self.rests.forget(*number);
                     let share = self.shared.shares().get(number).map(Arc::clone);
                     if let Some(share) = share {
                         if are_lost {
@@ -169,22 +176,25 @@ impl Member {
     }
 
     fn gain(&mut self, number: i32) {
+        // A hand-over in progress ends first: the share then rests, and is handed out by `renew`.
         if self.is_leaving || self.hand_overs.contains_key(&number) {
             return;
         }
         let Ok(partition) = u16::try_from(number).map(Partition) else { return };
-        let share = Arc::new(ShareState::new(Arc::clone(&self.topic), partition));
+        let share =
+            Arc::new(ShareState::new(Arc::clone(&self.topic), partition, Arc::clone(&self.shared.passed)));
         if let Some(old) = self.shared.shares().insert(number, Arc::clone(&share)) {
             old.end_reading();
             old.close();
         }
+        self.rests.handed_out(number, Instant::now());
         let consumer = Arc::downgrade(&self.consumer);
         let reader = Box::new(KafkaReader::new(Arc::clone(&share), consumer.clone()));
         let offsets = Arc::new(KafkaOffsets::new(share, consumer));
         self.say(Ok(Assignment::Gained(Share { partition, reader, offsets })));
     }
 
-    /// Says that a share is lost, and waits for the answer from now on.
+    /// Announces a share as lost, and starts the deadline for the answer.
     fn give_up(&mut self, number: i32, share: Arc<ShareState>) {
         if self.hand_overs.contains_key(&number) {
             return;
@@ -208,7 +218,7 @@ impl Member {
         self.resting.clear();
     }
 
-    /// Takes back what its owner cannot go on with, and hands out again what has rested.
+    /// Takes back shares dropped by their owners, and hands out again those past the backoff.
     fn renew(&mut self) {
         if self.is_leaving {
             return;
@@ -231,7 +241,7 @@ impl Member {
         }
     }
 
-    /// Ends what has been given up, and tells librdkafka.
+    /// Ends completed hand-overs, starts backoffs, and answers the rebalance once nothing revoked is pending.
     fn settle(&mut self) {
         let over: Vec<_> = self.hand_overs.extract_if(|_, hand_over| hand_over.is_over()).collect();
         for (number, HandOver { share, .. }) in over {
@@ -240,11 +250,12 @@ impl Member {
                 self.ended.push(number);
             }
             if self.owned.contains(&number) && !self.is_leaving {
-                self.resting.insert(number, Instant::now() + REST);
+                let now = Instant::now();
+                self.resting.insert(number, now + self.rests.next(number, now));
             }
         }
         let is_awaited = match &self.wanted {
-            // The group takes the first of these calls for the answer: nothing is said before all of it is.
+            // The first assignment call is the answer, so wait until all revoked partitions are given up.
             Some(wanted) if wanted.iter().any(|number| self.hand_overs.contains_key(number)) => return,
             Some(_) => true,
             None => false,
@@ -261,21 +272,28 @@ impl Member {
         }
     }
 
+    fn show_assigned(&self) {
+        let numbers = self.owned.iter().filter_map(|number| u16::try_from(*number).ok());
+        let assigned = if self.is_leaving { BTreeSet::new() } else { numbers.map(Partition).collect() };
+        *self.shared.assigned() = assigned;
+    }
+
     fn say(&mut self, event: Result<Assignment, StoreError>) {
         self.is_abandoned |= self.events.blocking_send(event).is_err();
     }
 
-    /// Leaves the group, so that others have the partitions at once.
+    /// Leaves the group, so that other members get the partitions without waiting for the session time-out.
     fn close(self) {
         for share in self.shared.shares().drain().map(|(_, share)| share) {
             share.end_reading();
             share.close();
         }
-        self.shared.closing.store(true, Ordering::Release);
-        let has_unanswered = self.wanted.is_some() || !self.shared.rebalances().is_empty();
+        self.shared.told.close();
+        let has_unanswered = self.wanted.is_some() || !self.shared.told.rebalances().is_empty();
         if let Err(error) = self.consumer.close_queue() {
             tracing::warn!(%error, "the group of routers could not be left");
         }
+        // An unanswered rebalance would hold the close up.
         if has_unanswered && let Err(error) = self.consumer.unassign() {
             tracing::warn!(%error, "partitions could not be given back");
         }

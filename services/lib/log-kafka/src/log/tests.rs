@@ -1,9 +1,10 @@
-//! Brokers that go away and come back: librdkafka's own stand-in can be told to. All else is tested against a real Kafka.
+//! Brokers that go away and come back, by librdkafka's mock cluster. All else is tested against a real Kafka.
 
 use std::task::Poll;
 use std::time::Instant;
 
 use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_types::{
     ChannelId, Content, Incarnation, MessageId, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
 };
@@ -35,7 +36,7 @@ fn message() -> Message {
     }
 }
 
-/// Appends until it works.
+/// Appends until an append succeeds.
 async fn warm_up(log: &KafkaLog) {
     let appended = async {
         while log.append(message()).await.is_err() {
@@ -45,7 +46,16 @@ async fn warm_up(log: &KafkaLog) {
     tokio::time::timeout(Duration::from_secs(20), appended).await.expect("the brokers are there");
 }
 
+/// True when the meter shows an open breaker.
+fn is_shown_open(meter: &Meter) -> bool {
+    meter.render().contains("pushgrid_breaker_open{dependency=\"kafka\"} 1\n")
+}
+
 fn open(timeout: Duration) -> (Brokers, KafkaLog) {
+    open_with(timeout, &Meter::new())
+}
+
+fn open_with(timeout: Duration, meter: &Meter) -> (Brokers, KafkaLog) {
     let brokers = Brokers::new(1).unwrap();
     brokers.create_topic("pushgrid.accepted", 1, 1).unwrap();
     let overrides = [
@@ -54,16 +64,17 @@ fn open(timeout: Duration) -> (Brokers, KafkaLog) {
     ];
     let config = Config::read(&mut Reader::new(Layers::load(None, std::iter::empty(), &overrides).unwrap()));
     let topics = Topics { partitions: 1, accepted: config.accepted(), state: config.state() };
-    let log = KafkaLog::open(&config, &topics).unwrap();
+    let log = KafkaLog::open(&config, &topics, meter).unwrap();
     (brokers, log)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_brokers_an_append_fails_in_time_then_at_once_and_works_again_when_they_are_back() {
-    let (brokers, log) = open(TIMEOUT);
+    let meter = Meter::new();
+    let (brokers, log) = open_with(TIMEOUT, &meter);
     warm_up(&log).await;
     brokers.broker_down(1).unwrap();
-    while !log.breaker_open() {
+    while !is_shown_open(&meter) {
         let begun = Instant::now();
         let error = log.append(message()).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unknown);
@@ -75,7 +86,7 @@ async fn without_brokers_an_append_fails_in_time_then_at_once_and_works_again_wh
 
     brokers.broker_up(1).unwrap();
     warm_up(&log).await;
-    assert!(!log.breaker_open());
+    assert!(!is_shown_open(&meter));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
-//! Every answer that brokers give to a commit: librdkafka's own stand-in can be told to give it.
+//! Every answer of brokers to a commit, given by librdkafka's mock cluster.
 
 use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignment, Assignments, Share};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -11,7 +12,7 @@ use crate::{Config, KafkaAssignments, Topics};
 
 type Brokers = MockCluster<'static, DefaultProducerContext>;
 
-/// Longer than anything takes.
+/// Deadline beyond any expected duration.
 const LONG: Duration = Duration::from_secs(30);
 
 async fn next(member: &mut KafkaAssignments) -> Assignment {
@@ -31,11 +32,11 @@ fn join() -> (Brokers, KafkaAssignments) {
     let overrides = [format!("kafka.brokers={}", brokers.bootstrap_servers())];
     let config = Config::read(&mut Reader::new(Layers::load(None, std::iter::empty(), &overrides).unwrap()));
     let topics = Topics { partitions: 1, accepted: config.accepted(), state: config.state() };
-    let member = KafkaAssignments::join(&config, &topics).unwrap();
+    let member = KafkaAssignments::join(&config, &topics, &Meter::new()).unwrap();
     (brokers, member)
 }
 
-/// What a commit comes to when the brokers give this answer to it once.
+/// Commits once while the brokers give this answer once.
 async fn answered(answer: RDKafkaRespErr) -> (Result<(), ErrorKind>, KafkaAssignments, (Share, Brokers)) {
     let (brokers, mut member) = join();
     let share = share(&mut member).await;

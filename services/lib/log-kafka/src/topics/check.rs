@@ -1,7 +1,12 @@
+//! The wanted and the existing state of a topic, compared.
+//! Invariant: nothing is changed here; a fault comes with the command or setting to mend it. Asking the
+//! brokers is the parent module.
+
 use std::collections::HashMap;
 use std::time::Duration;
 
 use pushgrid_runtime::config::variable;
+use pushgrid_types::cast::saturating;
 use rdkafka::admin::ConfigResource;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::metadata::Metadata;
@@ -15,7 +20,7 @@ const RETENTION: &str = "retention.ms";
 const RETENTION_OCTETS: &str = "retention.bytes";
 const TOMBSTONE_AGE: &str = "delete.retention.ms";
 
-/// A topic as it has to be.
+/// Required state of a topic.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) topic: String,
@@ -23,22 +28,22 @@ pub(super) struct Wanted {
     pub(super) replication: u16,
     insync: u16,
     policy: &'static str,
-    /// What a new one is made with.
+    /// Settings for creation.
     pub(super) settings: Vec<(&'static str, String)>,
 }
 
-/// A topic as it is.
+/// Existing state of a topic.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     partitions: usize,
-    /// Of the partition that has the fewest.
+    /// Smallest replication of the partitions.
     replication: usize,
     has_leaders: bool,
     settings: HashMap<String, String>,
 }
 
 impl Wanted {
-    /// Both topics, where there are so many brokers.
+    /// Required state of both topics in a cluster of `brokers` brokers.
     pub(super) fn both(config: &Config, brokers: usize) -> [Self; 2] {
         let replication = match config.replication {
             0 => u16::try_from(brokers.clamp(1, 3)).unwrap_or(3),
@@ -69,7 +74,7 @@ impl Wanted {
         [topic(config.accepted(), "delete", &accepted), topic(config.state(), "compact", &state)]
     }
 
-    /// What to do when it cannot be made.
+    /// Advice for a topic after a failed creation.
     pub(super) fn how_to_make(&self, config: &Config) -> String {
         let settings: Vec<String> =
             self.settings.iter().map(|(name, value)| format!("--config {name}={value}")).collect();
@@ -87,13 +92,13 @@ impl Wanted {
 }
 
 impl Found {
-    /// What the brokers say of the one topic that they were asked for; `None` when it is not there.
+    /// Existing topic by the metadata of one topic, without its settings; `None` when missing.
     pub(super) fn of(metadata: &Metadata) -> Result<Option<Self>, String> {
         let Some(topic) = metadata.topics().first() else { return Ok(None) };
         if let Some(error) = topic.error() {
             return match RDKafkaErrorCode::from(error) {
                 RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => Ok(None),
-                // It was made a moment ago.
+                // Created a moment ago, without leaders yet.
                 RDKafkaErrorCode::LeaderNotAvailable => Ok(Some(Self::default())),
                 other => Err(format!("the brokers do not show it: {other}")),
             };
@@ -116,7 +121,7 @@ impl Found {
         self.settings.extend(entries.filter_map(|entry| Some((entry.name, entry.value?))));
     }
 
-    /// Whether every broker that was asked knows all of it.
+    /// True once all partitions are known and have leaders.
     pub(super) fn is_complete(&self) -> bool {
         self.partitions > 0 && self.has_leaders
     }
@@ -126,7 +131,7 @@ impl Found {
     }
 }
 
-/// Checks a topic, and says in the log what is odd about it and need not be mended at once.
+/// Verifies a topic. Oddities that break no promise are logged only.
 pub(super) fn check(config: &Config, wanted: &Wanted, found: &Found) -> Result<(), Failure> {
     let topic = &wanted.topic;
     let wrong = |what: String, mend: String| Err(Failure::Wrong { topic: topic.clone(), what, mend });
@@ -210,7 +215,7 @@ fn check_retention(config: &Config, wanted: &Wanted, found: &Found) {
 }
 
 fn millis_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    saturating::<u64>(duration.as_millis())
 }
 
 fn millis(duration: Duration) -> String {

@@ -1,3 +1,5 @@
+//! The consumer group over a real Kafka: committed offsets, lag, and members and shares that are dropped.
+
 use pushgrid_store::{Assignment, Assignments, Commit, ErrorKind};
 use pushgrid_types::Sequence;
 

@@ -1,9 +1,10 @@
-//! A place in a real Kafka for one test, and what tests say to it.
+//! Topics in a real Kafka for one test, and the calls that tests make.
 
 use std::time::Duration;
 
 use pushgrid_log_kafka::{Config, KafkaAssignments, KafkaLog, Topics, topics};
 use pushgrid_runtime::config::{Layers, Reader};
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignment, Assignments, EventLog, Share};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Partition, Rng, Sequence, SubscriptionRef,
@@ -15,13 +16,14 @@ use rdkafka::client::DefaultClientContext;
 use tokio::sync::oneshot;
 
 const BROKERS: &str = "PUSHGRID_KAFKA__BROKERS";
-/// Longer than anything that is waited for takes on a slow machine.
+/// Deadline beyond any expected duration on a slow machine.
 const LONG: Duration = Duration::from_mins(1);
 
 /// Topics of one test, deleted when it ends.
 pub(crate) struct Place {
     pub(crate) config: Config,
     pub(crate) topics: Topics,
+    pub(crate) meter: Meter,
 }
 
 impl Drop for Place {
@@ -73,7 +75,7 @@ pub(crate) fn configured(prefix: &str, partitions: u16) -> Config {
 pub(crate) async fn place(partitions: u16) -> Place {
     let config = config(partitions);
     let topics = topics::ensure(&config).await.unwrap();
-    Place { config, topics }
+    Place { config, topics, meter: Meter::new() }
 }
 
 pub(crate) fn admin(config: &Config) -> AdminClient<DefaultClientContext> {
@@ -89,11 +91,24 @@ pub(crate) fn client(config: &Config) -> ClientConfig {
 
 impl Place {
     pub(crate) fn log(&self) -> KafkaLog {
-        KafkaLog::open(&self.config, &self.topics).unwrap()
+        KafkaLog::open(&self.config, &self.topics, &self.meter).unwrap()
     }
 
     pub(crate) fn join(&self) -> KafkaAssignments {
-        KafkaAssignments::join(&self.config, &self.topics).unwrap()
+        KafkaAssignments::join(&self.config, &self.topics, &self.meter).unwrap()
+    }
+
+    /// Value of a series, as the meter shows it.
+    pub(crate) fn shown(&self, series: &str) -> u64 {
+        let text = self.meter.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse().unwrap()
+    }
+
+    /// Counts of damaged and of newer records of a topic that were passed over.
+    pub(crate) fn passed_over(&self, topic: &str) -> [u64; 2] {
+        ["skipped", "newer"]
+            .map(|what| self.shown(&format!("pushgrid_log_{what}_total{{topic=\"{topic}\"}}")))
     }
 
     pub(crate) fn accepted(&self) -> String {
@@ -105,7 +120,7 @@ impl Place {
     }
 }
 
-/// The next change of a membership.
+/// Next event of a membership.
 pub(crate) async fn event(assignments: &mut KafkaAssignments) -> Option<Assignment> {
     within(assignments.next()).await.unwrap()
 }
@@ -131,7 +146,7 @@ pub(crate) async fn lost(assignments: &mut KafkaAssignments) -> (Partition, ones
     }
 }
 
-/// What `future` answers, if it does so in any reasonable time.
+/// Awaits `future`, and panics after [`LONG`].
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(LONG, future).await.expect("it should have happened long ago")
 }
@@ -174,7 +189,7 @@ pub(crate) fn subscription(label: u8) -> SubscriptionRef {
     }
 }
 
-/// Appends a message, and answers it as a reader has to get it.
+/// Appends a message, and returns the message as a reader must get it.
 pub(crate) async fn append(log: &KafkaLog, label: u8) -> Message {
     let mut message = message(label);
     message.sequence = within(log.append(message.clone())).await.unwrap();

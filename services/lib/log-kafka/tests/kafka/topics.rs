@@ -1,9 +1,12 @@
+//! Topics of a real Kafka: created once, and existing ones with wrong settings refused with the advice.
+
 use pushgrid_log_kafka::{Config, Failure, topics};
+use pushgrid_runtime::metrics::Meter;
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
 
 use crate::support::{Place, admin, config};
 
-/// Topics that somebody has made with these settings, under the names of `config`.
+/// Creates a topic with these settings under a name of `config`, and returns the failure of `ensure`.
 async fn made(config: &Config, partitions: i32, settings: &[(&str, &str)]) -> Failure {
     let name = format!("{}.accepted", config.topic_prefix);
     let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
@@ -21,7 +24,7 @@ async fn topics_are_made_once_by_however_many_and_then_found_right() {
     let config = config(3);
     let (one, other, third) =
         tokio::join!(topics::ensure(&config), topics::ensure(&config), topics::ensure(&config));
-    let _place = Place { config: config.clone(), topics: one.unwrap() };
+    let _place = Place { config: config.clone(), topics: one.unwrap(), meter: Meter::new() };
     assert_eq!((other.unwrap().partitions, third.unwrap().partitions), (3, 3));
     assert_eq!(topics::ensure(&config).await.unwrap().partitions, 3);
 }

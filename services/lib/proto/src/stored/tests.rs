@@ -1,3 +1,5 @@
+//! Tested: what was encoded comes back whole, other octets are refused by field, and the stored form does not change.
+
 use proptest::option;
 use proptest::prelude::*;
 
@@ -37,7 +39,7 @@ prop_compose! {
         numbers: [u64; 3],
         ttl in 0_u32..=1 << 31,
         urgency in prop::sample::select(&Urgency::ALL[..]),
-        topic in option::of("[A-Za-z0-9_-]{1,32}"),
+        topic in option::of("([a-z]{1,8}:[ -~ä]{1,30})|[A-Za-z0-9_-]{1,32}"),
         content in content(),
     ) -> Message {
         Message {
@@ -69,11 +71,12 @@ proptest! {
     #[test]
     fn a_subscription_comes_back(
         id in subscription_ref(),
-        vapid: Option<[u8; 32]>,
+        kind in 0..4_u8,
+        value: [u8; 32],
         created_at: u64,
     ) {
         let created_at = Timestamp::from_millis(created_at);
-        let subscription = Subscription { id, vapid: vapid.map(VapidKeyHash), created_at };
+        let subscription = Subscription { id, restriction: Restriction::from_parts(kind, value).unwrap(), created_at };
         prop_assert_eq!(decode_subscription(&encode_subscription(&subscription), id), Ok(subscription));
     }
 
@@ -98,7 +101,7 @@ proptest! {
     }
 }
 
-/// A head that is good, to spoil one field of.
+/// A valid head, to spoil one field of.
 fn good() -> wire::Head {
     wire::Head {
         id: vec![1; 16].into(),
@@ -128,7 +131,7 @@ fn what_is_not_valid_is_named() {
     assert_eq!(refused(|head| head.topic = Some("a b".to_owned())), Invalid::Field("topic"));
     assert_eq!(decode_message(Bytes::new()), Err(Invalid::Field("head")));
     assert_eq!(decode_message(Bytes::from_static(b"\xff")), Err(Invalid::Form));
-    assert_eq!(vapid_hash(&[0; 31]), Err(Invalid::Field("vapid")));
+    assert_eq!(restriction(Some(&[0; 31])), Err(Invalid::Field("restriction")));
 }
 
 #[test]
@@ -156,4 +159,21 @@ fn the_stored_form_does_not_change() {
         b"\x28\x01\x30\x02\x38\x03\x40\x03\x4a\x01t\x10\x07\x1a\x04body",
     ];
     assert_eq!(encode_message(&message), expected.concat());
+}
+
+#[test]
+fn the_stored_form_of_a_subscription_does_not_change() {
+    let id = SubscriptionRef {
+        user_agent: UserAgentId::from_octets([1; 16]),
+        channel: ChannelId::from_octets([2; 16]),
+        incarnation: Incarnation::from_octets([3; 12]),
+    };
+    let encoded = |restriction| {
+        encode_subscription(&Subscription { id, restriction, created_at: Timestamp::from_millis(1) })
+    };
+    assert_eq!(encoded(Restriction::Open), b"\x10\x01");
+    let vapid = [&b"\x0a\x20"[..], &[7; 32], b"\x10\x01"].concat();
+    assert_eq!(encoded(Restriction::from_parts(1, [7; 32]).unwrap()), vapid);
+    let later = [&b"\x0a\x21\x02"[..], &[7; 32], b"\x10\x01"].concat();
+    assert_eq!(encoded(Restriction::from_parts(2, [7; 32]).unwrap()), later);
 }

@@ -1,9 +1,13 @@
+//! Faults of the configuration, as a person reads them: setting, message and origin.
+//!
+//! Invariant: a fault never holds the value of a secret. Each setting's check is with the reader.
+
 use std::borrow::Cow;
 use std::fmt;
 
 use super::variable;
 
-/// Where a value came from.
+/// Origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The configuration file, and the line in it, counted from one.
@@ -17,22 +21,22 @@ pub enum Origin {
     Variable(String),
     /// A `--set` flag.
     Flag,
-    /// Nowhere: it is not set.
+    /// None: the setting is not set.
     Unset,
 }
 
-/// One thing that is wrong with the configuration.
+/// One fault of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The setting, or the variable that is none; empty when the fault is not about a setting.
+    /// The setting, or the unknown variable; empty when the fault is not about a setting.
     pub key: String,
-    /// What is wrong and what to do.
+    /// The fault and the remedy.
     pub message: String,
-    /// Where it came from.
+    /// Origin of the value at fault.
     pub origin: Origin,
 }
 
-/// Everything that is wrong with the configuration: at least one fault. Displayed one fault on a line.
+/// All faults of the configuration: at least one. Displayed one on a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faults(Vec<Fault>);
 

@@ -1,3 +1,7 @@
+//! The layers of settings above the defaults: file, environment and flags, flattened to keys.
+//!
+//! Invariant: `Debug` and faults show no value. Meaning and bounds of a setting are not known here.
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -9,21 +13,21 @@ use super::faults::{Fault, Faults, Origin};
 use super::listing::Setting;
 use super::variable;
 
-/// What the name of every variable of ours begins with.
+/// Prefix of the name of every variable of the service.
 pub(super) const PREFIX: &str = "PUSHGRID_";
 
-/// How variables begin that begin like ours and are not settings of a process: they belong to the scripts around it.
-/// The variables that Kubernetes makes for a service called `pushgrid` are passed over, too.
+/// Prefixes of variables for the scripts around, not settings of a process. Variables that Kubernetes makes for a
+/// service called `pushgrid` are passed over, too.
 pub const FOREIGN_VARIABLES: [&str; 4] =
     ["PUSHGRID_LOCAL_", "PUSHGRID_COMPOSE_", "PUSHGRID_TEST_", "PUSHGRID_BINARY"];
 
 /// Largest configuration file, in octets.
 const FILE_LIMIT: u64 = 1024 * 1024;
 
-/// Deepest nesting of tables that is followed. Keys have two or three parts.
+/// Deepest nesting of tables to be followed. Keys have two or three parts.
 const DEPTH: usize = 8;
 
-/// What was set, and where; no setting is known yet.
+/// Values set, each with the origin; no setting is known yet.
 #[derive(Debug, Default)]
 pub struct Layers {
     /// Lowest first.
@@ -44,24 +48,24 @@ pub(super) struct Entry {
 enum Value {
     /// A value. A list of texts has become one text, joined by commas.
     Text(String),
-    /// Something that is not a value, and what it is.
+    /// Something other than a value, in words.
     NotOne(&'static str),
 }
 
 impl std::fmt::Debug for Value {
-    /// It may be a secret.
+    /// Hides the value, which may be a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Value(..)")
     }
 }
 
-/// An entry, and the rank of its layer.
+/// An entry, and the rank of the layer.
 pub(super) struct Found<'a> {
     pub(super) entry: &'a Entry,
     pub(super) layer: usize,
 }
 
-/// A name that was set, and is no setting.
+/// A name set without being a setting.
 pub(super) struct Unknown {
     pub(super) key: String,
     pub(super) origin: Origin,
@@ -83,10 +87,10 @@ impl Layers {
     }
 
     /// The layers above the defaults: `file`, then `environment`, then `overrides` of the form `section.key=value`,
-    /// the last of which wins. Of the environment, only variables whose names begin with `PUSHGRID_` are looked at;
-    /// an empty variable counts as not set.
+    /// the last of which wins. Of the environment, only variables with the prefix `PUSHGRID_` are read; an empty
+    /// variable counts as not set.
     ///
-    /// Fails with every fault of form: a file that cannot be read or is not TOML, an override that is not one.
+    /// Fails with every fault of form: a file that cannot be read or is not TOML, a malformed override.
     pub fn load(
         file: Option<&Path>,
         environment: impl Iterator<Item = (String, String)>,
@@ -108,7 +112,7 @@ impl Layers {
                 }
                 None => faults.push(Fault::new(
                     "",
-                    // Its text is not shown: a part of it may be a secret.
+                    // The text is not shown: a part may be a secret.
                     format!("--set number {} is not of the form section.key=value", position + 1),
                     Origin::Unset,
                 )),
@@ -123,7 +127,7 @@ impl Layers {
         ranked.find_map(|(layer, entries)| entries.get(key).map(|entry| Found { entry, layer }))
     }
 
-    /// Takes out every entry that is not among `known`, in the order of the layers.
+    /// Takes out every entry without a setting among `known`, in the order of the layers.
     pub(super) fn unknown(&mut self, known: &[Setting]) -> Vec<Unknown> {
         let is_known = |key: &String, entry: &Entry| match entry.value {
             Value::Text(_) => known.iter().any(|setting| setting.key == *key),
@@ -184,7 +188,7 @@ impl Layers {
     }
 }
 
-/// `section.key=value`, if it is one.
+/// Parses `section.key=value`.
 fn flag(text: &str) -> Option<(String, String)> {
     let (key, value) = text.split_once('=')?;
     let is_key =
@@ -192,8 +196,8 @@ fn flag(text: &str) -> Option<(String, String)> {
     (key.contains('.') && key.bytes().all(is_key)).then(|| (key.to_owned(), value.to_owned()))
 }
 
-/// Whether Kubernetes made the variable for a service whose name begins with `pushgrid` (its "service links"), such
-/// as `PUSHGRID_INGRESS_SERVICE_HOST` or `PUSHGRID_PORT_8080_TCP`. `rest` is its name after the prefix.
+/// True of a variable that Kubernetes made for a service whose name begins with `pushgrid` (its "service links"),
+/// such as `PUSHGRID_INGRESS_SERVICE_HOST` or `PUSHGRID_PORT_8080_TCP`. `rest` is the name after the prefix.
 fn is_service_link(rest: &str, value: &str) -> bool {
     let is_address = value.starts_with("tcp://") || value.starts_with("udp://");
     let names_a_port = rest.split_once("PORT_").is_some_and(|(_, tail)| {

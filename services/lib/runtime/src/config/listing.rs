@@ -1,9 +1,13 @@
+//! The listing of all settings: a TOML file of the defaults, and a table of the variables.
+//!
+//! Invariant: a listing holds defaults and meanings alone, never a value that was set.
+
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::variable;
 
-/// A setting that was asked for.
+/// A setting asked for by a caller.
 #[derive(Debug)]
 pub(super) struct Setting {
     pub(super) key: String,
@@ -11,7 +15,7 @@ pub(super) struct Setting {
     pub(super) doc: Cow<'static, str>,
 }
 
-/// What a setting is when nobody sets it.
+/// Default of a setting.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Initial {
     /// Not set.
@@ -22,7 +26,7 @@ pub(super) enum Initial {
     Bare(String),
 }
 
-/// Every setting that was asked for, in that order, with its default and meaning. Holds no value that was set.
+/// Every setting asked for, in that order, with default and meaning. Holds no value that was set.
 #[derive(Debug)]
 pub struct Listing {
     settings: Vec<Setting>,
@@ -33,8 +37,8 @@ impl Listing {
         Self { settings }
     }
 
-    /// A TOML file that sets every setting to its default; what has none is commented out. Reading it back changes
-    /// nothing.
+    /// A TOML file with every setting at its default; settings without a default are commented out. Reading the file
+    /// back changes nothing.
     pub fn to_toml(&self) -> String {
         let mut sections: Vec<&str> = Vec::new();
         for setting in &self.settings {
@@ -81,7 +85,7 @@ impl Listing {
 }
 
 impl Setting {
-    /// Its section, and its name in it.
+    /// The section, and the name within.
     fn split(&self) -> (&str, &str) {
         self.key.rsplit_once('.').expect("every key is written in the source, with its section")
     }

@@ -1,12 +1,16 @@
+//! The nearest known name for one that is not a setting.
+//!
+//! Invariant: only names are compared and shown, never values.
+
 use super::faults::Fault;
 use super::layers::{PREFIX, Unknown};
 use super::listing::Setting;
 use super::{Origin, variable};
 
-/// Longest name that is compared: comparing takes time by the product of the lengths.
+/// Longest name to be compared: comparing takes time by the product of the lengths.
 const COMPARED: usize = 100;
 
-/// The fault of a name that nobody asked for.
+/// The fault of a name that is not a setting.
 pub(super) fn unknown(unknown: Unknown, known: &[Setting]) -> Fault {
     let known: Vec<&str> = known.iter().map(|setting| setting.key.as_str()).collect();
     let (shown, hint) = match &unknown.origin {
@@ -42,7 +46,7 @@ fn name(key: &str) -> &str {
     key.rsplit_once('.').map_or(key, |(_, name)| name)
 }
 
-/// How many characters have to be changed, added or taken away (Levenshtein).
+/// Number of characters to be changed, added or removed (Levenshtein).
 fn distance(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();

@@ -5,17 +5,17 @@ use std::io::Read;
 /// Largest secret file, in octets: room for a few hundred keys, and none for a wrong file.
 const FILE_LIMIT: u64 = 64 * 1024;
 
-/// A text that must not be seen.
+/// A text never to be shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret that did not come from the configuration.
+    /// A secret from elsewhere than the configuration.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The text itself. Whoever asks for it keeps it out of logs and errors.
+    /// The text itself. The caller keeps the text out of logs and errors.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -27,8 +27,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Messages of this function and the next never show what they were given: a secret may stand where the name of its
-/// file belongs.
+/// Parses a secret. No message of this function or the next shows its input: a secret may stand in the place of the
+/// name of its file.
 pub(super) fn parse(text: &str) -> Result<Secret, String> {
     match text.trim() {
         "" => Err("it is empty".to_owned()),

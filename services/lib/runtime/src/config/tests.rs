@@ -1,3 +1,5 @@
+//! Tested: layers, faults with their origins, secrets that are never shown, and the listings.
+
 use std::fs;
 use std::path::PathBuf;
 
@@ -174,7 +176,7 @@ fn a_secret_comes_from_its_value_or_its_file_whichever_is_higher() {
 fn a_secret_is_never_shown() {
     let secret = "hunter2".repeat(3);
     let attempts = [
-        // In the place of the name of its file.
+        // A secret in the place of the name of its file.
         ("PUSHGRID_ENDPOINT__KEYS_FILE", secret.as_str()),
         ("PUSHGRID_INGRESS__PUBLIC_URL", "https://user:hunter2@push.example"),
         ("PUSHGRID_INGRES__SECRET", &secret),

@@ -1,10 +1,12 @@
-//! Texts to values and back. A message says what is wrong with the text and how to write it.
+//! Texts to values and back. A message names the fault of the text and the form to write.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use pushgrid_types::cast::saturating;
 
 /// Milliseconds of each unit, largest first.
 const DURATIONS: [(&str, u64); 5] =
@@ -13,10 +15,10 @@ const DURATIONS: [(&str, u64); 5] =
 /// Octets of each unit, largest first.
 const OCTETS: [(&str, usize); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// Most of a value that a message shows, in characters.
+/// Longest part of a value in a message, in characters.
 const SHOWN: usize = 60;
 
-/// The bounds of a value, and how to show them.
+/// Bounds of a value, and the way to show them.
 pub(super) struct Bounds<T> {
     range: RangeInclusive<T>,
     show: fn(&T) -> String,
@@ -82,7 +84,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("it is empty: write a path".to_owned()) } else { Ok(text.into()) }
 }
 
-/// Checks an origin. A message does not show what it was given: an address may carry a password.
+/// Checks an origin. No message shows the text, which may carry a password.
 pub(super) fn url(text: &str) -> Result<String, String> {
     const HOW: &str = "write an origin such as https://push.example or http://localhost:8080";
     let origin = text.strip_suffix('/').unwrap_or(text);
@@ -102,7 +104,7 @@ pub(super) fn url(text: &str) -> Result<String, String> {
     if bare { Ok(origin.to_owned()) } else { Err(format!("it has more than scheme, host and port: {HOW}")) }
 }
 
-/// Whether `text` is a colon and a port.
+/// True of a colon and a port.
 fn is_port(text: &str) -> bool {
     let digits = text.strip_prefix(':').filter(|digits| digits.bytes().all(|octet| octet.is_ascii_digit()));
     digits.is_some_and(|digits| digits.parse::<u16>().is_ok_and(|port| port > 0))
@@ -129,7 +131,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 
 /// The shortest exact form, rounded down to milliseconds.
 pub(crate) fn show_duration(duration: &Duration) -> String {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let millis = saturating::<u64>(duration.as_millis());
     let exact = DURATIONS.iter().find(|(_, scale)| millis > 0 && millis.is_multiple_of(*scale));
     let (unit, scale) = exact.unwrap_or(&("s", 1000));
     format!("{}{unit}", millis / scale)

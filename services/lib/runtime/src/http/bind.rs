@@ -1,3 +1,7 @@
+//! Binding of listeners, with errors that tell an operator the remedy.
+//!
+//! Accepting is bounded elsewhere; here only the kernel's queue of connections is.
+
 use std::io;
 use std::net::SocketAddr;
 
@@ -7,17 +11,17 @@ use tokio::net::{TcpListener, TcpSocket};
 /// `net.core.somaxconn`, which is 4096 by default.
 const BACKLOG: u32 = 4096;
 
-/// An address that could not be listened on.
+/// Failure to listen on an address.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address}: {}", advice(.source))]
 pub struct BindError {
     /// The address.
     pub address: SocketAddr,
-    /// What the operating system said.
+    /// Error of the operating system.
     pub source: io::Error,
 }
 
-/// What happened, and what to do about it.
+/// The fault and the remedy, in words.
 fn advice(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another process listens there; stop it, or choose another port",
@@ -29,7 +33,7 @@ fn advice(error: &io::Error) -> &'static str {
 
 /// Listens on `address`; port 0 takes any free one. The port can be taken again right after the process ended
 /// (`SO_REUSEADDR`).
-// Asynchronous only so that nobody calls it outside of the runtime that it needs.
+// Asynchronous only so that it is called within the runtime that it needs.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     listen(address).map_err(|source| BindError { address, source })
 }

@@ -1,44 +1,66 @@
+//! One connection from accept to close or upgrade: HTTP/1.1 or HTTP/2, with the ends that a slow client can force.
+//!
+//! Invariant: after an answer over HTTP/1.1 the connection is either ready for the next request, or the answer has
+//! announced its end. The bounds themselves come from the limits of the listener.
+
 use std::convert::Infallible;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::Request;
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use pushgrid_types::cast::saturating;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-use super::{Limits, Socket};
+use super::activity::{Activity, Expired, Patience};
+use super::received::Received;
+use super::rest::Rest;
+use super::watched::Watched;
+use super::{Limits, Socket, host};
 use crate::Shutdown;
 
-/// What an HTTP/2 client may send on one stream before it is read, in octets: a message and its overhead fit often.
+/// Largest unread input of one HTTP/2 stream, in octets: many times a message with overhead.
 const STREAM_WINDOW: u32 = 64 * 1024;
 
-/// The same for all streams of a connection.
+/// Largest unread input of all streams of a connection, in octets.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
-/// What is kept of an answer on an HTTP/2 stream that the client does not read, in octets.
+/// Largest part of an answer kept for an unread HTTP/2 stream, in octets.
 const STREAM_SEND_BUFFER: usize = 64 * 1024;
 
-/// What all connections of a listener share.
+/// Interval of looking whether the last answers are out, once a connection is kept for those alone.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Time for an answer to leave when the process ends.
+const LEAVE: Duration = Duration::from_secs(1);
+
+/// State shared by all connections of a listener.
 pub(super) struct Server {
     builder: Builder<Tasks>,
     app: Router,
-    header_timeout: Duration,
-    idle_timeout: Duration,
+    patience: Patience,
+    finish_timeout: Duration,
+    /// True while places are scarce.
+    crowded: watch::Sender<bool>,
     shutdown: Shutdown,
 }
 
-/// Runs the streams of HTTP/2 connections, so that the end of the server waits for them, too.
+/// Runs the streams of HTTP/2 connections as tasks for which the end of the server waits.
 #[derive(Clone)]
 struct Tasks(TaskTracker);
 
@@ -57,7 +79,8 @@ impl Server {
         builder
             .http1()
             .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
+            // hyper's own timeout would run between requests as well.
+            .header_read_timeout(None)
             .max_buf_size(limits.header_octets.max(8192));
         builder
             .http2()
@@ -65,7 +88,7 @@ impl Server {
             .max_concurrent_streams(limits.h2_max_streams)
             .max_pending_accept_reset_streams(limits.h2_max_resets)
             .max_local_error_reset_streams(limits.h2_max_resets)
-            .max_header_list_size(u32::try_from(limits.header_octets).unwrap_or(u32::MAX))
+            .max_header_list_size(saturating::<u32>(limits.header_octets))
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_SEND_BUFFER)
@@ -74,97 +97,169 @@ impl Server {
         Self {
             builder,
             app,
-            header_timeout: limits.header_timeout,
-            idle_timeout: limits.idle_timeout,
+            patience: Patience {
+                header: limits.header_timeout,
+                idle: limits.idle_timeout,
+                answer: limits.answer_timeout,
+            },
+            finish_timeout: limits.finish_timeout,
+            crowded: watch::Sender::new(false),
             shutdown,
         }
     }
 
-    /// Serves one connection to its end or its upgrade. How it ended is the client's business: nothing is logged.
+    /// Tells all idle connections whether places are scarce.
+    pub(super) fn crowd(&self, crowded: bool) {
+        self.crowded.send_if_modified(|is| std::mem::replace(is, crowded) != crowded);
+    }
+
+    /// Serves one connection to the end or the upgrade. Failures of a client are not logged.
     pub(super) async fn serve(self: Arc<Self>, socket: Socket) {
-        let activity = Arc::new(Activity::default());
-        let service = service_fn(|request: Request<Incoming>| {
-            let ongoing = Ongoing::begin(&activity);
-            let answer = self.app.clone().oneshot(request);
-            async move {
-                let response = answer.await?;
-                Ok::<_, Infallible>(response.map(|body| Answer { body, _ongoing: ongoing }))
-            }
-        });
-        let io = TokioIo::new(socket);
+        let activity = Arc::new(Activity::new());
+        let service = service_fn(|request| answer(self.app.clone(), Arc::clone(&activity), request));
+        let io = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
         let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
-        tokio::select! {
+        let expired = tokio::select! {
             biased;
             _ = connection.as_mut() => return,
-            () = self.shutdown.draining() => {}
-            () = activity.idle(self.header_timeout, self.idle_timeout) => {}
-        }
+            () = self.shutdown.draining() => None,
+            expired = activity.expired(self.patience, &self.crowded) => Some(expired),
+        };
         connection.as_mut().graceful_shutdown();
-        // A client that does not follow is left alone once it has had the time of a request and has none in flight.
+        if expired == Some(Expired::Header) {
+            // Lets HTTP/2 send its GOAWAY; no more is waited for.
+            let _ = connection.as_mut().now_or_never();
+            return;
+        }
         tokio::select! {
             biased;
             _ = connection => {}
             () = self.shutdown.stopping() => {}
-            () = activity.quiet(self.header_timeout) => {}
-        }
-    }
-}
-
-/// How many requests of a connection have begun and ended.
-#[derive(Default)]
-struct Activity {
-    begun: AtomicU64,
-    ended: AtomicU64,
-}
-
-impl Activity {
-    fn read(&self) -> (u64, u64) {
-        (self.begun.load(Ordering::Relaxed), self.ended.load(Ordering::Relaxed))
-    }
-
-    /// Returns when no request has come within `first`, or later, when it was quiet for `then`.
-    async fn idle(&self, first: Duration, then: Duration) {
-        tokio::time::sleep(first).await;
-        if self.read() != (0, 0) {
-            self.quiet(then).await;
+            // Requests that have come since the expiry have the time of a request to end.
+            () = sleep(self.patience.header), if expired == Some(Expired::Answer) => {}
+            () = self.overdue(&activity) => {}
         }
     }
 
-    /// Returns when there was neither a request in flight nor a new one for `time`, at most twice that. It looks at
-    /// intervals, so that a request costs no timer.
-    async fn quiet(&self, time: Duration) {
-        let mut seen = self.read();
-        loop {
-            tokio::time::sleep(time).await;
-            let now = self.read();
-            if now == seen && now.0 == now.1 {
-                return;
+    /// Returns when a client does not follow the announced end of the connection: after the time of a request without
+    /// any in flight; or, at the end of the process, after the time to finish sending, once all that had been sent by
+    /// then is answered.
+    async fn overdue(&self, activity: &Activity) {
+        tokio::select! {
+            biased;
+            () = self.shutdown.draining() => {}
+            () = activity.quiet(self.patience.header) => return,
+        }
+        sleep(self.finish_timeout).await;
+        activity.close_doors();
+        while activity.is_working() {
+            sleep(LOOK).await;
+        }
+        // An answer has a moment to leave. A client without room for it on the stream is not waited for.
+        let left = async {
+            while activity.is_talking() {
+                sleep(LOOK).await;
             }
-            seen = now;
-        }
+        };
+        let _ = timeout(LEAVE, left).await;
     }
 }
 
-/// A request in flight: from its head to the end of its answer.
-struct Ongoing(Arc<Activity>);
+/// Answers a request. The rest of its body is read, or the answer announces the end of the connection: otherwise the
+/// client's next request would go into a closing one.
+async fn answer(
+    app: Router,
+    activity: Arc<Activity>,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, Infallible> {
+    let (head, body) = request.into_parts();
+    let multiplexed = head.version > Version::HTTP_11;
+    let mut ongoing = Ongoing::begin(Arc::clone(&activity), multiplexed, body.size_hint().exact());
+    let has_body = !body.is_end_stream();
+    let body = if has_body {
+        Body::new(Received::new(body, head.version, &head.headers, &activity))
+    } else {
+        Body::empty()
+    };
+    let mut response = match host::check(&head) {
+        Ok(()) => app.oneshot(Request::from_parts(head, body)).await?,
+        Err(fault) => {
+            drop(body);
+            fault.into_response()
+        }
+    };
+    if has_body && !multiplexed {
+        let read = match activity.take_rest() {
+            None => !activity.has_given_up_reading(),
+            // A box, so that a message that is accepted has no room for it.
+            Some(rest) => Box::pin(discard(rest, &activity, response.status())).await,
+        };
+        if !read {
+            activity.give_up_reading();
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                response = StatusCode::BAD_REQUEST.into_response();
+            }
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+    ongoing.answer();
+    Ok(response.map(|body| Answer { body, ongoing }))
+}
+
+/// Discards the rest of a body. True when the connection can be used again.
+async fn discard(rest: Rest, activity: &Activity, status: StatusCode) -> bool {
+    // A client that was too slow does not get more time.
+    let read = status != StatusCode::REQUEST_TIMEOUT && rest.discard().await;
+    activity.settle();
+    read
+}
+
+/// A request in flight: from head to end of the answer.
+struct Ongoing {
+    activity: Arc<Activity>,
+    /// True when the end of the process does not wait for this request: it came too late, or the answer is on its
+    /// way.
+    is_unsettled: bool,
+    is_answered: bool,
+}
 
 impl Ongoing {
-    fn begin(activity: &Arc<Activity>) -> Self {
-        activity.begun.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(activity))
+    fn begin(activity: Arc<Activity>, multiplexed: bool, length: Option<u64>) -> Self {
+        activity.begin(multiplexed, length);
+        let is_unsettled = activity.is_late();
+        if is_unsettled {
+            activity.unsettle();
+        }
+        Self { activity, is_unsettled, is_answered: false }
+    }
+
+    /// Notes the answer: the client has to take it from here on.
+    fn answer(&mut self) {
+        self.is_answered = true;
+        self.activity.answer();
+        if !self.is_unsettled {
+            self.is_unsettled = true;
+            self.activity.unsettle();
+        }
     }
 }
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        if self.is_unsettled {
+            self.activity.settle();
+        }
+        if self.is_answered {
+            self.activity.answer_ends();
+        }
+        self.activity.end();
     }
 }
 
-/// The body of an answer, which keeps its request in flight.
+/// The body of an answer, which keeps the request in flight.
 struct Answer {
     body: Body,
-    _ongoing: Ongoing,
+    ongoing: Ongoing,
 }
 
 impl hyper::body::Body for Answer {
@@ -175,7 +270,11 @@ impl hyper::body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if frame.is_ready() {
+            self.ongoing.activity.answer_goes_on();
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

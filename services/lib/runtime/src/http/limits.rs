@@ -1,29 +1,41 @@
+//! The limits of a listener, with the settings.
+//!
+//! Invariant: every limit stays within its range, whatever the settings. Limits of a request's body are the routes'.
+
 use std::time::Duration;
+
+use pushgrid_types::cast::fitting;
 
 use crate::config::Reader;
 
-/// What a client can make a listener hold, and for how long.
+/// Bounds of a client's use of a listener, in resources and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Time for a request's header section to arrive, from the connection's opening or the answer before it. So it is
-    /// also how long an HTTP/1.1 connection is kept between requests. Default 20 s (a slow client is closed within
-    /// 30 s).
+    /// Time for a request's header section to arrive, from its first octet, or from the connection's opening for the
+    /// first. Default 20 s (a slow client is closed within 30 s).
     pub header_timeout: Duration,
     /// Largest header section, in octets; at least 8 KiB. More is answered with 431. Default 16 KiB.
     pub header_octets: usize,
-    /// How long a connection is kept without a request in flight, at least; at most twice as long. It matters for
-    /// HTTP/2, where no other limit ends an idle connection. Default 2 min.
+    /// Longest time that a connection is kept between requests. Default 620 s, longer than usual balancers and
+    /// proxies keep theirs (60 s, at most 600 s): the receiver of requests must not be the side that closes an idle
+    /// connection, or a request on the way at that moment is lost. While places are scarce, connections idle for
+    /// `header_timeout` are closed.
     pub idle_timeout: Duration,
+    /// Time without progress in taking answers, while no other request is being worked on. Default 60 s.
+    pub answer_timeout: Duration,
+    /// Time for a client, at the end of the process, to finish a request that is being sent, and to close. Requests
+    /// received by then are answered in any case. Default 5 s.
+    pub finish_timeout: Duration,
     /// Connections at a time, upgraded ones included. Further clients wait to be accepted. Default 50 000.
     pub max_connections: usize,
     /// Streams at a time on an HTTP/2 connection. Default 256.
     pub h2_max_streams: u32,
-    /// Streams of an HTTP/2 connection that the client has reset before they were looked at, and those that the
+    /// Streams of an HTTP/2 connection that the client has reset before they were looked at, and streams that the
     /// service reset for an error; more of either ends the connection (rapid reset, CVE-2023-44487). Default 64.
     pub h2_max_resets: usize,
-    /// How often an HTTP/2 client is asked whether it is there. Default 30 s.
+    /// Interval of HTTP/2 pings to a client. Default 30 s.
     pub h2_ping_interval: Duration,
-    /// How long it has to answer. Default 20 s.
+    /// Time for the client to answer a ping. Default 20 s.
     pub h2_ping_timeout: Duration,
 }
 
@@ -32,7 +44,9 @@ impl Default for Limits {
         Self {
             header_timeout: Duration::from_secs(20),
             header_octets: 16 * 1024,
-            idle_timeout: Duration::from_mins(2),
+            idle_timeout: Duration::from_secs(620),
+            answer_timeout: Duration::from_mins(1),
+            finish_timeout: Duration::from_secs(5),
             max_connections: 50_000,
             h2_max_streams: 256,
             h2_max_resets: 64,
@@ -48,7 +62,7 @@ impl Limits {
         Self::read_with(reader, section, &Self::default())
     }
 
-    /// The same with other defaults, for a listener that serves other clients.
+    /// As [`Self::read`] with other defaults, for a listener with other clients.
     pub fn read_with(reader: &mut Reader, section: &str, defaults: &Self) -> Self {
         let key = |name: &str| format!("{section}.{name}");
         let mut time = |name: &str, default: Duration, least: Duration, most: Duration, doc: &'static str| {
@@ -60,28 +74,42 @@ impl Limits {
             defaults.header_timeout,
             Duration::from_millis(100),
             Duration::from_mins(5),
-            "Time for the header section of a request to arrive, also between requests of HTTP/1.1.",
+            "Time for the header section of a request to arrive, from its first octet on; for the first, from connecting on.",
         );
         let idle_timeout = time(
             "idle_timeout",
             defaults.idle_timeout,
             second,
             Duration::from_hours(24),
-            "How long a connection is kept without a request in flight.",
+            "Longest time that a connection is kept between requests. Longer than proxies in front keep theirs (nginx 60s, balancers up to 600s), or they answer 502 now and then. Sooner when hardly a place is left.",
+        );
+        let answer_timeout = time(
+            "answer_timeout",
+            defaults.answer_timeout,
+            second,
+            hour,
+            "Longest time that a client may take nothing of an answer before its connection is closed.",
+        );
+        let finish_timeout = time(
+            "finish_timeout",
+            defaults.finish_timeout,
+            Duration::ZERO,
+            Duration::from_mins(10),
+            "Longest wait of a stop for clients in the midst of a request. What has been received is answered all the same.",
         );
         let h2_ping_interval = time(
             "h2_ping_interval",
             defaults.h2_ping_interval,
             second,
             hour,
-            "How often an HTTP/2 client is asked whether it is there.",
+            "Interval between pings to an HTTP/2 client.",
         );
         let h2_ping_timeout = time(
             "h2_ping_timeout",
             defaults.h2_ping_timeout,
             second,
             hour,
-            "How long an HTTP/2 client has to answer that.",
+            "Longest time for an HTTP/2 client to answer a ping.",
         );
         let header_octets = reader.octets(
             key("header_octets"),
@@ -91,7 +119,7 @@ impl Limits {
         );
         let mut count = |name: &str, default: usize, most: u32, doc: &'static str| {
             let count = reader.count(key(name), default as u64, 1..=u64::from(most), doc);
-            u32::try_from(count).expect("the range ends within 32 bits")
+            fitting::<u32>(count)
         };
         let max_connections = count(
             "max_connections",
@@ -115,6 +143,8 @@ impl Limits {
             header_timeout,
             header_octets,
             idle_timeout,
+            answer_timeout,
+            finish_timeout,
             max_connections: max_connections as usize,
             h2_max_streams,
             h2_max_resets: h2_max_resets as usize,

@@ -1,17 +1,17 @@
+//! The TCP socket of a connection, with its place among the connections of the listener.
+//!
+//! Invariant: the place is free again only when the socket is dropped, also after an upgrade.
+
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use hyper_util::server::conn::auto::upgrade::downcast;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// An accepted TCP connection. It counts as one of its listener's connections until it is dropped.
+/// An accepted TCP connection. Counts as one of the listener's connections until dropped.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
@@ -23,19 +23,10 @@ impl Socket {
         Self { stream, _room: room }
     }
 
-    /// The address of the client, or of the proxy before it.
+    /// The address of the client, or of the proxy in front.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.stream.peer_addr()
     }
-}
-
-/// The socket of an upgraded connection, without the buffers and boxes that served HTTP on it, and the octets that
-/// had been read beyond the request. Fails, giving the connection back, when it does not come from
-/// [`serve`](super::serve) over HTTP/1.1.
-pub fn into_socket(upgraded: Upgraded) -> Result<(Socket, Bytes), Upgraded> {
-    let parts = downcast::<TokioIo<Socket>>(upgraded)?;
-    // A copy, for the octets may share the large buffer that they were read into.
-    Ok((parts.io.into_inner(), Bytes::copy_from_slice(&parts.read_buf)))
 }
 
 impl AsyncRead for Socket {

@@ -16,7 +16,7 @@ impl std::fmt::Debug for Account {
 }
 
 impl Account {
-    /// All at zero.
+    /// The gauges, all at zero.
     pub fn new(meter: &Meter) -> Self {
         let entry = |entry| meter.gauge(&ACCOUNT, &[("entry", entry)]);
         Self {
@@ -26,7 +26,7 @@ impl Account {
         }
     }
 
-    /// Shows how many messages were accepted, are pending, and have ended, by [`Outcome::index`].
+    /// Shows the numbers of accepted and pending messages, and of ended ones by [`Outcome::index`].
     #[expect(clippy::cast_precision_loss, reason = "fewer than 2^52 messages are ever accepted")]
     pub fn show(&self, accepted: u64, pending: u64, ended: &[u64; Outcome::ALL.len()]) {
         self.accepted.set(accepted as f64);

@@ -1,9 +1,15 @@
+//! The meter: recorder of all metrics of one process or test, and their Prometheus and Markdown forms.
+//!
+//! Invariant: every series exists from the start, and memory is bounded while somebody runs the upkeep. Names, help
+//! and labels are in the parent module.
+
 use std::fmt::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ::metrics::{Key, KeyName, Level, Metadata, Recorder, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusRecorder};
+use parking_lot::Mutex;
 
 use super::{
     BUILD_INFO, COUNTERS, Counter, Definition, GAUGES, Gauge, HISTOGRAMS, Histogram, PROCESS, VERSION,
@@ -13,11 +19,11 @@ use crate::Shutdown;
 
 const METADATA: Metadata<'static> = Metadata::new("pushgrid", Level::INFO, None);
 
-/// How often the observations of histograms are counted into their buckets. Between two such times each takes eight
+/// Interval at which the observations of histograms are counted into buckets. Until then each observation takes eight
 /// octets.
 const UPKEEP: Duration = Duration::from_secs(1);
 
-/// Where metrics are kept. Clones share them; two meters know nothing of each other.
+/// Recorder of metrics. Clones share all values; two meters share nothing.
 ///
 /// Guarantee: measuring never fails and never waits.
 #[derive(Clone)]
@@ -47,7 +53,7 @@ impl Meter {
         meter
     }
 
-    /// The handle of a counter, for one value of each of its labels. `absolute` raises it to a number that is kept
+    /// The handle of a counter, for one value of each of its labels. `absolute` raises the counter to a number kept
     /// elsewhere.
     pub fn counter(
         &self,
@@ -62,8 +68,8 @@ impl Meter {
         self.inner.recorder.register_gauge(&key(&of.0, label), &METADATA)
     }
 
-    /// The handle of a histogram, which takes seconds, for one value of each of its labels. Somebody has to run
-    /// [`Self::upkeep`].
+    /// The handle of a histogram, which takes seconds, for one value of each of its labels. Needs [`Self::upkeep`] to
+    /// be running.
     pub fn histogram(
         &self,
         of: &'static Histogram,
@@ -72,16 +78,16 @@ impl Meter {
         self.inner.recorder.register_histogram(&key(&of.definition, label), &METADATA)
     }
 
-    /// Has `f` called before each [`Self::render`], to bring gauges up to date. It must not wait. Kept for the life
-    /// of the meter.
+    /// Registers `f` to be called before each [`Self::render`], to bring gauges up to date. `f` must not wait. Kept
+    /// for the life of the meter.
     pub fn on_scrape(&self, f: impl Fn() + Send + Sync + 'static) {
-        self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::new(f));
+        self.inner.hooks.lock().push(Arc::new(f));
     }
 
     /// All metrics in the Prometheus text format, those of the process included.
     pub fn render(&self) -> String {
         // Called without the lock: a hook may do what it likes with the meter.
-        let hooks = self.inner.hooks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let hooks = self.inner.hooks.lock().clone();
         for hook in hooks {
             hook();
         }
@@ -90,8 +96,8 @@ impl Meter {
         text
     }
 
-    /// Counts observations of histograms into their buckets once a second, so that their number is bounded also when
-    /// nobody scrapes. Ends when the process begins to drain, for a drain is short.
+    /// Counts observations of histograms into buckets once a second, so that memory is bounded also without scrapes.
+    /// Ends when the process begins to drain, for a drain is short.
     pub async fn upkeep(self, shutdown: Shutdown) {
         let handle = self.inner.recorder.handle();
         let mut ticks = tokio::time::interval(UPKEEP);
@@ -154,7 +160,7 @@ impl Meter {
         }
     }
 
-    /// Makes every series, so that a rate over the first event is right.
+    /// Creates every series, so that a rate over the first event is right.
     fn touch(&self) {
         for counter in COUNTERS {
             series(&counter.0, |label| self.counter(counter, label).absolute(0));

@@ -1,11 +1,11 @@
-//! Metrics of the process, from `/proc`. Where there is none they are left out.
+//! Metrics of the process, from `/proc`. On systems without `/proc` they are left out.
 
 use std::fmt::Write;
 use std::fs;
 
 use super::{PROCESS, ProcessMetric};
 
-/// Ticks of a second in `/proc`: Linux shows times in this unit on every machine that we build for.
+/// Ticks of a second in `/proc`: the same on every architecture of Linux.
 const TICKS: f64 = 100.0;
 
 /// Appends the metrics in the Prometheus text format, in the order of [`PROCESS`].
@@ -18,15 +18,15 @@ pub(super) fn render(text: &mut String) {
     }
 }
 
-/// The number in the line of a file that begins with `label`.
+/// The number in the first line of a file that begins with `label`.
 fn line(path: &str, label: &str) -> Option<f64> {
     let text = fs::read_to_string(path).ok()?;
     let rest = text.lines().find_map(|line| line.strip_prefix(label))?;
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// A field of `/proc/self/stat`, numbered from 1 as in proc(5). The second one, the name, may hold anything, so
-/// fields are counted from its end.
+/// A field of `/proc/self/stat`, numbered from 1 as in proc(5). Fields are counted from the end of the second, the
+/// name, which may hold any character.
 fn stat(field: usize) -> Option<f64> {
     let text = fs::read_to_string("/proc/self/stat").ok()?;
     let (_, rest) = text.rsplit_once(')')?;
@@ -42,7 +42,7 @@ fn cpu() -> Option<f64> {
 }
 
 fn open_fds() -> Option<f64> {
-    // Since Linux 6.2 the size of the directory is their number; to list them takes long when there are a million.
+    // Since Linux 6.2 the size of the directory is the count; listing takes long with a million entries.
     let size = fs::metadata("/proc/self/fd").ok()?.len();
     let count = if size > 0 { size } else { fs::read_dir("/proc/self/fd").ok()?.count() as u64 };
     u32::try_from(count).ok().map(f64::from)

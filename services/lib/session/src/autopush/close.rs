@@ -1,9 +1,16 @@
+//! The reasons for closing a connection, each with a code and a text.
+//!
+//! Invariant: the table in the documentation of this protocol lists every code, and no reason holds anything sent.
+//! Counting ends of connections is not done here.
+
 use std::fmt;
 
-/// Why a connection is closed, and what the user agent is told (RFC 6455 section 7.4).
+use pushgrid_types::CloseReason;
+
+/// Reason for closing a connection, with the code and the text for the user agent (RFC 6455 section 7.4).
 ///
-/// Guarantee: every reason is at most [`Close::REASON_MAX`] octets, says what was wrong and, where there is
-/// something to do, what; it shows nothing that the user agent or anybody else has sent.
+/// Guarantee: every text is at most [`Close::REASON_MAX`] octets, names the fault and, where there is one, the
+/// remedy, and shows nothing sent by the user agent or anybody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {
     /// The server stops, or is being restarted.
@@ -18,27 +25,27 @@ pub enum Close {
     NotJson,
     /// A hello with members of a wrong type.
     MalformedHello,
-    /// A register with members that are missing or of a wrong type.
+    /// A register with missing members, or members of a wrong type.
     MalformedRegister,
-    /// An unregister with members that are missing or of a wrong type.
+    /// An unregister with missing members, or members of a wrong type.
     MalformedUnregister,
-    /// An ack with members that are missing or of a wrong type.
+    /// An ack with missing members, or members of a wrong type.
     MalformedAck,
-    /// A nack with members that are missing or of a wrong type.
+    /// A nack with missing members, or members of a wrong type.
     MalformedNack,
-    /// A `broadcast_subscribe` with members that are missing or of a wrong type.
+    /// A `broadcast_subscribe` with missing members, or members of a wrong type.
     MalformedBroadcastSubscribe,
     /// A channelID that is not a lower-case UUID with dashes.
     MalformedChannel,
-    /// No messageType, or one that nobody knows.
+    /// No messageType, or an unknown one.
     UnknownType,
-    /// Something else than hello came first.
+    /// A first message other than hello.
     HelloExpected,
-    /// Nothing came first.
+    /// No message within the time for hello.
     HelloTimeout,
     /// A second hello.
     SecondHello,
-    /// The same user agent has connected again.
+    /// The user agent has another, later connection.
     Superseded,
     /// No answer to a ping of the server.
     NoPong,
@@ -46,19 +53,19 @@ pub enum Close {
     TooLarge,
     /// A fault of the server.
     Internal,
-    /// The router has lost track of what the session has seen.
+    /// The router has lost track of the messages seen by the session.
     Resync,
-    /// The router or its store cannot be reached just now.
+    /// The router or the store cannot be reached just now.
     Unavailable,
     /// Far too many pings.
     PingFlood,
 }
 
 impl Close {
-    /// A close frame has room for 125 octets, two of which are the code (RFC 6455 section 5.5).
+    /// Longest reason, in octets: a close frame has room for 125, two of which are the code (RFC 6455 section 5.5).
     pub const REASON_MAX: usize = 123;
 
-    /// All of them.
+    /// All reasons.
     pub const ALL: [Self; 23] = [
         Self::Restarting,
         Self::BadFrame,
@@ -115,7 +122,7 @@ impl Close {
         }
     }
 
-    /// What a person reads.
+    /// The text of the close frame, for a person.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Restarting => "the server is restarting; please reconnect",
@@ -151,6 +158,36 @@ impl Close {
             Self::Resync => "the server has lost its place; please reconnect",
             Self::Unavailable => "the service is not available just now; try again later",
             Self::PingFlood => "far too many pings; stay away for a while",
+        }
+    }
+}
+
+impl From<Close> for CloseReason {
+    /// The reason under which the metrics count such a connection.
+    fn from(close: Close) -> Self {
+        match close {
+            Close::Restarting => Self::Draining,
+            Close::Superseded => Self::Superseded,
+            Close::Resync => Self::Resync,
+            Close::HelloTimeout => Self::Unidentified,
+            Close::NoPong => Self::Idle,
+            Close::TooLarge => Self::TooLarge,
+            Close::Unavailable | Close::Internal => Self::Unavailable,
+            Close::BadFrame
+            | Close::Binary
+            | Close::NotUtf8
+            | Close::NotJson
+            | Close::MalformedHello
+            | Close::MalformedRegister
+            | Close::MalformedUnregister
+            | Close::MalformedAck
+            | Close::MalformedNack
+            | Close::MalformedBroadcastSubscribe
+            | Close::MalformedChannel
+            | Close::UnknownType
+            | Close::HelloExpected
+            | Close::SecondHello
+            | Close::PingFlood => Self::Protocol,
         }
     }
 }

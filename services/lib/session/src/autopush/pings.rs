@@ -1,13 +1,17 @@
+//! Rate limit for the pings of one user agent: a token bucket in one instant.
+//!
+//! Invariant: no timer and no counter runs while no ping comes, and a clock that steps back refuses nobody.
+
 use std::time::Duration;
 
 use pushgrid_types::Timestamp;
 
-/// How often a user agent may ping: a bucket of `burst` pings, into which one more falls every `every`.
+/// Rate at which a user agent may ping: a bucket of `burst` pings, refilled by one every `every`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PingAllowance {
     /// Pings that may come at once.
     pub burst: u32,
-    /// How long it takes until one more is allowed; zero allows any number.
+    /// Time until one more ping is allowed; zero allows any number.
     pub every: Duration,
 }
 

@@ -1,83 +1,93 @@
+//! The state machine of one autopush connection: a text frame in, an action for the caller out.
+//!
+//! Invariant: until the user agent is identified, the only actions are to identify and to close. Which messages are
+//! sent is decided by the session, and what an action needs of the service is done by the caller.
+
 use pushgrid_crypto::vapid;
-use pushgrid_types::{ChannelId, Timestamp, UserAgentId, VapidKeyHash};
+use pushgrid_types::{ChannelId, Restriction, Timestamp, UserAgentId};
 use smallvec::SmallVec;
 
 use super::pings::Pings;
 use super::{Acknowledged, Close, Kind, PingAllowance, Request, reply};
 
-/// Where one connection stands.
+/// Progress of one connection through the protocol.
 ///
 /// ```text
 /// (connected) --hello--> Action::Identify --identified()--> everything else, any number of times
 /// ```
 ///
-/// One frame at a time: the action of a frame is done before the next one is received.
+/// One frame at a time: the caller completes the action of a frame before the next call of [`Protocol::receive`].
 #[derive(Debug, Default)]
 pub struct Protocol {
-    user_agent: Option<UserAgentId>,
+    identified: bool,
     pings: Pings,
 }
 
-/// What the caller is to do for a frame.
+/// Action that a frame asks of the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Find out who this is: the user agent `claimed` when the service knows it, or a new one. Then put
+    /// Look up the user agent `claimed`, or make a new one when the service does not know the claimed id. Then put
     /// [`Protocol::identified`] on the wire, before any notification.
     Identify {
-        /// Who it says it is.
+        /// Id that the user agent presents, if any.
         claimed: Option<UserAgentId>,
     },
-    /// Put this on the wire.
+    /// Put this text on the wire.
     Send(String),
     /// Make the subscription, and answer with [`reply::registered`] or [`reply::refused`].
     Register {
+        /// The channel to subscribe.
+        channel: ChannelId,
+        /// Hash of the VAPID key to which the subscription is restricted; `None` leaves it open.
+        restriction: Restriction,
+    },
+    /// Answer with [`reply::refused`]: the key is no VAPID public key.
+    RefuseKey {
         /// The channel.
         channel: ChannelId,
-        /// The only application server that may use it.
-        vapid: Option<VapidKeyHash>,
     },
     /// End the subscription, and answer with [`reply::unregistered`].
     Unregister {
-        /// The channel.
+        /// The channel to end.
         channel: ChannelId,
     },
-    /// End these messages, those of earlier connections too. No answer.
+    /// End these messages, also those sent on earlier connections. No answer.
     Settle(SmallVec<[Acknowledged; 1]>),
-    /// Count it: the user agent reports that the handler of a message has failed.
+    /// Count the report of the user agent that the handler of a message has failed.
     Nack {
         /// As in [`Request::Nack`].
         code: Option<i64>,
     },
-    /// Nothing.
+    /// No action.
     Nothing,
     /// Close the connection.
     Close(Close),
 }
 
 impl Protocol {
-    /// Who it is, once that is known.
-    pub const fn user_agent(&self) -> Option<UserAgentId> {
-        self.user_agent
+    /// True once the user agent has said hello.
+    pub const fn is_identified(&self) -> bool {
+        self.identified
     }
 
-    /// Takes one text frame: what kind it is, and what to do for it.
+    /// Takes one text frame. Returns the kind of frame, for counting, and the action for the caller.
     pub fn receive(&mut self, text: &str, now: Timestamp, allowance: &PingAllowance) -> (Kind, Action) {
         let request = match Request::parse(text) {
             Ok(request) => request,
             Err(close) => return (Kind::Invalid, Action::Close(close)),
         };
         let kind = request.kind();
-        let action = match (request, self.user_agent) {
-            (Request::Hello { user_agent }, None) => Action::Identify { claimed: user_agent },
-            (_, None) => Action::Close(Close::HelloExpected),
-            (request, Some(_)) => self.serve(request, now, allowance),
+        let action = match (request, self.identified) {
+            (Request::Hello { user_agent }, false) => Action::Identify { claimed: user_agent },
+            (_, false) => Action::Close(Close::HelloExpected),
+            (request, true) => self.serve(request, now, allowance),
         };
         (kind, action)
     }
 
-    /// Settles who it is, and gives the answer to its hello.
+    /// Fixes the identity of the user agent, and returns the answer to hello.
     pub fn identified(&mut self, user_agent: UserAgentId) -> String {
-        self.user_agent = Some(user_agent);
+        self.identified = true;
         reply::hello(user_agent)
     }
 
@@ -85,9 +95,9 @@ impl Protocol {
         match request {
             Request::Hello { .. } => Action::Close(Close::SecondHello),
             Request::Register { channel, key } => match key.as_deref().map(vapid::PublicKey::from_text) {
-                None => Action::Register { channel, vapid: None },
-                Some(Ok(key)) => Action::Register { channel, vapid: Some(key.hash()) },
-                Some(Err(_)) => Action::Send(reply::refused(channel, reply::Refused::BadKey)),
+                None => Action::Register { channel, restriction: Restriction::Open },
+                Some(Ok(key)) => Action::Register { channel, restriction: Restriction::VapidKey(key.hash()) },
+                Some(Err(_)) => Action::RefuseKey { channel },
             },
             Request::Unregister { channel } => Action::Unregister { channel },
             Request::Ack { updates } if updates.is_empty() => Action::Nothing,

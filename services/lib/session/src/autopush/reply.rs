@@ -1,4 +1,4 @@
-//! What user agents get: the text of each frame.
+//! The text of each frame for user agents.
 //!
 //! Written by hand into one string of the right size, for the notification is the hottest code of a connection;
 //! whatever is not ours by construction goes through a JSON encoder.
@@ -13,19 +13,18 @@ use pushgrid_types::{ChannelId, Message, UserAgentId};
 /// The answer to a ping.
 pub const PONG: &str = "{}";
 
-/// Unknown broadcasts that one frame is told about. Real user agents ask for one or two.
+/// Largest number of unknown broadcasts named in one frame. Real user agents ask for one or two.
 pub const BROADCASTS_MAX: usize = 32;
 
-/// A text that pads a notification: everything but its data and headers.
+/// Octets of a notification besides data and headers, rounded up.
 const NOTIFICATION_FRAME: usize = 160;
 
-/// Why there is no subscription, as the user agent is told. Firefox takes every status but 200 alike, and the socket
-/// stays open.
+/// Reason that a register made no subscription. Firefox takes every status but 200 alike, and the socket stays open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The key is no VAPID public key.
     BadKey,
-    /// The user agent has as many subscriptions as it may have.
+    /// The user agent has reached the limit of subscriptions.
     TooManySubscriptions {
         /// The limit.
         limit: usize,
@@ -47,7 +46,7 @@ impl Refused {
         }
     }
 
-    /// What stands where the endpoint would: the one place that the protocol has for words.
+    /// Text in the place of the endpoint, the only member of the protocol with room for words.
     fn text(self) -> Cow<'static, str> {
         match self {
             Self::BadKey => "key is not a VAPID public key: send the 65 octets of an uncompressed P-256 point, as base64url".into(),
@@ -59,7 +58,7 @@ impl Refused {
     }
 }
 
-/// The answer to hello. Exactly five members, and the uaid without dashes.
+/// The answer to hello: exactly five members, and the uaid without dashes.
 pub fn hello(user_agent: UserAgentId) -> String {
     format!(
         r#"{{"messageType":"hello","uaid":"{}","status":200,"use_webpush":true,"broadcasts":{{}}}}"#,
@@ -90,8 +89,8 @@ pub fn unregistered(channel: ChannelId, status: u16) -> String {
     format!(r#"{{"messageType":"unregister","channelID":"{channel}","status":{status}}}"#)
 }
 
-/// The answer to a `broadcast_subscribe`: none of them is known. `None` when nothing was asked for. At most
-/// [`BROADCASTS_MAX`] are named.
+/// The answer to a `broadcast_subscribe`: each id as not found. Names at most [`BROADCASTS_MAX`]; `None` when none
+/// was asked for.
 pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
     if ids.is_empty() {
         return None;
@@ -108,7 +107,8 @@ pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
     Some(text)
 }
 
-/// A push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID key.
+/// The frame of a push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID
+/// key.
 pub fn notification(message: &Message) -> String {
     let content = &message.content;
     let headers = [
@@ -150,7 +150,7 @@ fn push_headers(text: &mut String, headers: &[(&str, &Option<Box<str>>)]) {
     }
 }
 
-/// Parameter values without quotes and base64 padding, as user agents want them; all else as it came.
+/// Strips quotes and base64 padding from parameter values, as user agents want; leaves all else as it came.
 fn bare(value: &str) -> Cow<'_, str> {
     if !value.contains(['"', '=']) {
         return Cow::Borrowed(value);

@@ -1,3 +1,8 @@
+//! The codec of the frames that user agents send: JSON in, one [`Request`] or the reason to close out.
+//!
+//! Invariant: no text panics, and a request holds only ids of the right form. Order of requests and meaning of keys
+//! are checked by the state machine.
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -8,29 +13,29 @@ use smallvec::SmallVec;
 
 use super::Close;
 
-/// What a user agent sends. Members that are not named here are ignored.
+/// A message from a user agent. Members not named here are ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request<'a> {
     /// The first message of a connection.
     Hello {
-        /// Who the user agent says it is. A uaid that is empty or malformed counts as none: not an error.
+        /// Id presented by the user agent. An empty or malformed uaid counts as none: not an error.
         user_agent: Option<UserAgentId>,
     },
     /// Asks for a subscription.
     Register {
         /// The channel, named by the user agent.
         channel: ChannelId,
-        /// The VAPID public key as sent: whether it is one is for [`super::Protocol`] to answer.
+        /// The VAPID public key as sent, not yet verified: [`super::Protocol`] answers an invalid one.
         key: Option<Cow<'a, str>>,
     },
     /// Ends a subscription.
     Unregister {
-        /// The channel.
+        /// The channel to end.
         channel: ChannelId,
     },
     /// Ends messages.
     Ack {
-        /// Which, and how. Versions that are no message ids are left out: nobody has given them out.
+        /// The acknowledged messages. Versions in no form of a message id are left out: the service never sent them.
         updates: SmallVec<[Acknowledged; 1]>,
     },
     /// Reports that the handler of a message failed, after its acknowledgement. Only counted.
@@ -38,11 +43,11 @@ pub enum Request<'a> {
         /// 301 the handler threw, 302 its promise was rejected, 303 an internal fault.
         code: Option<i64>,
     },
-    /// Asks for a sign of life.
+    /// Asks for a sign of life: the ping of the protocol.
     Ping,
     /// Asks for broadcasts.
     BroadcastSubscribe {
-        /// Their ids.
+        /// Ids of the broadcasts.
         broadcasts: Vec<Cow<'a, str>>,
     },
 }
@@ -50,14 +55,14 @@ pub enum Request<'a> {
 /// One acknowledged message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Acknowledged {
-    /// Which.
+    /// Id of the message: `version` on the wire.
     pub id: MessageId,
     /// 100 delivered, 101 not decrypted, 102 not delivered; `None` when left out.
     pub code: Option<i64>,
 }
 
 impl Acknowledged {
-    /// How the message ended. Every code ends it: sent again, it would only end the same way.
+    /// Outcome of the message. Every code ends the message: a redelivery would only end in the same way.
     pub const fn outcome(self) -> Outcome {
         match self.code {
             Some(101) => Outcome::Undecryptable,
@@ -67,7 +72,7 @@ impl Acknowledged {
     }
 }
 
-/// What kind of frame it is, for counting.
+/// Kind of a frame, for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// `hello`
@@ -84,12 +89,12 @@ pub enum Kind {
     Ping,
     /// `broadcast_subscribe`
     BroadcastSubscribe,
-    /// None of the protocol's.
+    /// No message of the protocol.
     Invalid,
 }
 
 impl Kind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 8] = [
         Self::Hello,
         Self::Register,
@@ -101,7 +106,7 @@ impl Kind {
         Self::Invalid,
     ];
 
-    /// Its `messageType`.
+    /// The `messageType`, as in metrics.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Hello => "hello",
@@ -182,9 +187,9 @@ struct BroadcastSubscribe<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// Reads one text frame. What cannot be read says how the connection is to be closed.
+    /// Reads one text frame. Fails with the reason to close the connection.
     pub fn parse(text: &'a str) -> Result<Self, Close> {
-        // A JSON list would do for a structure as well, member by member.
+        // A JSON list would pass for a structure as well, member by member.
         if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
             return Err(Close::NotJson);
         }
@@ -208,7 +213,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// What kind it is.
+    /// Kind of the message.
     pub const fn kind(&self) -> Kind {
         match self {
             Self::Hello { .. } => Kind::Hello,
@@ -249,8 +254,8 @@ fn ack<'a>(ack: &Ack<'_>) -> Result<Request<'a>, Close> {
     Ok(Request::Ack { updates: ack.updates.iter().filter_map(known).collect() })
 }
 
-/// User agents compare the channelID of a reply octet by octet, so the one form that is taken is the one that is sent
-/// back.
+/// Parses a channel in its one accepted form: user agents compare the channelID of a reply octet by octet, so only
+/// the form that is sent back may be taken.
 fn channel(text: &str) -> Result<ChannelId, Close> {
     let channel: ChannelId = text.parse().map_err(|_| Close::MalformedChannel)?;
     if channel.to_string() == text { Ok(channel) } else { Err(Close::MalformedChannel) }

@@ -1,3 +1,5 @@
+//! Tested: order, bounds and expiry, and that every offered message ends exactly once.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

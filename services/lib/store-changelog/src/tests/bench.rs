@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use pushgrid_store::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
-use pushgrid_store::{ErrorKind, EventLog, Mailbox, PageLimit, Stored, Subscription, Subscriptions};
+use async_trait::async_trait;
+use pushgrid_store::{
+    Commit, EndFeed, ErrorKind, EventLog, Mailbox, Offsets, PageLimit, Share, StoreError, Stored,
+    Subscription, Subscriptions,
+};
+use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Partition, Sequence, SubscriptionRef, Timestamp,
-    Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Partition, Restriction, Sequence, SubscriptionRef,
+    Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::sync::watch;
 
-use crate::{Deps, Estate, Health, Tuning, take_over};
+use crate::{Deps, Health, PartitionGauges, SpareClaim, TakenOver, Tuning, take_over};
 
 pub(super) const PARTITION: Partition = Partition(1);
 pub(super) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -20,14 +24,37 @@ pub(super) const TO: SubscriptionRef = SubscriptionRef {
     channel: ChannelId::from_octets([2; 16]),
     incarnation: Incarnation::from_octets([3; 12]),
 };
-pub(super) const SUBSCRIPTION: Subscription = Subscription { id: TO, vapid: None, created_at: NOW };
+pub(super) const SUBSCRIPTION: Subscription =
+    Subscription { id: TO, restriction: Restriction::Open, created_at: NOW };
 
 #[derive(Debug)]
 pub(super) struct Bench {
     pub(super) log: MemoryPartitionLog,
     pub(super) changelog: MemoryChangelog,
     pub(super) view: MemoryView,
+    pub(super) spare: SpareClaim,
+    pub(super) gauges: PartitionGauges,
+    pub(super) ends: Option<EndFeed>,
     pub(super) tuning: Tuning,
+}
+
+/// Offsets whose commit is unreadable.
+#[derive(Debug)]
+struct SpoiltOffsets;
+
+#[async_trait]
+impl Offsets for SpoiltOffsets {
+    async fn committed(&self) -> Result<Option<Commit>, StoreError> {
+        Err(StoreError::plain(ErrorKind::Corrupt))
+    }
+
+    async fn end(&self) -> Result<Sequence, StoreError> {
+        Err(StoreError::plain(ErrorKind::Corrupt))
+    }
+
+    async fn commit(&self, _: Commit) -> Result<(), StoreError> {
+        Err(StoreError::plain(ErrorKind::Corrupt))
+    }
 }
 
 pub(super) fn id(label: u8) -> MessageId {
@@ -40,6 +67,9 @@ impl Bench {
             log: MemoryPartitionLog::new(PARTITION),
             changelog: MemoryChangelog::new(),
             view: MemoryView::new(),
+            spare: SpareClaim::default(),
+            gauges: PartitionGauges::default(),
+            ends: None,
             tuning: Tuning::default(),
         }
     }
@@ -50,21 +80,30 @@ impl Bench {
             share: self.log.share(),
             changelog: Arc::new(self.changelog.clone()),
             view: Arc::new(self.view.clone()),
+            ends: self.ends.clone(),
             health,
+            spare: self.spare.clone(),
+            gauges: self.gauges.clone(),
             tuning: self.tuning,
         };
         (deps, seen)
     }
 
-    pub(super) async fn open(&self) -> Estate {
+    /// Dependencies over a log whose commits are unreadable.
+    pub(super) fn spoilt_deps(&self) -> (Deps, watch::Receiver<Health>) {
+        let (deps, seen) = self.deps();
+        (Deps { share: Share { offsets: Arc::new(SpoiltOffsets), ..deps.share }, ..deps }, seen)
+    }
+
+    pub(super) async fn open(&self) -> TakenOver {
         take_over(self.deps().0).await.unwrap()
     }
 
-    /// An owner whose subscription is made.
-    pub(super) async fn subscribed(&self) -> Estate {
-        let estate = self.open().await;
-        assert_eq!(estate.store.put(None, SUBSCRIPTION).await.unwrap(), Some(SUBSCRIPTION));
-        estate
+    /// Owner with one subscription.
+    pub(super) async fn subscribed(&self) -> TakenOver {
+        let owned = self.open().await;
+        assert_eq!(owned.store.put(None, SUBSCRIPTION).await.unwrap(), Some(SUBSCRIPTION));
+        owned
     }
 
     pub(super) async fn accept(&self, label: u8) -> Arc<Message> {
@@ -85,15 +124,15 @@ impl Bench {
     }
 
     /// Accepts a message and moves it to the mailbox.
-    pub(super) async fn keep(&self, estate: &mut Estate, label: u8) -> Arc<Message> {
+    pub(super) async fn keep(&self, owned: &mut TakenOver, label: u8) -> Arc<Message> {
         let accepted = self.accept(label).await;
-        assert_eq!(estate.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
-        assert_eq!(estate.store.store(vec![accepted.clone()]).await.unwrap(), [Stored::Kept]);
+        assert_eq!(owned.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+        assert_eq!(owned.store.store(vec![accepted.clone()]).await.unwrap(), [Stored::Kept]);
         accepted
     }
 }
 
-pub(super) async fn waiting(estate: &Estate) -> Result<Vec<Sequence>, ErrorKind> {
-    let page = estate.store.page(TO.user_agent, Sequence(0), NOW, ALL).await.map_err(|error| error.kind)?;
+pub(super) async fn waiting(owned: &TakenOver) -> Result<Vec<Sequence>, ErrorKind> {
+    let page = owned.store.page(TO.user_agent, Sequence(0), NOW, ALL).await.map_err(|error| error.kind)?;
     Ok(page.iter().map(|message| message.sequence).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Xorshift with a multiplication. Shared by all that a test does, so it works behind a shared reference.
+/// Xorshift with a multiplication. Shared by the whole test, hence usable behind a shared reference.
 #[derive(Debug)]
 pub(super) struct Chance(AtomicU64);
 
@@ -11,7 +11,7 @@ impl Chance {
         Self(AtomicU64::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
     }
 
-    /// The next number below `bound`.
+    /// Next number below `bound`.
     pub(super) fn below(&self, bound: u64) -> u64 {
         let mut next = self.0.load(Ordering::Relaxed);
         next ^= next >> 12;
@@ -29,7 +29,7 @@ impl Chance {
         self.below(times) == 0
     }
 
-    /// Lets others run, for a while.
+    /// Yields to other tasks, a random number of times.
     pub(super) async fn wait(&self) {
         for _ in 0..self.below(4) {
             tokio::task::yield_now().await;

@@ -3,21 +3,22 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::conformance::{self, Life, Parts};
-use pushgrid_store::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
 use pushgrid_store::{EventLog, StoreError};
+use pushgrid_store_model::conformance::ends::ToldEnds;
+use pushgrid_store_model::conformance::{self, Life, Parts};
+use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
 use pushgrid_types::{Message, Partition, Sequence, Timestamp};
 use tokio::sync::watch;
 
-use crate::{Deps, Estate, Health, PartitionStore, Tuning, take_over};
+use crate::{Deps, Health, PartitionGauges, PartitionStore, SpareClaim, TakenOver, Tuning, take_over};
 
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     /// Asked to close.
     Closed,
-    /// Its last handle dropped.
+    /// Last handle dropped.
     Dropped,
-    /// Never ended: it runs on while the next life begins.
+    /// Never ended: runs on while the next life begins.
     Overtaken,
     /// Dropped, and all of the view lost.
     Flushed,
@@ -37,7 +38,7 @@ struct Present {
     store: Arc<PartitionStore>,
 }
 
-/// An append that returns when the partition has read the message: the suite settles and stores messages that it was
+/// Append that returns once the partition has read the message: the suite settles and stores messages that it was
 /// never handed.
 #[derive(Debug)]
 struct ReadLog {
@@ -56,22 +57,28 @@ impl World {
     }
 
     async fn open(self) -> Parts {
+        let now = Timestamp::from_secs(1_700_000_000);
+        let (ends, feed) = ToldEnds::new(now);
         let deps = Deps {
             share: self.log.share(),
             changelog: Arc::new(self.changelog.clone()),
             view: Arc::new(self.view.clone()),
+            ends: Some(feed),
             health: watch::channel(Health::default()).0,
+            spare: SpareClaim::default(),
+            gauges: PartitionGauges::default(),
             // Small, so that whatever goes in pieces does.
             tuning: Tuning { batch: 7, cycle: 13, ..Tuning::default() },
         };
-        let Estate { consumer, store, ledger, .. } = take_over(deps).await.unwrap();
+        let TakenOver { consumer, store, ledger, .. } = take_over(deps).await.unwrap();
         Parts {
             log: Arc::new(ReadLog { log: self.log.clone(), store: Arc::downgrade(&store) }),
             consumer,
             mailbox: store.clone(),
             subscriptions: store.clone(),
             ledger,
-            now: Timestamp::from_secs(1_700_000_000),
+            ends,
+            now,
             life: Box::new(Present { world: self, store }),
         }
     }

@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::memory::{MemoryChangelog, MemoryView};
 use pushgrid_store::{
-    Change, Changelog, Commit, ErrorKind, Footing, LogReader, Offsets, PageLimit, Reading, Share, StoreError,
-    StoredMessage, Subscription, Usage, View, ViewError,
+    Change, Changelog, Commit, ErrorKind, History, LogReader, Offsets, PageLimit, ReadBarrier, Reading,
+    Share, Stamp, StoreError, StoredMessage, Subscription, Usage, View, ViewError,
 };
+use pushgrid_store_model::memory::{MemoryChangelog, MemoryView};
 use pushgrid_types::{
-    ChannelId, Message, MessageId, Partition, Position, Sequence, SubscriptionRef, Tenure, Timestamp, Topic,
-    UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, Sequence, SubscriptionRef,
+    Timestamp, UserAgentId,
 };
 
 use super::chance::Chance;
@@ -33,17 +33,21 @@ impl<T> Slow<T> {
 
 #[async_trait]
 impl Changelog for Slow<MemoryChangelog> {
-    async fn claim(&self, partition: Partition) -> Result<Tenure, StoreError> {
+    async fn claim(&self, partition: Partition) -> Result<LeaderEpoch, StoreError> {
         self.call(self.inner.claim(partition)).await
     }
 
     async fn append(
         &self,
         partition: Partition,
-        by: Tenure,
+        by: LeaderEpoch,
         changes: Vec<Change>,
     ) -> Result<Position, StoreError> {
         self.call(self.inner.append(partition, by, changes)).await
+    }
+
+    async fn history(&self, partition: Partition) -> Result<History, StoreError> {
+        self.call(Changelog::history(&self.inner, partition)).await
     }
 
     async fn read(&self, partition: Partition, from: Position) -> Result<Box<dyn Reading>, StoreError> {
@@ -51,46 +55,79 @@ impl Changelog for Slow<MemoryChangelog> {
     }
 }
 
-/// The calls of a view that only ask.
+/// Read-only calls of a view.
 macro_rules! asks {
     ($($name:ident($($argument:ident: $of:ty),*) -> $answer:ty;)+) => {
         #[async_trait]
         impl View for Slow<MemoryView> {
-            async fn begin(&self, partition: Partition, tenure: Tenure) -> Result<Position, ViewError> {
-                self.call(self.inner.begin(partition, tenure)).await
+            async fn begin(&self, partition: Partition, leader_epoch: LeaderEpoch) -> Result<Position, ViewError> {
+                self.call(self.inner.begin(partition, leader_epoch)).await
+            }
+
+            async fn stamp(&self, partition: Partition) -> Result<Option<Stamp>, ViewError> {
+                self.call(self.inner.stamp(partition)).await
+            }
+
+            async fn sign(
+                &self,
+                partition: Partition,
+                leader_epoch: LeaderEpoch,
+                history: History,
+            ) -> Result<(), ViewError> {
+                self.call(self.inner.sign(partition, leader_epoch, history)).await
+            }
+
+            async fn discard(
+                &self,
+                partition: Partition,
+                leader_epoch: LeaderEpoch,
+                history: History,
+            ) -> Result<(), ViewError> {
+                self.call(self.inner.discard(partition, leader_epoch, history)).await
             }
 
             async fn apply(
                 &self,
-                footing: Footing,
+                barrier: ReadBarrier,
                 changes: &[Change],
                 to: Position,
             ) -> Result<(), ViewError> {
-                self.call(self.inner.apply(footing, changes, to)).await
+                self.call(self.inner.apply(barrier, changes, to)).await
             }
 
-            $(async fn $name(&self, footing: Footing, $($argument: $of),*) -> Result<$answer, ViewError> {
-                self.call(self.inner.$name(footing, $($argument),*)).await
+            async fn restore(
+                &self,
+                barrier: ReadBarrier,
+                user_agent: UserAgentId,
+                changes: &[Change],
+                whole: bool,
+            ) -> Result<(), ViewError> {
+                self.call(self.inner.restore(barrier, user_agent, changes, whole)).await
+            }
+
+            $(async fn $name(&self, barrier: ReadBarrier, $($argument: $of),*) -> Result<$answer, ViewError> {
+                self.call(self.inner.$name(barrier, $($argument),*)).await
             })+
         }
     };
 }
 
 asks! {
-    complete() -> ();
+    complete() -> Vec<UserAgentId>;
+    set_aside(user_agents: &[UserAgentId]) -> ();
     find(channels: &[(UserAgentId, ChannelId)]) -> Vec<Option<Subscription>>;
     alive(ids: &[SubscriptionRef]) -> Vec<bool>;
     count(user_agent: UserAgentId) -> usize;
     stored(ids: &[(UserAgentId, MessageId)]) -> Vec<Option<StoredMessage>>;
-    in_topic(topics: &[(UserAgentId, ChannelId, Topic)]) -> Vec<Option<StoredMessage>>;
+    in_topic(topics: &[(UserAgentId, ChannelId, ReplaceKey)]) -> Vec<Option<StoredMessage>>;
     in_channel(user_agent: UserAgentId, channel: ChannelId) -> Vec<StoredMessage>;
-    due(now: Timestamp, limit: usize) -> Vec<(UserAgentId, StoredMessage)>;
+    due(now: Timestamp, limit: usize) -> Vec<StoredMessage>;
     page(user_agent: UserAgentId, after: Sequence, now: Timestamp, limit: PageLimit) -> Vec<Message>;
     usage(user_agent: UserAgentId) -> Usage;
     waiting() -> u64;
 }
 
-/// A share whose owner does not hear that it is lost: it has been stopped and goes on later, or is cut off.
+/// Share whose owner does not hear of its loss: stopped and resumed later, or cut off.
 pub(super) fn deaf(share: Share) -> Share {
     Share {
         partition: share.partition,
@@ -104,7 +141,7 @@ struct DeafReader(Box<dyn LogReader>);
 
 #[async_trait]
 impl LogReader for DeafReader {
-    async fn seek(&mut self, from: Sequence) -> Result<(), StoreError> {
+    async fn seek(&mut self, from: Sequence) -> Result<Sequence, StoreError> {
         self.0.seek(from).await
     }
 
@@ -114,6 +151,14 @@ impl LogReader for DeafReader {
             std::future::pending::<()>().await;
         }
         Ok(batch)
+    }
+
+    fn take_lost(&mut self) -> Vec<std::ops::Range<Sequence>> {
+        self.0.take_lost()
+    }
+
+    fn newer(&mut self) -> Vec<Sequence> {
+        self.0.newer()
     }
 }
 
@@ -129,6 +174,10 @@ impl fmt::Debug for DeafOffsets {
 impl Offsets for DeafOffsets {
     async fn committed(&self) -> Result<Option<Commit>, StoreError> {
         self.0.committed().await
+    }
+
+    async fn end(&self) -> Result<Sequence, StoreError> {
+        self.0.end().await
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), StoreError> {

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use pushgrid_store::{Change, Entry, LedgerSnapshot, Stored, Subscription};
 use pushgrid_types::{
-    ChannelId, DropReason, Message, MessageId, Outcome, Sequence, SubscriptionRef, Tenure, Timestamp,
+    ChannelId, DropReason, LeaderEpoch, Message, MessageId, Outcome, Sequence, SubscriptionRef, Timestamp,
     UserAgentId,
 };
 
-/// How the tests end a message, whenever they do: so it can be told afterwards what its entry must be.
+/// Outcome with which the tests end a message, always the same: so its entry can be checked afterwards.
 pub(super) fn outcome_of(sequence: Sequence) -> Outcome {
     match sequence.0 % 3 {
         0 => Outcome::Delivered,
@@ -19,21 +19,21 @@ pub(super) fn outcome_of(sequence: Sequence) -> Outcome {
     }
 }
 
-/// What was asked and answered.
+/// Calls of a test, and their answers.
 #[derive(Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct ReadResult {
     pub(super) accepted: BTreeMap<Sequence, Arc<Message>>,
-    /// Ended in the log, or so it was asked.
+    /// Messages asked to end in the log.
     pub(super) settled: HashSet<Sequence>,
-    /// Ended in the mailbox, or so it was asked.
+    /// Messages asked to end in the mailbox.
     pub(super) ended: HashSet<MessageId>,
-    pub(super) purged: HashSet<(UserAgentId, ChannelId)>,
+    pub(super) unsubscribed: HashSet<(UserAgentId, ChannelId)>,
     pub(super) expired_at: Timestamp,
-    /// Ended for sure: these may be in no page that is asked for later.
+    /// Messages known to have ended: no later page may hold them.
     pub(super) gone: HashSet<Sequence>,
-    /// Ended or stored for sure: these may not be handed out by a log that is asked later.
+    /// Messages known to have ended or been stored: no later read of the log may hand them out.
     pub(super) left: HashSet<Sequence>,
-    /// What was answered, and must therefore be written and count.
+    /// Answers, which must therefore be written and count.
     facts: Vec<Fact>,
 }
 
@@ -44,7 +44,7 @@ enum Fact {
     Subscribed(SubscriptionRef),
 }
 
-impl Asked {
+impl ReadResult {
     pub(super) fn stored(&mut self, messages: &[Arc<Message>], answers: &[Stored]) {
         for (message, answer) in messages.iter().zip(answers) {
             self.left.insert(message.sequence);
@@ -69,7 +69,7 @@ impl Asked {
     }
 }
 
-/// All that counts in a changelog, by the rule and nothing else.
+/// Entries of a changelog that count, by the rule alone.
 #[derive(Debug, Default)]
 pub(super) struct Truth {
     pub(super) waiting: BTreeMap<Sequence, Arc<Message>>,
@@ -82,7 +82,7 @@ pub(super) struct Truth {
 impl Truth {
     pub(super) fn of(history: &[Entry]) -> Self {
         let mut truth = Self::default();
-        let mut highest = Tenure(0);
+        let mut highest = LeaderEpoch(0);
         for entry in history {
             if entry.change == Change::Claimed {
                 highest = highest.max(entry.by);
@@ -117,16 +117,16 @@ impl Truth {
                 self.waiting.insert(message.sequence, Arc::clone(message));
                 self.stored.insert(message.sequence, Arc::clone(message));
             }
-            Change::Ended { stored, outcome, .. } => {
-                self.waiting.remove(&stored.sequence);
-                let first = *self.ended.entry(stored.sequence).or_insert(*outcome);
+            Change::Ended { sequence, outcome, .. } => {
+                self.waiting.remove(sequence);
+                let first = *self.ended.entry(*sequence).or_insert(*outcome);
                 assert_eq!(first, *outcome, "a message ends with one outcome, however often that is written");
             }
         }
     }
 
-    /// Every answer must have been true, and every end asked for. Answers the account that follows.
-    pub(super) fn check(&self, asked: &Asked) -> LedgerSnapshot {
+    /// Checks every answer, and every end asked for. Returns the account that follows.
+    pub(super) fn check(&self, asked: &ReadResult) -> LedgerSnapshot {
         for fact in &asked.facts {
             let holds = match fact {
                 Fact::Ended(sequence, outcome) => {
@@ -161,7 +161,7 @@ impl Truth {
         account
     }
 
-    fn assert_asked(&self, asked: &Asked, message: &Message, outcome: Outcome) {
+    fn assert_asked(&self, asked: &ReadResult, message: &Message, outcome: Outcome) {
         let key = (message.to.user_agent, message.to.channel);
         // What waits from an earlier life of the channel may end as replaced instead of as unsubscribed.
         let newer = || {
@@ -173,13 +173,15 @@ impl Truth {
             Outcome::Replaced => newer(),
             Outcome::Expired => message.is_expired(asked.expired_at),
             Outcome::Unsubscribed => {
-                asked.purged.contains(&key)
+                asked.unsubscribed.contains(&key)
                     || self.subscriptions.get(&key).is_none_or(|there| there.id != message.to)
             }
             Outcome::Delivered
             | Outcome::Cancelled
             | Outcome::Undecryptable
             | Outcome::Dropped(DropReason::NotDelivered) => asked.ended.contains(&message.id),
+            // These are never written: the log, or the changelog, had nothing of them any more.
+            Outcome::Dropped(DropReason::LostFromLog | DropReason::Damaged) => false,
         };
         assert!(is_right, "{:?} ended as {outcome:?}, which nobody asked for", message.sequence);
     }

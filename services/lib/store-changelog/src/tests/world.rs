@@ -2,14 +2,15 @@
 //! with everything failing that can.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_store::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
-use pushgrid_store::{EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions};
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_store::{End, EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions};
+use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Sequence, SubscriptionRef,
-    Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Restriction, Sequence,
+    SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -17,9 +18,9 @@ use tokio::time::timeout;
 
 use super::chance::Chance;
 use super::slow::{Slow, deaf};
-use super::truth::{Asked, Truth, outcome_of};
+use super::truth::{ReadResult, Truth, outcome_of};
 use crate::note::Note;
-use crate::{Deps, Estate, Health, PartitionStore, Tuning, take_over};
+use crate::{Deps, Health, PartitionGauges, PartitionStore, SpareClaim, TakenOver, Tuning, take_over};
 
 pub(super) const PARTITION: Partition = Partition(5);
 const ALL: PageLimit = PageLimit { messages: 1000, octets: 1 << 20 };
@@ -32,51 +33,51 @@ const MOMENT: Duration = Duration::from_millis(2);
 pub(super) struct World {
     pub(super) parts: Parts,
     pub(super) owner: Life,
-    /// Those that were overtaken, and do not know it yet.
+    /// Fenced owners that do not know it yet.
     pub(super) zombies: Vec<Life>,
     pub(super) now: Timestamp,
     pub(super) calls: JoinSet<()>,
-    /// What each channel has, where that is certain.
+    /// Subscription of each channel, where certain.
     subscriptions: HashMap<(UserAgentId, ChannelId), Option<Subscription>>,
     lives: Vec<SubscriptionRef>,
     labels: u64,
-    /// Ends before it may be forgotten.
+    /// Position before which ends may be forgotten.
     ends: Position,
 }
 
 #[derive(Debug)]
 pub(super) struct Life {
-    pub(super) estate: Estate,
-    /// Handed out, and neither ended nor stored.
+    pub(super) owned: TakenOver,
+    /// Messages handed out, neither ended nor stored.
     hand: Vec<Arc<Message>>,
-    /// Ended in the log by this life.
+    /// Messages ended in the log by this life.
     settled: Vec<Sequence>,
 }
 
-/// Small bounds, so that whatever goes in pieces does.
+/// Small bounds, so that calls and notes go in pieces.
 fn tuning(note: usize) -> Tuning {
     Tuning { batch: 5, cycle: 9, prefetch: 6, window: 40, note, ..Tuning::default() }
 }
 
-/// What the lives of a world have in common.
+/// Parts shared by all lives of a world.
 #[derive(Debug, Clone)]
 pub(super) struct Parts {
     pub(super) chance: Arc<Chance>,
     pub(super) log: MemoryPartitionLog,
     pub(super) changelog: MemoryChangelog,
     pub(super) view: MemoryView,
-    pub(super) asked: Arc<Mutex<Asked>>,
-    /// Octets of a note for what was dealt with out of order.
+    pub(super) asked: Arc<Mutex<ReadResult>>,
+    /// Octets of a note for acknowledged ranges.
     note: usize,
 }
 
 impl Parts {
-    fn asked(&self) -> MutexGuard<'_, Asked> {
-        self.asked.lock().unwrap()
+    fn asked(&self) -> MutexGuard<'_, ReadResult> {
+        self.asked.lock()
     }
 
-    /// What was settled before a commit does not come again. With a note that has no room for it, that is so only of
-    /// what stands before the committed sequence.
+    /// Records ends settled before a commit as never to be redelivered: all of them, or those before the committed
+    /// sequence if the note has no room.
     fn committed(&self, settled: &[Sequence]) {
         let next = self.log.committed().expect("there was a commit").next;
         let has_room = self.note == Tuning::default().note;
@@ -92,11 +93,14 @@ impl Parts {
             share: deaf(self.log.share()),
             changelog: Arc::new(Slow { inner: self.changelog.clone(), chance: self.chance.clone() }),
             view: Arc::new(Slow { inner: self.view.clone(), chance: self.chance.clone() }),
+            ends: None,
             health: watch::channel(Health::default()).0,
+            spare: SpareClaim::default(),
+            gauges: PartitionGauges::default(),
             tuning: tuning(self.note),
         };
-        let estate = take_over(deps).await.expect("nobody else takes over");
-        Life { estate, hand: Vec::new(), settled: Vec::new() }
+        let owned = take_over(deps).await.expect("nobody else takes over");
+        Life { owned, hand: Vec::new(), settled: Vec::new() }
     }
 }
 
@@ -151,7 +155,7 @@ impl World {
         Some((message.to.user_agent, message.id))
     }
 
-    /// Another owner. The one before ends as a process does that is killed, or runs on.
+    /// Starts another owner. The previous one is killed, or runs on.
     pub(super) async fn take_over(&mut self, runs_on: bool) {
         let next = self.parts.own().await;
         let last = std::mem::replace(&mut self.owner, next);
@@ -163,12 +167,12 @@ impl World {
     }
 
     pub(super) async fn restart(&mut self) {
-        self.owner.estate.store.abandon().await;
+        self.owner.owned.store.abandon().await;
         self.take_over(false).await;
     }
 
     pub(super) async fn close(&mut self) {
-        if self.owner.estate.store.close().await.is_ok() {
+        if self.owner.owned.store.close().await.is_ok() {
             self.parts.committed(&self.owner.settled);
         }
         self.take_over(false).await;
@@ -210,10 +214,12 @@ impl World {
         }
     }
 
-    /// Takes what the log hands out within a moment. Says whether there was something.
+    /// Takes the messages that the log hands out within a moment. True if there were any.
     pub(super) async fn consume(&mut self, limit: usize) -> bool {
         let left = self.parts.asked().left.clone();
-        let Ok(batch) = timeout(MOMENT, self.owner.estate.consumer.next(limit)).await else { return false };
+        let Ok(batch) = timeout(MOMENT, self.owner.owned.consumer.next(limit)).await else {
+            return false;
+        };
         let batch = batch.expect("the log can be read");
         for message in &batch {
             assert!(!left.contains(&message.sequence), "{:?} had left the log", message.sequence);
@@ -228,7 +234,7 @@ impl World {
             let message = self.owner.hand.swap_remove(self.parts.chance.index(self.owner.hand.len()));
             self.parts.asked().settled.insert(message.sequence);
             self.owner.settled.push(message.sequence);
-            self.owner.estate.consumer.settle(vec![(message.sequence, outcome_of(message.sequence))]);
+            self.owner.owned.consumer.settle(vec![End::of(&message, outcome_of(message.sequence))]);
         }
     }
 
@@ -246,11 +252,11 @@ impl World {
     }
 
     fn store(&mut self, batch: Vec<Arc<Message>>) {
-        let (store, asked) = (self.owner.estate.store.clone(), self.parts.asked.clone());
+        let (store, asked) = (self.owner.owned.store.clone(), self.parts.asked.clone());
         self.calls.spawn(async move {
             // As the router does: again, for as long as that may help.
             while let Err(error) = store.store(batch.clone()).await.map(|answers| {
-                asked.lock().unwrap().stored(&batch, &answers);
+                asked.lock().stored(&batch, &answers);
             }) {
                 if !error.is_retryable() {
                     return;
@@ -260,11 +266,11 @@ impl World {
         });
     }
 
-    /// Anybody's, also of one that was overtaken.
+    /// Store of any owner, fenced ones included.
     fn any_store(&self) -> Arc<PartitionStore> {
         let among = self.zombies.len() + 3;
         let life = self.zombies.get(self.parts.chance.index(among)).unwrap_or(&self.owner);
-        life.estate.store.clone()
+        life.owned.store.clone()
     }
 
     pub(super) fn settle(&mut self) {
@@ -277,17 +283,8 @@ impl World {
             if let Ok(answers) = store.settle(of, vec![(id, outcome_of(sequence))]).await
                 && answers == [true]
             {
-                asked.lock().unwrap().was_there(id);
+                asked.lock().was_there(id);
             }
-        });
-    }
-
-    pub(super) fn purge(&mut self) {
-        let (of, on) = self.any_channel();
-        self.parts.asked().purged.insert((of, on));
-        let store = self.any_store();
-        self.calls.spawn(async move {
-            let _ = store.purge(of, on).await;
         });
     }
 
@@ -301,10 +298,10 @@ impl World {
         });
     }
 
-    /// Asks until there is an answer, which may take as long as what has failed.
+    /// Asks until there is an answer, which takes as long as the faults.
     async fn find(&self, of: UserAgentId, on: ChannelId) -> Option<Subscription> {
         loop {
-            match self.owner.estate.store.find(of, on).await {
+            match self.owner.owned.store.find(of, on).await {
                 Ok(found) => return found,
                 Err(error) => assert!(error.is_retryable(), "{error}"),
             }
@@ -312,22 +309,23 @@ impl World {
         }
     }
 
-    /// Changes a subscription, and looks whether it was as it had to be.
+    /// Changes a subscription, and checks the one that it replaces.
     pub(super) async fn subscribe(&mut self) {
         let (of, on) = self.any_channel();
         let found = self.find(of, on).await;
         if let Some(known) = self.subscriptions.get(&(of, on)) {
             assert_eq!(found, *known, "what was answered holds");
         }
-        let answer: Result<(), StoreError> = if self.parts.chance.one_in(4) {
-            let removed = self.owner.estate.store.remove(of, on).await;
+        let answer: Result<(), StoreError> = if self.parts.chance.one_in(3) {
+            self.parts.asked().unsubscribed.insert((of, on));
+            let removed = self.owner.owned.store.remove(of, on).await;
             removed.map(|was_there| {
                 assert_eq!(was_there, found.is_some());
                 self.subscriptions.insert((of, on), None);
             })
         } else {
             let new = self.new_subscription(of, on);
-            let put = self.owner.estate.store.put(found.map(|it| it.id), new).await;
+            let put = self.owner.owned.store.put(found.map(|it| it.id), new).await;
             put.map(|there| {
                 assert_eq!(there, Some(new));
                 self.parts.asked().subscribed(new);
@@ -343,13 +341,13 @@ impl World {
         let incarnation = Incarnation::from_octets(octets(self.label()));
         let id = SubscriptionRef { user_agent, channel, incarnation };
         self.lives.push(id);
-        Subscription { id, vapid: None, created_at: self.now }
+        Subscription { id, restriction: Restriction::Open, created_at: self.now }
     }
 
-    /// One that was overtaken changes a subscription too, and must not be told that it has.
+    /// Changes a subscription as a fenced owner, which must not be told that it succeeded.
     pub(super) fn subscribe_late(&mut self) {
         let Some(zombie) = self.zombies.last() else { return };
-        let store = zombie.estate.store.clone();
+        let store = zombie.owned.store.clone();
         let (of, on) = self.any_channel();
         let known = self.subscriptions.get(&(of, on)).copied().flatten();
         let new = self.new_subscription(of, on);
@@ -361,16 +359,16 @@ impl World {
             } else if let Ok(there) = store.put(known.map(|it| it.id), new).await
                 && there == Some(new)
             {
-                asked.lock().unwrap().subscribed(new);
+                asked.lock().subscribed(new);
             }
         });
     }
 
     pub(super) fn page(&mut self) {
         let (of, _) = self.any_channel();
-        let (store, asked, now) = (self.owner.estate.store.clone(), self.parts.asked.clone(), self.now);
+        let (store, asked, now) = (self.owner.owned.store.clone(), self.parts.asked.clone(), self.now);
         self.calls.spawn(async move {
-            let gone = asked.lock().unwrap().gone.clone();
+            let gone = asked.lock().gone.clone();
             if let Ok(page) = store.page(of, Sequence(0), now, ALL).await {
                 let back: Vec<_> = page.iter().filter(|it| gone.contains(&it.sequence)).collect();
                 assert!(back.is_empty(), "{back:?} had ended");
@@ -379,7 +377,7 @@ impl World {
     }
 
     pub(super) fn flush(&mut self) {
-        let (store, parts) = (self.owner.estate.store.clone(), self.parts.clone());
+        let (store, parts) = (self.owner.owned.store.clone(), self.parts.clone());
         let settled = self.owner.settled.clone();
         self.calls.spawn(async move {
             if store.flush().await.is_ok() {
@@ -388,8 +386,8 @@ impl World {
         });
     }
 
-    /// Compaction reaches what was committed. Ends are kept for as long as the view may go back behind them, or a later
-    /// note may have no room for what they say.
+    /// Compacts the changelog up to the last commit. Ends are kept for as long as the view may fall back behind them,
+    /// or a later note may have no room for them.
     pub(super) fn compact(&mut self) {
         let Some(commit) = self.parts.log.committed() else { return };
         let note = Note::decode(&commit.note, commit.next).unwrap();
@@ -400,7 +398,7 @@ impl World {
         self.parts.changelog.compact(PARTITION, note.position, ends);
     }
 
-    /// All faults end, all calls too; then the next owner finds what there is, and it must be right.
+    /// Ends all faults and calls; then the next owner must find everything right.
     pub(super) async fn check(&mut self) {
         self.parts.changelog.set_down(false);
         self.parts.view.set_down(false);
@@ -423,7 +421,7 @@ impl World {
         self.assert_true().await;
     }
 
-    /// Stores all that is in the log.
+    /// Stores all messages of the log.
     async fn drain(&mut self) {
         while self.consume(50).await || !self.owner.hand.is_empty() {
             self.store_all();
@@ -431,7 +429,7 @@ impl World {
                 call.expect("no call panics");
             }
         }
-        let (store, log) = (&self.owner.estate.store, &self.parts.log);
+        let (store, log) = (&self.owner.owned.store, &self.parts.log);
         assert!(
             store.read_to().0 > self.parts.asked().accepted.last_key_value().map_or(0, |(last, _)| last.0),
             "all of the log was read, to {:?}",
@@ -444,10 +442,10 @@ impl World {
     async fn assert_true(&self) {
         let truth = Truth::of(&self.parts.changelog.history(PARTITION));
         let account = truth.check(&self.parts.asked());
-        let ledger = self.owner.estate.ledger.snapshot();
+        let ledger = self.owner.owned.ledger.snapshot();
         assert!(ledger.adds_up(), "the account adds up: {ledger:?}");
         assert_eq!(ledger, account, "every outcome is counted once");
-        let store = &self.owner.estate.store;
+        let store = &self.owner.owned.store;
         assert_eq!(store.figures().waiting, account.pending);
         for of in 0..USER_AGENTS {
             let of = UserAgentId::from_octets(octets(of));

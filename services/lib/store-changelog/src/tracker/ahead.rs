@@ -1,44 +1,57 @@
+//! Acknowledged messages inherited from earlier leader epochs and not yet re-read from the log: ranges of the
+//! note, and sequences named by the changelog after the note.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 
-use pushgrid_types::{Position, Sequence};
+use pushgrid_types::cast::fitting;
+use pushgrid_types::{MessageId, Position, Sequence};
 
 use super::State;
 
-/// Messages that an earlier tenure has dealt with, and that the log has not handed to this one yet.
+/// Acknowledged messages inherited from earlier leader epochs, not yet re-read from the log.
 #[derive(Debug, Default)]
 pub(crate) struct Ahead {
-    /// What the note says: rising, apart from each other. May cover sequences that were never given.
+    /// Ranges of the note: rising, with gaps between. May cover sequences without a message.
     ranges: VecDeque<Range<u64>>,
-    /// How many messages the ranges hold that have not been read.
+    /// Messages in the ranges, not yet read.
     messages: u64,
-    /// What the changelog says, and from which position on it does. Never in a range.
-    moved: BTreeMap<u64, Position>,
+    /// Messages named by the changelog, each with the first position there; never in a range. Possibly of
+    /// another log: after the topic was made anew, sequences begin again.
+    moved: BTreeMap<u64, (MessageId, Position)>,
 }
 
-/// A part of what is ahead.
-#[derive(Debug, Clone)]
-pub(super) struct Part {
-    pub(super) range: Range<u64>,
-    pub(super) state: State,
+/// Knowledge of a message from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Found {
+    Nothing,
+    State(State),
+    /// The changelog names another log's message.
+    OfAnotherLog,
 }
 
 impl Ahead {
-    /// What a note says: `messages` in these ranges.
+    /// Starts with the ranges of a note, which hold `messages` messages.
     pub(crate) fn new(ranges: Vec<Range<u64>>, messages: u64) -> Self {
         Self { ranges: ranges.into(), messages, moved: BTreeMap::new() }
     }
 
-    /// Adds what the changelog says at `position`. The first time counts, and a range more than that.
-    pub(crate) fn collect(&mut self, sequence: Sequence, position: Position) {
+    /// Adds a message named by the changelog at `position`. The first position counts; a message in a range
+    /// stays there.
+    pub(crate) fn collect(&mut self, sequence: Sequence, id: MessageId, position: Position) {
         if !self.is_in_range(sequence.0) {
-            self.moved.entry(sequence.0).or_insert(position);
+            self.moved.entry(sequence.0).or_insert((id, position));
         }
     }
 
-    /// How many messages it holds.
+    /// Forgets messages named by the changelog from `end` on: not given by this log, they are of another one.
+    pub(crate) fn end_at(&mut self, end: Sequence) {
+        self.moved.split_off(&end.0);
+    }
+
+    /// Number of messages.
     pub(crate) fn len(&self) -> u64 {
-        self.messages + u64::try_from(self.moved.len()).expect("a count of things in memory fits 64 bits")
+        self.messages + fitting::<u64>(self.moved.len())
     }
 
     fn is_in_range(&self, sequence: u64) -> bool {
@@ -49,20 +62,25 @@ impl Ahead {
     /// Takes out the first moved message before `sequence`.
     pub(super) fn moved_before(&mut self, sequence: u64) -> Option<(u64, Position)> {
         let first = self.moved.first_entry().filter(|first| *first.key() < sequence)?;
-        Some(first.remove_entry())
+        let (sequence, (_, position)) = first.remove_entry();
+        Some((sequence, position))
     }
 
-    /// Takes out what it knows of a message that is read now.
-    pub(super) fn take(&mut self, sequence: u64) -> Option<State> {
+    /// Takes out the knowledge of a message being read. Without an id the messages cannot be compared.
+    pub(super) fn take(&mut self, sequence: u64, id: Option<MessageId>) -> Found {
         if self.is_in_range(sequence) {
             self.messages = self.messages.saturating_sub(1);
-            return Some(State::Known);
+            return Found::State(State::Known);
         }
-        self.moved.remove(&sequence).map(State::Moved)
+        match self.moved.remove(&sequence) {
+            None => Found::Nothing,
+            Some((moved, _)) if id.is_some_and(|id| id != moved) => Found::OfAnotherLog,
+            Some((_, position)) => Found::State(State::Moved(position)),
+        }
     }
 
-    /// Forgets the ranges before `read_to`, and answers how many messages the log has forgotten of all ranges, once
-    /// the last is passed.
+    /// Forgets the ranges before `read_to`. Once the last is passed, returns the number of messages in ranges
+    /// and no longer in the log.
     pub(super) fn passed(&mut self, read_to: u64) -> u64 {
         while self.ranges.front().is_some_and(|range| range.end <= read_to) {
             self.ranges.pop_front();
@@ -70,23 +88,24 @@ impl Ahead {
         if self.ranges.is_empty() { std::mem::take(&mut self.messages) } else { 0 }
     }
 
-    /// How many messages of the ranges have not been read.
+    /// Number of sequences of `part` in the ranges.
+    pub(super) fn covers(&self, part: Range<u64>) -> u64 {
+        let shared = |range: &Range<u64>| range.end.min(part.end).saturating_sub(range.start.max(part.start));
+        self.ranges.iter().map(shared).sum()
+    }
+
+    /// Messages of the ranges, not yet read.
     pub(super) fn in_ranges(&self) -> u64 {
         self.messages
     }
 
-    /// Everything from `read_to` on, in order.
-    pub(super) fn parts(&self, read_to: u64) -> Vec<Part> {
-        let ranges = self
-            .ranges
-            .iter()
-            .map(|range| Part { range: range.start.max(read_to)..range.end, state: State::Known });
-        let moved = self
-            .moved
-            .iter()
-            .map(|(at, position)| Part { range: *at..at + 1, state: State::Moved(*position) });
-        let mut parts: Vec<_> = ranges.chain(moved).collect();
-        parts.sort_unstable_by_key(|part| part.range.start);
-        parts
+    /// Ranges from `read_to` on.
+    pub(super) fn ranges(&self, read_to: u64) -> impl Iterator<Item = Range<u64>> {
+        self.ranges.iter().map(move |range| range.start.max(read_to)..range.end)
+    }
+
+    /// First position at which the changelog names one of the messages.
+    pub(super) fn first_moved(&self) -> Option<Position> {
+        self.moved.values().map(|(_, position)| *position).min()
     }
 }

@@ -1,111 +1,107 @@
+//! Snapshot of a tracker as a commit: the low watermark, and as many acknowledged ranges as a note has room
+//! for.
+//! Invariant: messages left out are found in the changelog from `collect_from` on, or redelivered; the counts
+//! agree.
+
 use std::ops::Range;
 
 use pushgrid_store::Commit;
 use pushgrid_types::{Position, Sequence};
 
-use super::{State, Tracker};
+use super::Tracker;
+use super::window::{Entry, Tally};
 use crate::claims::Claims;
 use crate::note::{Note, RANGES};
 
+/// Snapshot of a tracker, to be committed.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// `None` if the ranges do not fit and the rest is known from nowhere else: then the last commit stands
+    /// on.
+    pub(crate) commit: Option<Commit>,
+    /// Acknowledged messages left out of the commit: a crash redelivers them.
+    pub(crate) left_out: u64,
+}
+
 impl Tracker {
-    /// What there is to commit at this moment, with ranges of at most `octets`. `None`: it would not fit, and what does
-    /// not fit is known from nowhere else, so the last commit has to stand a while longer.
-    pub(crate) fn commit(&self, claims: &Claims, octets: usize) -> Option<Commit> {
-        let next = self.window.front().map_or(self.read_to, |(sequence, _)| *sequence);
+    /// Takes a snapshot with ranges of at most `octets`. The next owner reads the changelog at the latest
+    /// from `read_from` on.
+    pub(crate) fn snapshot(&self, claims: &Claims, read_from: Option<Position>, octets: usize) -> Snapshot {
+        let next = self.window.first().unwrap_or(self.read_to);
         let mut ranges = Ranges::new(next, octets.min(RANGES));
-        let mut rest = Rest { collect_from: self.position, ..Rest::default() };
-        let mut ended = self.ended;
-        let mut beyond = 0;
-        for (sequence, state) in &self.window {
-            ranges.add(*sequence..sequence + 1, state.is_dealt_with());
+        for (at, entry) in self.window.iter() {
+            ranges.add(at..entry.end(at), entry.is_dealt_with());
         }
-        let parts = self.ahead.parts(self.read_to);
-        for part in &parts {
-            // What lies between has not been read.
-            ranges.add(ranges.end.max(self.read_to)..part.range.start, false);
-            ranges.add(part.range.clone(), true);
+        let mut last_known = None;
+        for range in self.ahead.ranges(self.read_to) {
+            // Sequences in between have not been read.
+            ranges.add(ranges.end.max(self.read_to)..range.start, false);
+            last_known = Some(range.start);
+            ranges.add(range, true);
         }
         let covered = ranges.finish();
-        for (sequence, state) in &self.window {
-            if !state.is_dealt_with() {
-            } else if covered.has(*sequence) {
-                beyond += 1;
-            } else {
-                rest.add(*state);
+        let (mut beyond, mut rest) = (0, Tally::default());
+        for (at, entry) in self.window.iter() {
+            match entry {
+                Entry::Open | Entry::Moving => {}
+                // A run is in one range, whole.
+                Entry::DealtWith(run) if covered.has(at) => beyond += run.tally.messages,
+                Entry::DealtWith(run) => rest.join(&run.tally),
             }
         }
-        for part in &parts {
-            match part.state {
-                State::Moved(_) if covered.has(part.range.start) => beyond += 1,
-                state if !covered.has(part.range.start) => rest.add(state),
-                State::Known | State::Moved(_) | State::Open | State::Moving | State::Settled(_) => {}
-            }
-        }
+        rest.is_unknown |= last_known.is_some_and(|last| !covered.has(last));
         if rest.is_unknown {
-            return None;
+            return Snapshot { commit: None, left_out: beyond + rest.messages };
         }
+        let mut ended = self.ended;
         for (sum, left_out) in ended.iter_mut().zip(rest.ended) {
+            // Counted again when they end again.
             *sum -= left_out;
         }
         let note = Note {
             claims: claims.clone(),
             position: self.position,
-            collect_from: rest.collect_from,
+            // Moved messages left out are looked up in the changelog. So are those not read yet: a range would not
+            // name its message.
+            collect_from: (rest.moved.into_iter())
+                .chain(self.ahead.first_moved())
+                .chain(read_from)
+                .fold(self.position, Position::min),
             before: self.before,
             beyond: beyond + self.ahead.in_ranges(),
             ended,
             ranges: covered.ranges,
         };
         let next = Sequence(next);
-        Some(Commit { next, note: note.encode(next) })
+        let commit = Some(Commit { next, note: note.encode(next) });
+        Snapshot { commit, left_out: rest.messages }
     }
 }
 
-/// What was dealt with and does not fit.
-#[derive(Debug, Default)]
-struct Rest {
-    /// To be counted again when they end again.
-    ended: [u64; pushgrid_types::Outcome::ALL.len()],
-    /// To be looked for in the changelog.
-    collect_from: Position,
-    is_unknown: bool,
-}
-
-impl Rest {
-    fn add(&mut self, state: State) {
-        match state {
-            State::Open | State::Moving => {}
-            State::Settled(outcome) => self.ended[outcome.index()] += 1,
-            State::Moved(position) => self.collect_from = self.collect_from.min(position),
-            State::Known => self.is_unknown = true,
-        }
-    }
-}
-
-/// Joins sequences to ranges, the lowest first, until they would cost too much.
+/// Joins sequences to ranges, the lowest first, until their cost reaches the bound.
 #[derive(Debug)]
 struct Ranges {
     left: usize,
     joined: Vec<Range<u64>>,
-    /// Where the last range that was taken ends, or `next`.
+    /// End of the last range taken, or `next`.
     after: u64,
-    /// The range that may still grow.
+    /// Last range, still growing.
     current: Option<Range<u64>>,
-    /// The end of everything that was added.
+    /// End of everything added.
     end: u64,
     is_full: bool,
 }
 
-/// The ranges that fit.
+/// Ranges with room in the note.
 #[derive(Debug)]
 struct Covered {
     ranges: Vec<Range<u64>>,
-    /// Nothing from here on is in them.
+    /// Sequence from which on nothing is in the ranges.
     to: u64,
 }
 
 impl Covered {
-    /// Whether they speak of a message that was dealt with.
+    /// True for an acknowledged message in the ranges.
     fn has(&self, sequence: u64) -> bool {
         sequence < self.to
     }
@@ -116,7 +112,7 @@ impl Ranges {
         Self { left: octets, joined: Vec::new(), after: next, current: None, end: next, is_full: false }
     }
 
-    /// Adds what lies after everything before it. Sequences in between were never given: they go with what is before
+    /// Adds a range after all others. Sequences in between were never given, and go with the range before
     /// them.
     fn add(&mut self, range: Range<u64>, is_dealt_with: bool) {
         if range.is_empty() {

@@ -1,7 +1,7 @@
-//! The decisions of one cycle: what each operation comes to, seeing what the ones before it have come to.
+//! The decisions of one cycle: the result of each operation, in sight of the results before.
 //!
-//! Invariant: the changes of a cycle end or make each thing at most once, so that to write them twice, in whole or in
-//! part, is the same as to write them once.
+//! Invariant: the changes of a cycle end or make each thing at most once, so that writing all of them twice,
+//! in whole or in part, is the same as writing them once.
 
 mod end;
 mod store;
@@ -9,8 +9,9 @@ mod subscribe;
 
 use std::collections::{HashMap, HashSet};
 
-use pushgrid_store::{Change, StoredMessage, Subscription};
-use pushgrid_types::{ChannelId, MessageId, Outcome, Sequence, Topic, UserAgentId};
+use pushgrid_mailbox::Cause;
+use pushgrid_store::{Change, End, StoredMessage, Subscription};
+use pushgrid_types::{ChannelId, MessageId, Outcome, ReplaceKey, Sequence, UserAgentId};
 
 use super::gather::Known;
 use crate::core::Core;
@@ -28,31 +29,32 @@ pub(super) struct Draft<'c> {
     known: Known,
     former: &'c mut Former,
     changes: Vec<Change>,
-    /// Which change stores a message.
+    /// Messages stored by this cycle, with the change of each.
     fresh: HashMap<Sequence, Fresh>,
-    /// What has ended in this cycle.
+    /// Sequences of messages ended in this cycle.
     ended: HashSet<Sequence>,
-    /// Channels whose subscription has changed in this cycle: a second change has to wait for the next.
+    /// Channels with a subscription changed in this cycle: a second change has to wait for the next.
     changed: HashSet<(UserAgentId, ChannelId)>,
     has_deferred: bool,
     entered: Entered,
+    /// Empty without a subscriber of ends.
+    ends: Vec<End>,
     answers: Vec<Answer>,
 }
 
-/// A message that this cycle stores.
+/// A message stored by this cycle.
 #[derive(Debug, Clone, Copy)]
 struct Fresh {
-    /// Its place among the changes.
+    /// Index of the change.
     index: usize,
-    of: UserAgentId,
-    on: ChannelId,
     stored: StoredMessage,
 }
 
-/// What a cycle has come to.
+/// Result of a cycle.
 pub(super) struct Done {
     pub(super) changes: Vec<Change>,
     pub(super) entered: Entered,
+    pub(super) ends: Vec<End>,
     pub(super) answers: Vec<Answer>,
 }
 
@@ -68,6 +70,7 @@ impl<'c> Draft<'c> {
             changed: HashSet::new(),
             has_deferred: false,
             entered: Entered::default(),
+            ends: Vec::new(),
             answers: Vec::new(),
         }
     }
@@ -87,10 +90,6 @@ impl<'c> Draft<'c> {
                 let answer = ended.iter().map(|(id, outcome)| self.settle(user_agent, *id, *outcome));
                 let answer = answer.collect();
                 self.answer(reply, Ok(answer));
-            }
-            Operation::Purge { user_agent, channel, reply } => {
-                self.purge(user_agent, channel);
-                self.answer(reply, Ok(()));
             }
             Operation::Expire { reply, .. } => {
                 let answer = self.expire();
@@ -114,10 +113,7 @@ impl<'c> Draft<'c> {
             Operation::Put { new, .. } => self.changed.contains(&(new.id.user_agent, new.id.channel)),
             Operation::Remove { user_agent, channel, .. } => self.changed.contains(&(*user_agent, *channel)),
             Operation::Flush { .. } => self.has_deferred,
-            Operation::Store { .. }
-            | Operation::Settle { .. }
-            | Operation::Purge { .. }
-            | Operation::Expire { .. } => false,
+            Operation::Store { .. } | Operation::Settle { .. } | Operation::Expire { .. } => false,
         }
     }
 
@@ -127,24 +123,24 @@ impl<'c> Draft<'c> {
             match change {
                 Change::Stored { .. } => self.entered.came += 1,
                 // What ended before it came was never there.
-                Change::Ended { stored, .. } if !moved.contains(&stored.sequence) => self.entered.left += 1,
+                Change::Ended { sequence, .. } if !moved.contains(sequence) => self.entered.left += 1,
                 Change::Ended { .. } | Change::Claimed | Change::Subscribed(_) | Change::Unsubscribed(_) => {}
             }
         }
-        Done { changes: self.changes, entered: self.entered, answers: self.answers }
+        Done { changes: self.changes, entered: self.entered, ends: self.ends, answers: self.answers }
     }
 
     fn answer<T: Send + 'static>(&mut self, reply: Reply<T>, answer: Result<T, pushgrid_store::StoreError>) {
         self.answers.push(Box::new(move || drop(reply.send(answer))));
     }
 
-    /// What waits under an id.
+    /// The message waiting under an id.
     fn stored(&self, of: UserAgentId, id: MessageId) -> Option<StoredMessage> {
         self.known.stored.get(&(of, id)).copied().filter(|stored| !self.ended.contains(&stored.sequence))
     }
 
-    /// What waits in a topic of the present life of a channel.
-    fn in_topic(&self, of: UserAgentId, on: ChannelId, topic: &Topic) -> Option<StoredMessage> {
+    /// The message waiting in a topic of the present life of a channel.
+    fn waiting_in_topic(&self, of: UserAgentId, on: ChannelId, topic: &ReplaceKey) -> Option<StoredMessage> {
         let found = self.known.topics.get(&(of, on, topic.clone())).copied();
         let former = self.former.get(&(of, on)).copied().unwrap_or_default();
         found.filter(|stored| stored.sequence > former && !self.ended.contains(&stored.sequence))
@@ -154,18 +150,29 @@ impl<'c> Draft<'c> {
         self.known.subscriptions.get(&(of, on)).copied()
     }
 
-    /// Ends what waits, once. Says whether that was the end of it.
-    fn end(&mut self, of: UserAgentId, stored: StoredMessage, outcome: Outcome) -> bool {
+    /// Ends a waiting message, once: the first cause stands. Tells whether this was the first.
+    fn end(&mut self, stored: StoredMessage, cause: Cause) -> bool {
+        self.end_as(stored, cause.outcome())
+    }
+
+    fn end_as(&mut self, stored: StoredMessage, outcome: Outcome) -> bool {
         if !self.ended.insert(stored.sequence) {
             return false;
         }
         self.entered.ended[outcome.index()] += 1;
-        let change = Change::Ended { user_agent: of, stored, outcome };
+        self.tell(End::of_stored(stored, outcome));
+        let change = stored.ended(outcome);
         // What is stored and ended in one cycle only ends.
         match self.fresh.remove(&stored.sequence) {
             Some(fresh) => self.changes[fresh.index] = change,
             None => self.changes.push(change),
         }
         true
+    }
+
+    fn tell(&mut self, end: End) {
+        if self.core.context.ends.is_some() {
+            self.ends.push(end);
+        }
     }
 }

@@ -1,27 +1,27 @@
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
 use futures_util::future::try_join_all;
-use pushgrid_store::{Footing, StoredMessage, Subscription, View, ViewError};
-use pushgrid_types::{ChannelId, MessageId, Timestamp, Topic, UserAgentId};
+use pushgrid_store::{ReadBarrier, StoredMessage, Subscription, View, ViewError};
+use pushgrid_types::{ChannelId, MessageId, ReplaceKey, Timestamp, UserAgentId};
 
 use crate::operation::Operation;
 
 type Channel = (UserAgentId, ChannelId);
-type OfTopic = (UserAgentId, ChannelId, Topic);
+type OfTopic = (UserAgentId, ChannelId, ReplaceKey);
 
-/// What the operations of a cycle need to know, each question once.
+/// Questions of the operations of a cycle, each once.
 #[derive(Debug, Default)]
 pub(super) struct Questions {
-    /// Which subscription these have.
+    /// Channels, for the subscription of each.
     channels: Vec<Channel>,
-    /// What waits under these ids.
+    /// Ids, for the message waiting under each.
     ids: Vec<(UserAgentId, MessageId)>,
-    /// What waits in these topics.
+    /// Topics, for the message waiting in each.
     topics: Vec<OfTopic>,
-    /// All that waits in these.
+    /// Channels, for all messages waiting in each.
     whole: Vec<Channel>,
-    /// What is expired.
+    /// Instants and limits, for the expired messages.
     due: Vec<(Timestamp, usize)>,
 }
 
@@ -33,14 +33,17 @@ pub(super) struct Known {
     pub(super) topics: HashMap<OfTopic, StoredMessage>,
     pub(super) whole: HashMap<Channel, Vec<StoredMessage>>,
     /// In the order of the operations.
-    pub(super) due: VecDeque<Vec<(UserAgentId, StoredMessage)>>,
+    pub(super) due: VecDeque<Vec<StoredMessage>>,
+    /// User agents left out of the questions.
+    pub(super) aside: BTreeSet<UserAgentId>,
 }
 
 impl Questions {
-    pub(super) fn of(operations: &[Operation]) -> Self {
+    /// Those about `aside` are left out.
+    pub(super) fn of(operations: &[Operation], aside: &BTreeSet<UserAgentId>) -> Self {
         let mut questions = Self::default();
         for operation in operations {
-            questions.add(operation);
+            questions.add(operation, aside);
         }
         once(&mut questions.channels);
         once(&mut questions.ids);
@@ -49,10 +52,10 @@ impl Questions {
         questions
     }
 
-    fn add(&mut self, operation: &Operation) {
+    fn add(&mut self, operation: &Operation, aside: &BTreeSet<UserAgentId>) {
         match operation {
             Operation::Store { messages, .. } => {
-                for message in messages {
+                for message in messages.iter().filter(|message| !aside.contains(&message.to.user_agent)) {
                     let to = message.to;
                     self.channels.push((to.user_agent, to.channel));
                     self.ids.push((to.user_agent, message.id));
@@ -62,31 +65,33 @@ impl Questions {
             Operation::Settle { user_agent, ended, .. } => {
                 self.ids.extend(ended.iter().map(|(id, _)| (*user_agent, *id)));
             }
-            Operation::Purge { user_agent, channel, .. } => self.whole.push((*user_agent, *channel)),
             Operation::Expire { now, limit, .. } => self.due.push((*now, *limit)),
             Operation::Put { new, .. } => {
                 let channel = (new.id.user_agent, new.id.channel);
                 self.channels.push(channel);
                 self.whole.push(channel);
             }
-            Operation::Remove { user_agent, channel, .. } => self.channels.push((*user_agent, *channel)),
+            Operation::Remove { user_agent, channel, .. } => {
+                self.channels.push((*user_agent, *channel));
+                self.whole.push((*user_agent, *channel));
+            }
             Operation::Flush { .. } => {}
         }
     }
 
-    /// Asks them all at the same time.
-    pub(super) async fn ask(&self, view: &dyn View, footing: Footing) -> Result<Known, ViewError> {
+    /// Asks all questions at the same time.
+    pub(super) async fn ask(&self, view: &dyn View, barrier: ReadBarrier) -> Result<Known, ViewError> {
         let subscriptions = async {
-            if self.channels.is_empty() { Ok(Vec::new()) } else { view.find(footing, &self.channels).await }
+            if self.channels.is_empty() { Ok(Vec::new()) } else { view.find(barrier, &self.channels).await }
         };
         let stored = async {
-            if self.ids.is_empty() { Ok(Vec::new()) } else { view.stored(footing, &self.ids).await }
+            if self.ids.is_empty() { Ok(Vec::new()) } else { view.stored(barrier, &self.ids).await }
         };
         let topics = async {
-            if self.topics.is_empty() { Ok(Vec::new()) } else { view.in_topic(footing, &self.topics).await }
+            if self.topics.is_empty() { Ok(Vec::new()) } else { view.in_topic(barrier, &self.topics).await }
         };
-        let whole = try_join_all(self.whole.iter().map(|(of, on)| view.in_channel(footing, *of, *on)));
-        let due = try_join_all(self.due.iter().map(|(now, limit)| view.due(footing, *now, *limit)));
+        let whole = try_join_all(self.whole.iter().map(|(of, on)| view.in_channel(barrier, *of, *on)));
+        let due = try_join_all(self.due.iter().map(|(now, limit)| view.due(barrier, *now, *limit)));
         let (subscriptions, stored, topics, whole, due) =
             tokio::try_join!(subscriptions, stored, topics, whole, due)?;
         Ok(Known {
@@ -95,11 +100,12 @@ impl Questions {
             topics: pairs(&self.topics, topics),
             whole: self.whole.iter().copied().zip(whole).collect(),
             due: due.into(),
+            aside: BTreeSet::new(),
         })
     }
 }
 
-/// Leaves out what was there before.
+/// Removes repeated questions.
 fn once<T: Eq + Hash + Clone>(questions: &mut Vec<T>) {
     let mut seen = HashSet::with_capacity(questions.len());
     questions.retain(|question| seen.insert(question.clone()));

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pushgrid_store::{ErrorKind, EventLog, LogConsumer, Mailbox};
+use pushgrid_store::{End, ErrorKind, EventLog, LogConsumer, Mailbox};
 use pushgrid_types::{Outcome, Sequence};
 use tokio::task::JoinSet;
 
 use super::{Home, message, subscription};
 
-/// Runs `count` calls at the same time on this thread and returns when each has come as far as its first wait.
+/// Starts `count` calls at the same time on this thread, and returns once each has reached its first wait.
 async fn start<T: Send + 'static>(
     count: usize,
     call: impl AsyncFn(usize) -> T + Clone + 'static,
@@ -120,7 +120,7 @@ async fn deliveries_join_the_next_transaction() {
     let batch = consumer.next(20).await.unwrap();
     let before = home.store.commits();
     for message in &batch {
-        consumer.settle(vec![(message.sequence, Outcome::Delivered)]);
+        consumer.settle(vec![End::of(message, Outcome::Delivered)]);
     }
     home.store.flush().await.unwrap();
     let commits = home.store.commits() - before;

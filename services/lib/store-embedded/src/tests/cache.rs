@@ -1,6 +1,7 @@
 //! Subscriptions are answered from memory, and never wrongly.
 
 use pushgrid_store::{ErrorKind, Subscription, Subscriptions};
+use pushgrid_types::Restriction;
 
 use super::{Home, NOW, subscription};
 use crate::EmbeddedConfig;
@@ -26,7 +27,7 @@ async fn readers_at_the_same_time_never_see_what_was_removed() {
     let id = subscription(1);
     let mut expected = None;
     for _ in 0..50 {
-        let new = Subscription { id, vapid: None, created_at: NOW };
+        let new = Subscription { id, restriction: Restriction::Open, created_at: NOW };
         let reader = home.store.clone();
         let reads = tokio::spawn(async move {
             for _ in 0..20 {

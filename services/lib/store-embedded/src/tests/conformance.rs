@@ -4,19 +4,20 @@ use std::fs;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::conformance::{self, Life, Parts};
+use pushgrid_store_model::conformance::ends::ToldEnds;
+use pushgrid_store_model::conformance::{self, Life, Parts};
 use tempfile::TempDir;
 
 use super::NOW;
-use crate::{Embedded, EmbeddedConfig};
+use crate::{Embedded, EmbeddedConfig, EmbeddedPresence};
 
 #[derive(Debug, Clone, Copy)]
 enum Ending {
     /// Asked to close.
     Closed,
-    /// Its last handle dropped.
+    /// Last handle dropped.
     Dropped,
-    /// Never ended: the next life finds the files as they were at one moment.
+    /// Never ended: the next life finds the files as of one moment.
     Crashed,
 }
 
@@ -29,7 +30,9 @@ struct Present {
 
 fn open(directory: TempDir, ending: Ending) -> Parts {
     // A ring of a few messages, so that both ways of handing out are walked.
-    let config = EmbeddedConfig { ring_messages: 7, ..EmbeddedConfig::at(directory.path()) };
+    let (ends, feed) = ToldEnds::new(NOW);
+    let config =
+        EmbeddedConfig { ring_messages: 7, ends: Some(feed), ..EmbeddedConfig::at(directory.path()) };
     let store = Embedded::open(&config).unwrap();
     Parts {
         log: Arc::new(store.clone()),
@@ -37,6 +40,7 @@ fn open(directory: TempDir, ending: Ending) -> Parts {
         mailbox: Arc::new(store.clone()),
         subscriptions: Arc::new(store.clone()),
         ledger: store.ledger(),
+        ends,
         now: NOW,
         life: Box::new(Present { directory, store, ending }),
     }
@@ -87,4 +91,9 @@ async fn the_contracts_are_kept_over_a_drop() {
 #[tokio::test]
 async fn the_contracts_are_kept_over_a_crash() {
     conforms(Ending::Crashed).await;
+}
+
+#[tokio::test]
+async fn presence_keeps_its_contract() {
+    conformance::presence::run(async || EmbeddedPresence::new()).await;
 }

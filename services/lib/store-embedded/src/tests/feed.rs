@@ -1,6 +1,6 @@
 //! Handing out to a consumer that keeps up, and to one that does not.
 
-use pushgrid_store::{EventLog, LogConsumer, Mailbox};
+use pushgrid_store::{End, EventLog, LogConsumer, Mailbox};
 use pushgrid_types::{Outcome, Sequence};
 
 use super::{Home, message, subscription};
@@ -69,7 +69,7 @@ async fn there_is_one_consumer_and_the_next_one_begins_anew() {
     let accepted = home.append(message(subscription(1), 1)).await;
     let ended = home.append(message(subscription(1), 2)).await;
     assert_eq!(consumer.next(5).await.unwrap().len(), 2);
-    consumer.settle(vec![(ended.sequence, Outcome::Delivered)]);
+    consumer.settle(vec![End::of(&ended, Outcome::Delivered)]);
     home.store.flush().await.unwrap();
     drop(consumer);
     let mut consumer = home.store.consumer().unwrap();

@@ -1,13 +1,15 @@
-//! What is refused when a store is opened.
+//! Refusals of an open.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use pushgrid_store::{Mailbox, Subscriptions};
+use pushgrid_types::Message;
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::Home;
-use crate::{Embedded, EmbeddedConfig, OpenError, directory};
+use super::{Home, message, subscription};
+use crate::{Embedded, EmbeddedConfig, OpenError, directory, schema, wal};
 
 #[tokio::test]
 async fn a_directory_is_used_by_one_store_at_a_time() {
@@ -41,8 +43,57 @@ fn data_of_a_newer_version_is_refused_and_left_alone() {
     let config = EmbeddedConfig::at(home.directory.path());
     drop(home.store);
     let refused = Embedded::open(&config).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 1 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 3 }), "{refused:?}");
 }
+
+#[tokio::test]
+async fn data_of_earlier_versions_is_brought_up_to_this_one() {
+    for undo in [VERSION_1, VERSION_2] {
+        is_brought_up_to_this_one(undo).await;
+    }
+}
+
+async fn is_brought_up_to_this_one(undo: &str) {
+    let home = Home::new();
+    let to = subscription(1);
+    home.subscribe(to).await;
+    let mut waiting = Vec::new();
+    for label in 0..4 {
+        let topic = (label > 1).then(|| format!("t{label}").parse().unwrap());
+        waiting.push(home.append(Message { topic, ..message(to, label) }).await);
+    }
+    home.store.store(waiting.clone()).await.unwrap();
+    home.store.close().await;
+    let connection = home.connection();
+    connection.execute_batch(undo).unwrap();
+    drop(connection);
+
+    let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
+    let next = Home { store, directory: home.directory };
+    let newer = next.append(Message { topic: waiting[2].topic.clone(), ..message(to, 9) }).await;
+    next.store.store(vec![newer]).await.unwrap();
+    let labels: Vec<_> = next.waiting(to.user_agent).await.iter().map(|message| message.sequence.0).collect();
+    assert_eq!(labels, [1, 2, 4, 5], "the topic is found");
+    assert!(next.store.remove(to.user_agent, to.channel).await.unwrap());
+    assert!(next.waiting(to.user_agent).await.is_empty(), "the channel is found");
+    assert!(next.store.ledger().snapshot().adds_up());
+}
+
+/// Undoes the changes since version 1.
+const VERSION_1: &str = "
+DROP INDEX message_of_user_agent;
+CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets) WHERE stored = 1;
+PRAGMA user_version = 1;
+";
+
+/// Undoes the changes since version 2.
+const VERSION_2: &str = "
+DROP INDEX message_of_user_agent;
+CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets) WHERE stored = 1;
+DROP INDEX message_by_topic;
+CREATE UNIQUE INDEX message_of_channel ON message (user_agent, channel, incarnation, topic) WHERE stored = 1;
+PRAGMA user_version = 2;
+";
 
 #[test]
 fn a_database_of_something_else_is_refused() {
@@ -64,4 +115,21 @@ fn a_directory_that_cannot_be_made_is_named() {
     fs::write(&path, "").unwrap();
     let refused = Embedded::open(&EmbeddedConfig::at(&path)).unwrap_err();
     assert!(matches!(&refused, OpenError::Directory { path: named, .. } if *named == path), "{refused:?}");
+}
+
+#[test]
+fn nothing_of_a_large_transaction_is_in_the_log_before_its_commit() {
+    let directory = TempDir::new().unwrap();
+    directory::make_database(directory.path()).unwrap();
+    let file = directory.path().join(directory::DATABASE_FILE);
+    let writer = schema::open_writer(&file).unwrap();
+    let octets = || fs::metadata(wal::path_of(&file)).unwrap().len();
+    writer.execute_batch("CREATE TABLE large (body BLOB); BEGIN IMMEDIATE").unwrap();
+    let empty = octets();
+    for _ in 0..40 {
+        writer.execute("INSERT INTO large VALUES (zeroblob(1 << 20))", []).unwrap();
+    }
+    assert_eq!(octets(), empty, "a process that is killed now would seem to have lost a commit");
+    writer.execute_batch("COMMIT").unwrap();
+    assert!(octets() > empty + (40 << 20));
 }

@@ -1,18 +1,18 @@
-//! What is there in the next life, whichever moment ended the one before.
+//! State found by the next life, whichever moment ended the previous one.
 
 use std::fs;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pushgrid_store::{EventLog, LogConsumer, Mailbox, Stored, Subscriptions};
-use pushgrid_types::{Content, Message, Outcome, Sequence};
+use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, Stored, Subscriptions};
+use pushgrid_types::{ClockOffset, Content, KeptTime, Message, Outcome, Sequence};
 use tempfile::TempDir;
 
 use super::{Home, NOW, message, subscription};
 use crate::{Embedded, EmbeddedConfig};
 
-/// The files as they are, in another directory: what a crash right now would leave.
+/// Copies the files as they are: the state after a crash right now.
 fn crashed(home: &Home) -> Home {
     let directory = TempDir::new().unwrap();
     for name in ["pushgrid.sqlite", "pushgrid.sqlite-wal"] {
@@ -47,8 +47,7 @@ async fn after_every_step_a_crash_leaves_an_account_that_adds_up() {
     }
     check("appends").await;
     consumer.next(10).await.unwrap();
-    consumer
-        .settle(vec![(accepted[0].sequence, Outcome::Delivered), (accepted[1].sequence, Outcome::Expired)]);
+    consumer.settle(vec![End::of(&accepted[0], Outcome::Delivered), End::of(&accepted[1], Outcome::Expired)]);
     check("settled in the log").await;
     home.store.store(accepted[2..].to_vec()).await.unwrap();
     check("stored, with topics replaced").await;
@@ -58,8 +57,7 @@ async fn after_every_step_a_crash_leaves_an_account_that_adds_up() {
     home.store.expire(accepted[4].expires_at, 1).await.unwrap();
     check("one expired").await;
     assert!(home.store.remove(to.user_agent, to.channel).await.unwrap());
-    home.store.purge(to.user_agent, to.channel).await.unwrap();
-    check("purged").await;
+    check("unsubscribed").await;
     let account = home.store.ledger().snapshot();
     assert_eq!((account.accepted, account.ended_total(), account.pending), (10, 10, 0));
 }
@@ -93,7 +91,7 @@ async fn a_drop_waits_for_what_was_asked_for() {
     let mut consumer = home.store.consumer().unwrap();
     let accepted = home.append(message(subscription(1), 1)).await;
     consumer.next(1).await.unwrap();
-    consumer.settle(vec![(accepted.sequence, Outcome::Delivered)]);
+    consumer.settle(vec![End::of(&accepted, Outcome::Delivered)]);
     drop((home.store, consumer));
     let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
     let account = store.ledger().snapshot();
@@ -135,7 +133,7 @@ async fn the_write_ahead_log_begins_anew_under_load() {
         while taken < 16 {
             let batch = consumer.next(16).await.unwrap();
             taken += batch.len();
-            consumer.settle(batch.iter().map(|it| (it.sequence, Outcome::Delivered)).collect());
+            consumer.settle(batch.iter().map(|it| End::of(it, Outcome::Delivered)).collect());
         }
     }
     let octets = fs::metadata(home.directory.path().join("pushgrid.sqlite-wal")).unwrap().len();
@@ -160,4 +158,53 @@ async fn a_sweep_looks_once_for_what_has_ended_otherwise() {
     assert_eq!(usages.due(late.expires_at, 10), [to.user_agent], "and when the other one will");
     assert_eq!(home.store.expire(late.expires_at, 10).await.unwrap(), 1);
     assert!(usages.due(late.expires_at, 10).is_empty(), "nobody is left");
+}
+
+fn time(boot: &str, ahead: i64) -> KeptTime {
+    let offset = ClockOffset::from_micros;
+    KeptTime { boot: boot.to_owned(), shift: offset(i64::MIN), ahead: offset(ahead), seen: NOW }
+}
+
+#[tokio::test]
+async fn the_next_life_knows_where_the_clock_was_while_something_waits() {
+    let home = Home::new();
+    assert_eq!(home.store.kept_time(), None);
+    home.store.keep_time(time("first", 1)).await.unwrap();
+    assert_eq!(crashed(&home).store.kept_time(), None, "nothing waits that was judged by it");
+    home.append(message(subscription(1), 1)).await;
+    home.store.keep_time(time("second", -1)).await.unwrap();
+    let next = crashed(&home);
+    assert_eq!(next.store.kept_time(), Some(&time("second", -1)));
+    assert!(next.store.ledger().snapshot().adds_up());
+}
+
+#[tokio::test]
+async fn data_of_a_release_that_kept_no_clock_is_opened() {
+    let home = Home::new();
+    home.append(message(subscription(1), 1)).await;
+    home.connection().execute_batch("DROP TABLE clock").unwrap();
+    let next = crashed(&home);
+    assert_eq!(next.store.kept_time(), None);
+    next.store.keep_time(time("first", 1)).await.unwrap();
+    assert_eq!(crashed(&next).store.kept_time(), Some(&time("first", 1)));
+}
+
+#[tokio::test]
+async fn an_end_that_somebody_reads_through_neither_waits_nor_forgets_the_log() {
+    let home = Home::new();
+    home.append(message(subscription(1), 1)).await;
+    let reader = home.connection();
+    reader.execute_batch("BEGIN; SELECT COUNT(*) FROM message").unwrap();
+    home.append(message(subscription(1), 2)).await;
+    let began = Instant::now();
+    home.store.close().await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    let note = || std::fs::metadata(home.directory.path().join("lock")).unwrap().len();
+    assert!(note() > 0, "the log has yet to be examined");
+    reader.execute_batch("ROLLBACK").unwrap();
+    let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
+    assert_eq!(store.ledger().snapshot().accepted, 2);
+    drop(reader);
+    // The check that follows may read for a moment.
+    store.close().await;
 }

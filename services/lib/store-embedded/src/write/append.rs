@@ -11,6 +11,10 @@ pub(crate) struct Append(pub(crate) Message);
 impl Write for Append {
     type Answer = Sequence;
 
+    fn adds(&self) -> bool {
+        true
+    }
+
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Sequence, Failure> {
         let sequence = transaction.next_sequence();
         let message = Message { sequence, ..self.0.clone() };

@@ -1,4 +1,5 @@
-use pushgrid_types::{Outcome, Timestamp, UserAgentId};
+use pushgrid_mailbox::Cause;
+use pushgrid_types::{Timestamp, UserAgentId};
 use rusqlite::params;
 
 use super::transaction::Waiting;
@@ -6,7 +7,8 @@ use super::{Transaction, Write};
 use crate::failure::Failure;
 use crate::row;
 
-/// Answered from the index alone.
+/// Expired from its expiry on, as [`Message::is_expired`](pushgrid_types::Message::is_expired) has it. Answered from the
+/// index alone.
 pub(crate) const EXPIRED: &str = "SELECT seq, octets FROM message INDEXED BY message_of_user_agent
     WHERE stored = 1 AND user_agent = ?1 AND expires_at <= ?2 ORDER BY seq LIMIT ?3";
 
@@ -14,15 +16,17 @@ pub(crate) const EXPIRED: &str = "SELECT seq, octets FROM message INDEXED BY mes
 pub(crate) const FIRST_EXPIRY: &str = "SELECT MIN(expires_at) FROM message INDEXED BY message_of_user_agent
     WHERE stored = 1 AND user_agent = ?1";
 
-/// User agents in which one call may look for nothing, for what would have expired has ended before. More are left
-/// to the next call, so that other changes do not wait for long.
+/// Largest number of user agents searched in vain by one call, where due messages have ended before. The next call
+/// does the rest, so other changes do not wait for long.
 const IN_VAIN: usize = 4096;
 
-/// Ends what is expired.
+/// Ends expired messages.
 #[derive(Debug)]
 pub(crate) struct Expire {
     pub(crate) now: Timestamp,
     pub(crate) limit: usize,
+    /// This user agent alone, instead of the due ones.
+    pub(crate) only: Option<UserAgentId>,
 }
 
 impl Write for Expire {
@@ -30,13 +34,17 @@ impl Write for Expire {
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<usize, Failure> {
         let mut ended = 0;
-        for user_agent in transaction.usages.due(self.now, self.limit.saturating_add(IN_VAIN)) {
+        let due = match self.only {
+            Some(user_agent) => vec![user_agent],
+            None => transaction.usages.due(self.now, self.limit.saturating_add(IN_VAIN)),
+        };
+        for user_agent in due {
             if ended >= self.limit {
                 break;
             }
             let expired = self.expired(transaction, user_agent, self.limit - ended)?;
             for waiting in &expired {
-                transaction.end_waiting(*waiting, Outcome::Expired)?;
+                transaction.end_waiting(*waiting, Cause::Expired)?;
             }
             ended += expired.len();
             look_again(transaction, user_agent)?;

@@ -1,11 +1,11 @@
 use super::{Transaction, Write};
 use crate::failure::Failure;
 
-/// A row that is always there is written as it is, so that the commit has something to bring to the disk.
-const TOUCH: &str = "INSERT INTO ledger (entry, messages) VALUES (0, 0)
+/// A permanent row is written unchanged, so the commit has something to bring to the disk.
+pub(super) const TOUCH: &str = "INSERT INTO ledger (entry, messages) VALUES (0, 0)
     ON CONFLICT (entry) DO UPDATE SET messages = messages";
 
-/// Brings everything that was asked for before to the disk.
+/// Brings all earlier changes to the disk.
 #[derive(Debug)]
 pub(crate) struct Flush;
 

@@ -6,7 +6,8 @@ use super::{Transaction, Write};
 use crate::failure::Failure;
 use crate::row;
 
-const PUT: &str = "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at)
+pub(super) const PUT: &str =
+    "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at)
     VALUES (?1, ?2, ?3, ?4, ?5)";
 
 /// Makes a subscription, if the present one is the expected one.
@@ -19,8 +20,12 @@ pub(crate) struct Put {
 impl Write for Put {
     type Answer = Option<Subscription>;
 
+    fn adds(&self) -> bool {
+        true
+    }
+
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Subscription>, Failure> {
-        let Subscription { id, vapid, created_at } = self.new;
+        let Subscription { id, restriction, created_at } = self.new;
         let present = row::subscription(transaction.connection, id.user_agent, id.channel)?;
         if present.map(|present| present.id) != self.expected {
             return Ok(present);
@@ -29,7 +34,7 @@ impl Write for Put {
             id.user_agent.as_octets(),
             id.channel.as_octets(),
             id.incarnation.as_octets(),
-            vapid.as_ref().map(|hash| hash.0.as_slice()),
+            restriction.to_octets(),
             row::to_integer(created_at.as_millis()),
         ])?;
         transaction.subscribed((id.user_agent, id.channel), Some(self.new));

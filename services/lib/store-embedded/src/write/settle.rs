@@ -1,3 +1,4 @@
+use pushgrid_mailbox::Cause;
 use pushgrid_types::{MessageId, Outcome, UserAgentId};
 use rusqlite::params;
 
@@ -6,8 +7,8 @@ use super::{Transaction, Write};
 use crate::failure::Failure;
 use crate::row;
 
-/// More than one only when an append was repeated after its answer was lost: each is a message of its own to the
-/// account, and all are one to the user agent.
+/// More than one only when an append was repeated after a lost answer: several messages to the account, and one to
+/// the user agent.
 pub(crate) const BY_ID: &str = "SELECT seq, octets FROM message INDEXED BY message_by_id
     WHERE stored = 1 AND user_agent = ?1 AND id = ?2";
 
@@ -21,7 +22,7 @@ pub(crate) struct Settle {
 impl Write for Settle {
     type Answer = Vec<bool>;
 
-    /// What was delivered is delivered again at worst.
+    /// True if all were delivered: at worst they are delivered again.
     fn is_lazy(&self) -> bool {
         self.ended.iter().all(|(_, outcome)| *outcome == Outcome::Delivered)
     }
@@ -47,7 +48,7 @@ impl Settle {
         }
         drop(rows);
         for waiting in &found {
-            transaction.end_waiting(*waiting, outcome)?;
+            transaction.end_waiting(*waiting, Cause::Reported(outcome))?;
         }
         Ok(!found.is_empty())
     }

@@ -1,23 +1,23 @@
-use pushgrid_store::ErrorKind;
-use pushgrid_types::{Outcome, Sequence};
+use pushgrid_store::{End, ErrorKind};
 
 use super::{Transaction, Work};
 use crate::failure::Failure;
 
-/// Ends messages in the log; those that are not there (any more) are passed over. Nobody waits for it.
+/// Ends messages in the log; messages no longer there are passed over. No caller waits.
 #[derive(Debug)]
-pub(crate) struct SettleLogged(pub(crate) Vec<(Sequence, Outcome)>);
+pub(crate) struct SettleLogged(pub(crate) Vec<End>);
 
 impl Work for SettleLogged {
     fn is_lazy(&self) -> bool {
         true
     }
 
+    fn adds(&self) -> bool {
+        false
+    }
+
     fn apply(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Failure> {
-        for (sequence, outcome) in &self.0 {
-            transaction.end_logged(*sequence, *outcome)?;
-        }
-        Ok(())
+        self.0.iter().try_for_each(|end| transaction.end_logged(*end))
     }
 
     fn succeed(self: Box<Self>) {}

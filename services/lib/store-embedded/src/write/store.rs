@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use pushgrid_store::Stored;
-use pushgrid_types::{Message, Outcome, Topic};
+use pushgrid_mailbox::{Cause, Change, Decision, Facts, Place, judge};
+use pushgrid_store::{End, Stored};
+use pushgrid_types::{Message, ReplaceKey, Sequence, SubscriptionRef};
 use rusqlite::{OptionalExtension, params};
 
 use super::transaction::Waiting;
@@ -9,23 +10,23 @@ use super::{Transaction, Write};
 use crate::failure::Failure;
 use crate::row;
 
-const HELD: &str = "SELECT stored, octets FROM message WHERE seq = ?1";
+pub(super) const HELD: &str = "SELECT stored, octets FROM message WHERE seq = ?1";
 
 /// There is at most one: the index is unique.
 pub(crate) const OF_TOPIC: &str = "SELECT seq, octets FROM message INDEXED BY message_by_topic
-    WHERE stored = 1 AND user_agent = ?1 AND channel = ?2 AND incarnation = ?3 AND topic = ?4";
+    WHERE stored = 1 AND topic IS NOT NULL AND user_agent = ?1 AND channel = ?2 AND incarnation = ?3 AND topic = ?4";
 
-const KEEP: &str = "UPDATE message SET stored = 1 WHERE seq = ?1";
+pub(super) const KEEP: &str = "UPDATE message SET stored = 1 WHERE seq = ?1";
 
 /// Moves messages from the log to the mailbox.
 #[derive(Debug)]
 pub(crate) struct Store(pub(crate) Vec<Arc<Message>>);
 
-/// Where the file has a message.
-enum Held {
-    InLog { octets: u64 },
-    InMailbox,
-    Ended,
+/// The rows of a transaction, asked about one message.
+struct Rows<'t, 'c> {
+    transaction: &'t Transaction<'c>,
+    /// Octets of the body, as in the row.
+    octets: u64,
 }
 
 impl Write for Store {
@@ -36,57 +37,64 @@ impl Write for Store {
     }
 }
 
-/// A message that has ended before is judged like any other, and nothing is changed: so a call that is repeated
-/// gets the answers of the first.
 fn store(transaction: &mut Transaction<'_>, message: &Message) -> Result<Stored, Failure> {
     if message.sequence.0 == 0 || message.sequence.0 > transaction.last() {
         return Err(Failure::corrupt("a message to store was never in the log"));
     }
-    let held = held(transaction, message)?;
-    if matches!(held, Held::InMailbox) {
-        return Ok(Stored::Kept);
-    }
-    let sequence = row::to_integer(message.sequence.0);
-    let to = message.to;
-    let subscription = row::subscription(transaction.connection, to.user_agent, to.channel)?;
-    if subscription.is_none_or(|subscription| subscription.id != to) {
-        return end(transaction, message, Outcome::Unsubscribed);
-    }
-    let rival = match &message.topic {
-        Some(topic) => of_topic(transaction, message, topic)?,
-        None => None,
-    };
-    if rival.is_some_and(|rival| rival.sequence > sequence) {
-        return end(transaction, message, Outcome::Replaced);
-    }
-    if let Held::InLog { octets } = held {
-        if let Some(rival) = rival {
-            transaction.end_waiting(rival, Outcome::Replaced)?;
+    let mut rows = Rows { transaction, octets: 0 };
+    let Decision { answer, change } = judge(message, &mut rows)?;
+    let octets = rows.octets;
+    match change {
+        Some(Change::Keep { replaces }) => {
+            if let Some(older) = replaces {
+                transaction.end_waiting(older, Cause::Replaced)?;
+            }
+            let sequence = row::to_integer(message.sequence.0);
+            transaction.connection.prepare_cached(KEEP)?.execute(params![sequence])?;
+            transaction.came(message, octets);
         }
-        transaction.connection.prepare_cached(KEEP)?.execute(params![sequence])?;
-        transaction.came(message, octets);
+        Some(Change::End(outcome)) => transaction.end_logged(End::of(message, outcome))?,
+        // A row is in the log or in the mailbox, and each is a message of its own.
+        Some(Change::Moved | Change::EndRepeat) | None => {}
     }
-    Ok(Stored::Kept)
+    Ok(answer)
 }
 
-fn held(transaction: &Transaction<'_>, message: &Message) -> Result<Held, Failure> {
-    let mut statement = transaction.connection.prepare_cached(HELD)?;
-    let found: Option<(bool, i64)> = statement
-        .query_row(params![row::to_integer(message.sequence.0)], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    Ok(match found {
-        Some((true, _)) => Held::InMailbox,
-        Some((false, octets)) => Held::InLog { octets: row::to_unsigned(octets)? },
-        None => Held::Ended,
-    })
+impl Facts for Rows<'_, '_> {
+    type Stored = Waiting;
+    type Error = Failure;
+
+    fn place(&mut self, message: &Message) -> Result<Place, Failure> {
+        let mut statement = self.transaction.connection.prepare_cached(HELD)?;
+        let found: Option<(bool, i64)> = statement
+            .query_row(params![row::to_integer(message.sequence.0)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((is_stored, octets)) = found else { return Ok(Place { in_log: false, in_mailbox: None }) };
+        self.octets = row::to_unsigned(octets)?;
+        Ok(Place { in_log: !is_stored, in_mailbox: is_stored.then_some(message.sequence) })
+    }
+
+    fn is_alive(&mut self, subscription: SubscriptionRef) -> Result<bool, Failure> {
+        let SubscriptionRef { user_agent, channel, .. } = subscription;
+        let there = row::subscription(self.transaction.connection, user_agent, channel)?;
+        Ok(there.is_some_and(|there| there.id == subscription))
+    }
+
+    fn in_topic(
+        &mut self,
+        subscription: SubscriptionRef,
+        topic: &ReplaceKey,
+    ) -> Result<Option<(Sequence, Waiting)>, Failure> {
+        let found = of_topic(self.transaction, subscription, topic)?;
+        found.map(|older| Ok((Sequence(row::to_unsigned(older.sequence)?), older))).transpose()
+    }
 }
 
 fn of_topic(
     transaction: &Transaction<'_>,
-    message: &Message,
-    topic: &Topic,
+    to: SubscriptionRef,
+    topic: &ReplaceKey,
 ) -> Result<Option<Waiting>, Failure> {
-    let to = message.to;
     let key = params![
         to.user_agent.as_octets(),
         to.channel.as_octets(),
@@ -98,9 +106,4 @@ fn of_topic(
     let Some(row) = rows.next()? else { return Ok(None) };
     let (sequence, octets) = (row.get(0)?, row::unsigned(row, 1)?);
     Ok(Some(Waiting { sequence, user_agent: to.user_agent, octets }))
-}
-
-fn end(transaction: &mut Transaction<'_>, message: &Message, outcome: Outcome) -> Result<Stored, Failure> {
-    transaction.end_logged(message.sequence, outcome)?;
-    Ok(Stored::Ended(outcome))
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use pushgrid_store::Subscription;
+use pushgrid_mailbox::Cause;
+use pushgrid_store::{End, Subscription};
 use pushgrid_types::{Message, Outcome, Sequence, Timestamp, UserAgentId};
 use rusqlite::{Connection, params};
 
@@ -10,10 +11,13 @@ use crate::failure::Failure;
 use crate::row;
 use crate::usage::{Change, Usages};
 
-const DELETE: &str = "DELETE FROM message WHERE seq = ?1";
-const DELETE_LOGGED: &str = "DELETE FROM message WHERE seq = ?1 AND stored = 0";
+pub(super) const DELETE: &str = "DELETE FROM message WHERE seq = ?1";
+/// The same for a subscriber of ends: returns the other columns of an [`End`].
+pub(super) const DELETE_TELLING: &str =
+    "DELETE FROM message WHERE seq = ?1 RETURNING user_agent, channel, incarnation, id";
+pub(super) const DELETE_LOGGED: &str = "DELETE FROM message WHERE seq = ?1 AND stored = 0";
 
-/// An open transaction, and what is to be made known once it is committed.
+/// An open transaction, with the effects to publish after the commit.
 #[derive(Debug)]
 pub(crate) struct Transaction<'c> {
     pub(super) connection: &'c Connection,
@@ -21,14 +25,18 @@ pub(crate) struct Transaction<'c> {
     pub(super) usages: &'c Usages,
     /// The highest sequence ever given, here included.
     last: u64,
+    /// True with a subscriber of ends.
+    tells: bool,
     effects: Effects,
 }
 
-/// What a committed transaction has changed.
+/// Effects of a committed transaction.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
     pub(crate) entries: Entries,
-    /// Messages that are new in the log, in the order of their sequences.
+    /// The same ends one by one, for a subscriber.
+    pub(crate) ends: Vec<End>,
+    /// New messages of the log, by sequence.
     pub(crate) accepted: Vec<Arc<Message>>,
     /// Messages that have left the log, stored or ended.
     pub(crate) left_log: Vec<Sequence>,
@@ -36,7 +44,7 @@ pub(crate) struct Effects {
     pub(crate) subscriptions: Vec<(Key, Option<Subscription>)>,
 }
 
-/// A stored message, as far as ending it needs to know it.
+/// Part of a stored message that an end needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waiting {
     pub(super) sequence: i64,
@@ -45,12 +53,12 @@ pub(super) struct Waiting {
 }
 
 impl<'c> Transaction<'c> {
-    /// Over a connection on which a transaction has begun.
-    pub(crate) fn new(connection: &'c Connection, usages: &'c Usages, last: u64) -> Self {
-        Self { connection, usages, last, effects: Effects::default() }
+    /// Wraps a connection on which a transaction has begun.
+    pub(crate) fn new(connection: &'c Connection, usages: &'c Usages, last: u64, tells: bool) -> Self {
+        Self { connection, usages, last, tells, effects: Effects::default() }
     }
 
-    /// Enters everything in the account of the file, and gives back what is to be made known after the commit.
+    /// Enters the account in the file. Returns the effects to publish after the commit, and the highest sequence.
     pub(crate) fn finish(self) -> Result<(Effects, u64), Failure> {
         self.effects.entries.write(self.connection)?;
         Ok((self.effects, self.last))
@@ -71,20 +79,29 @@ impl<'c> Transaction<'c> {
         self.effects.accepted.push(Arc::new(message));
     }
 
-    /// Deletes a message of the log, and says whether it was there.
-    pub(super) fn end_logged(&mut self, sequence: Sequence, outcome: Outcome) -> Result<bool, Failure> {
+    /// Deletes a message of the log, if still there.
+    pub(super) fn end_logged(&mut self, end: End) -> Result<(), Failure> {
         let mut statement = self.connection.prepare_cached(DELETE_LOGGED)?;
-        let was_there = statement.execute(params![row::to_integer(sequence.0)])? > 0;
+        let was_there = statement.execute(params![row::to_integer(end.sequence.0)])? > 0;
         if was_there {
-            self.effects.left_log.push(sequence);
-            self.ended(outcome);
+            self.effects.left_log.push(end.sequence);
+            self.ended(end.outcome);
+            if self.tells {
+                self.effects.ends.push(end);
+            }
         }
-        Ok(was_there)
+        Ok(())
     }
 
-    /// Deletes a message that is in the mailbox.
-    pub(super) fn end_waiting(&mut self, waiting: Waiting, outcome: Outcome) -> Result<(), Failure> {
-        self.delete(waiting.sequence)?;
+    /// Deletes a message of the mailbox.
+    pub(super) fn end_waiting(&mut self, waiting: Waiting, cause: Cause) -> Result<(), Failure> {
+        let outcome = cause.outcome();
+        if self.tells {
+            let end = self.delete_telling(waiting.sequence, outcome)?;
+            self.effects.ends.push(end);
+        } else {
+            self.delete(waiting.sequence)?;
+        }
         self.ended(outcome);
         self.effects.usage.push((waiting.user_agent, Change::Went { octets: waiting.octets }));
         Ok(())
@@ -94,29 +111,38 @@ impl<'c> Transaction<'c> {
         self.effects.entries.ended[outcome.index()] += 1;
     }
 
-    /// Enters that a message came from the log into the mailbox.
+    /// Enters the move of a message from the log into the mailbox.
     pub(super) fn came(&mut self, message: &Message, octets: u64) {
         self.effects.left_log.push(message.sequence);
         let came = Change::Came { octets, expires_at: message.expires_at };
         self.effects.usage.push((message.to.user_agent, came));
     }
 
-    /// Enters when the first of what waits for a user agent expires.
+    /// Enters the earliest expiry of a user agent's stored messages.
     pub(super) fn first_expiry(&mut self, user_agent: UserAgentId, at: Timestamp) {
         self.effects.usage.push((user_agent, Change::FirstExpiry(at)));
     }
 
-    /// Enters what a channel's subscription is from now on.
+    /// Enters the new subscription of a channel; `None` for its end.
     pub(super) fn subscribed(&mut self, key: Key, present: Option<Subscription>) {
         self.effects.subscriptions.push((key, present));
     }
 
     fn delete(&self, sequence: i64) -> Result<(), Failure> {
         let deleted = self.connection.prepare_cached(DELETE)?.execute(params![sequence])?;
-        if deleted == 1 {
-            Ok(())
-        } else {
-            Err(Failure::corrupt("an index names a message that is not there"))
-        }
+        if deleted == 1 { Ok(()) } else { Err(not_there()) }
     }
+
+    fn delete_telling(&self, sequence: i64, outcome: Outcome) -> Result<End, Failure> {
+        let mut statement = self.connection.prepare_cached(DELETE_TELLING)?;
+        let mut rows = statement.query(params![sequence])?;
+        let row = rows.next()?.ok_or_else(not_there)?;
+        let (to, id) = (row::recipient(row, 0)?, row::message_id(row, 3)?);
+        let sequence = Sequence(row::to_unsigned(sequence)?);
+        Ok(End { user_agent: to.user_agent, id, sequence, to: Some(to), outcome })
+    }
+}
+
+fn not_there() -> Failure {
+    Failure::corrupt("an index names a message that is not there")
 }

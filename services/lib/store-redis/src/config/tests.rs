@@ -4,7 +4,7 @@ use pushgrid_runtime::config::Layers;
 
 use super::*;
 
-/// The settings, or all that is wrong with them.
+/// Settings, or the text of all their faults.
 fn read(set: &[&str]) -> Result<Config, String> {
     let set: Vec<_> = set.iter().map(|it| (*it).to_owned()).collect();
     let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &set).unwrap());

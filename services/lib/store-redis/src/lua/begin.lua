@@ -1,9 +1,10 @@
-local at = redis.call('HMGET', meta, 't', 'p', 'c')
+local at = standing()
 if at[1] and tonumber(at[1]) > tonumber(ARGV[1]) then return {1} end
 admit()
-redis.call('HSET', meta, 't', ARGV[1])
+own(ARGV[1])
 if not at[1] then
   redis.call('HSET', meta, 'p', '0')
+  redis.call('HDEL', meta, 'a')
   redis.call('EXPIRE', meta, META_LIFE)
   return {0, '0'}
 end

@@ -1,2 +1,6 @@
 -- ARGV[3]: user agent.
-return {0, redis.call('HLEN', base .. 's' .. ARGV[3])}
+local function count(who)
+  return redis.call('HLEN', base .. 's' .. who)
+end
+
+return answer({0, of(ARGV[3], count)})

@@ -1,13 +1,14 @@
--- ARGV from 3 on: user agent, channel and topic. The answers are id, since and sequence.
+-- ARGV from 3 on: user agent, channel and topic. The answers are as `stored_as` has them.
+local function in_topic(who, slot)
+  local box = base .. 'm' .. who
+  local holder = redis.call('HGET', box, 't' .. slot)
+  local id = holder and string.sub(holder, 1, 16)
+  -- One that has ended holds no topic: an end that was broken off can have left its name.
+  return id and redis.call('HEXISTS', box, id) == 1 and stored_as(box, id)
+end
+
 local found = {0}
 for i = 3, #ARGV do
-  local box = base .. 'm' .. string.sub(ARGV[i], 1, 16)
-  local holder = redis.call('HGET', box, 't' .. string.sub(ARGV[i], 17))
-  if holder then
-    local id = string.sub(holder, 1, 16)
-    found[i - 1] = id .. string.sub(redis.call('HGET', box, id), 1, 16)
-  else
-    found[i - 1] = false
-  end
+  found[i - 1] = of(string.sub(ARGV[i], 1, 16), in_topic, string.sub(ARGV[i], 17))
 end
-return found
+return answer(found)

@@ -1,8 +1,11 @@
--- ARGV from 3 on: user agent and message id. The answers are id, since and sequence.
+-- ARGV from 3 on: user agent and message id. The answers are as `stored_as` has them.
+local function stored(who, id)
+  local box = base .. 'm' .. who
+  return redis.call('HEXISTS', box, id) == 1 and stored_as(box, id)
+end
+
 local found = {0}
 for i = 3, #ARGV do
-  local id = string.sub(ARGV[i], 17)
-  local value = redis.call('HGET', base .. 'm' .. string.sub(ARGV[i], 1, 16), id)
-  found[i - 1] = value and id .. string.sub(value, 1, 16)
+  found[i - 1] = of(string.sub(ARGV[i], 1, 16), stored, string.sub(ARGV[i], 17))
 end
-return found
+return answer(found)

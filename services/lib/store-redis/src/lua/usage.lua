@@ -1,2 +1,8 @@
 -- ARGV[3]: user agent.
-return {0, redis.call('ZCARD', base .. 'q' .. ARGV[3]), redis.call('HGET', base .. 'm' .. ARGV[3], 'o')}
+local function usage(who)
+  local box, queue = base .. 'm' .. who, base .. 'q' .. who
+  check(box, queue)
+  return {0, redis.call('ZCARD', queue), redis.call('HGET', box, 'o')}
+end
+
+return answer(of(ARGV[3], usage))

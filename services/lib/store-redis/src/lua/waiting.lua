@@ -1,1 +1,3 @@
-return {0, redis.call('ZCARD', base .. 'due')}
+local count = waiting()
+if not count then return lose() end
+return {0, count}

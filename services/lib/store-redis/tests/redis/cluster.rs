@@ -2,9 +2,10 @@
 
 use std::process::Command;
 
-use pushgrid_store::{Directory, Membership, Presence, View, conformance};
+use pushgrid_store::{Directory, Membership, Presence, View};
+use pushgrid_store_model::conformance;
 use pushgrid_store_redis::{RedisDirectory, RedisMembership, RedisPresence, RedisView};
-use pushgrid_types::{NodeId, Partition, Position, SessionId, SessionRef, Tenure};
+use pushgrid_types::{LeaderEpoch, NodeId, Partition, Position, SessionId, SessionRef};
 
 use crate::servers::{Server, free_port};
 use crate::support::{Fresh, NOW, eventually, subscription, user_agent};
@@ -50,7 +51,7 @@ async fn the_contracts_are_kept_over_a_cluster() {
     // One server leads to all.
     let fresh = Fresh::at(&url(&servers[..1]));
     conformance::view::run(async || fresh.view().await).await;
-    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), Tenure(3)))
+    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), LeaderEpoch(3)))
         .await;
 
     let redis = fresh.make().await;
@@ -59,11 +60,12 @@ async fn the_contracts_are_kept_over_a_cluster() {
     let membership = RedisMembership::new(redis.clone());
     let session = SessionRef { node: NodeId(1), session: SessionId(2) };
     for partition in (0..64).map(Partition) {
-        assert_eq!(view.begin(partition, Tenure(1)).await.unwrap(), Position(0));
-        let footing = pushgrid_store::Footing { partition, tenure: Tenure(1), position: Position(0) };
-        view.complete(footing).await.unwrap();
-        assert_eq!(view.due(footing, NOW, 10).await.unwrap(), []);
-        let presence = RedisPresence::new(redis.clone(), partition, Tenure(1));
+        assert_eq!(view.begin(partition, LeaderEpoch(1)).await.unwrap(), Position(0));
+        let barrier =
+            pushgrid_store::ReadBarrier { partition, leader_epoch: LeaderEpoch(1), position: Position(0) };
+        view.complete(barrier).await.unwrap();
+        assert_eq!(view.due(barrier, NOW, 10).await.unwrap(), []);
+        let presence = RedisPresence::new(redis.clone(), partition, LeaderEpoch(1));
         let (claim, _) = presence.claim(user_agent(1), session).await.unwrap();
         let found = presence.locate(&[user_agent(1), user_agent(2)]).await.unwrap();
         assert_eq!(found, [Some(claim), None]);
@@ -71,7 +73,7 @@ async fn the_contracts_are_kept_over_a_cluster() {
     for of in 0..100 {
         assert_eq!(directory.look_up(&subscription(of, 1)).await.unwrap(), None);
     }
-    assert_eq!(membership.renew(None, NOW.since(NOW)).await.unwrap(), []);
+    assert_eq!(membership.renew(None, None, NOW.since(NOW)).await.unwrap().members, []);
     let sizes: Vec<u64> = servers.iter().map(|server| server.say(&["DBSIZE"])).collect();
     assert!(sizes.iter().all(|keys| *keys > 20), "partitions are spread over the servers: {sizes:?}");
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use pushgrid_store::{Change, View, conformance};
+use pushgrid_store::{Change, View};
+use pushgrid_store_model::conformance;
 use pushgrid_store_redis::{RedisMembership, RedisPresence, RedisView};
-use pushgrid_types::{Partition, Tenure};
+use pushgrid_types::{LeaderEpoch, Partition};
 
 use crate::servers::Server;
 use crate::support::{Fresh, message, subscribed, subscription, tell};
@@ -28,7 +29,7 @@ async fn the_view_keeps_its_contract_when_scripts_are_forgotten_between_calls() 
     let view = RedisView::new(redis.clone());
     for _ in 0..3 {
         server.say::<()>(&["SCRIPT", "FLUSH"]);
-        view.begin(Partition(1), Tenure(1)).await.unwrap();
+        view.begin(Partition(1), LeaderEpoch(1)).await.unwrap();
     }
     assert_eq!(redis.figures().unavailable, 0);
 }
@@ -37,7 +38,7 @@ async fn the_view_keeps_its_contract_when_scripts_are_forgotten_between_calls() 
 async fn presence_keeps_its_contract() {
     let server = Server::start(&[]);
     let fresh = fresh(&server);
-    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), Tenure(3)))
+    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), LeaderEpoch(3)))
         .await;
 }
 
@@ -53,7 +54,7 @@ async fn everything_that_is_told_again_lives_on_as_if_it_were_new() {
     let server = Server::start(&[]);
     let view = RedisView::new(fresh(&server).make().await);
     let id = subscription(1, 1);
-    let stored = Change::Stored { message: message(id, 1, 100), since: Tenure(1) };
+    let stored = Change::Stored { message: message(id, 1, 100), since: LeaderEpoch(1) };
     let changes = [Change::Claimed, subscribed(id), stored];
     tell(&view, 1, 0, &changes).await;
     let mut direct = server.direct();
@@ -75,7 +76,7 @@ async fn every_key_runs_out_some_day() {
     let server = Server::start(&[]);
     let fresh = fresh(&server);
     conformance::view::run(async || fresh.view().await).await;
-    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), Tenure(3)))
+    conformance::presence::run(async || RedisPresence::new(fresh.make().await, Partition(7), LeaderEpoch(3)))
         .await;
     conformance::membership::run(async || Arc::new(RedisMembership::new(fresh.make().await)) as _).await;
     let mut direct = server.direct();

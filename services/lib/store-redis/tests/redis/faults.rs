@@ -2,20 +2,21 @@
 
 use std::time::Duration;
 
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Change, ErrorKind, View, ViewError};
-use pushgrid_store_redis::{ConnectError, RedisView};
-use pushgrid_types::{Partition, Position, Tenure};
+use pushgrid_store_redis::{ConnectError, Redis, RedisView};
+use pushgrid_types::{LeaderEpoch, Partition, Position};
 use tokio::time::Instant;
 
 use crate::servers::{Server, free_port};
 use crate::support::{
-    TIMEOUT, behind, connect, eventually, footing, subscribed, subscription, tell, try_connect,
+    TIMEOUT, barrier, behind, connect, eventually, subscribed, subscription, tell, try_connect,
 };
 
-/// What a call answers, and how long that took.
+/// Answer and duration of a call.
 async fn timed(view: &RedisView) -> (Result<Vec<bool>, ViewError>, Duration) {
     let begun = Instant::now();
-    let answer = view.alive(footing(1, 1), &[subscription(1, 1)]).await;
+    let answer = view.alive(barrier(1, 1), &[subscription(1, 1)]).await;
     (answer, begun.elapsed())
 }
 
@@ -67,13 +68,13 @@ async fn a_server_that_has_become_a_replica_is_not_held_on_to() {
     let redis = connect(&server).await;
     let view = RedisView::new(redis.clone());
     server.say::<()>(&["REPLICAOF", "127.0.0.1", &free_port().to_string()]);
-    let error = match view.begin(Partition(0), Tenure(1)).await {
+    let error = match view.begin(Partition(0), LeaderEpoch(1)).await {
         Err(ViewError::Store(error)) => error,
         other => panic!("a replica takes no writes: {other:?}"),
     };
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
     server.say::<()>(&["REPLICAOF", "NO", "ONE"]);
-    view.begin(Partition(0), Tenure(1)).await.unwrap();
+    view.begin(Partition(0), LeaderEpoch(1)).await.unwrap();
     assert_eq!(redis.figures().connections, 2, "another was made, which may lead to another server");
 }
 
@@ -85,7 +86,7 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     tell(&view, 1, 0, &[subscribed(subscription(1, 1))]).await;
     server.freeze(true);
     let begun = Instant::now();
-    let told = view.apply(footing(1, 1), &[Change::Claimed], Position(2));
+    let told = view.apply(barrier(1, 1), &[Change::Claimed], Position(2));
     let (told, (read, _), ..) =
         tokio::join!(told, timed(&view), timed(&view), timed(&view), timed(&view), timed(&view));
     assert!((TIMEOUT..TIMEOUT * 2).contains(&begun.elapsed()), "they took {:?}", begun.elapsed());
@@ -100,9 +101,9 @@ async fn a_server_that_says_nothing_is_given_up_in_time() {
     assert!(took < TIMEOUT / 4, "it is left alone, but that took {took:?}");
     server.freeze(false);
     eventually(async || timed(&view).await.0.ok()).await;
-    let told = view.apply(footing(1, 1), &[Change::Claimed], Position(2)).await;
+    let told = view.apply(barrier(1, 1), &[Change::Claimed], Position(2)).await;
     assert!(told.is_ok(), "whether or not it happened, it can be told again: {told:?}");
-    assert_eq!(view.begin(Partition(0), Tenure(1)).await.unwrap(), Position(2));
+    assert_eq!(view.begin(Partition(0), LeaderEpoch(1)).await.unwrap(), Position(2));
 }
 
 #[tokio::test]
@@ -137,6 +138,35 @@ async fn a_start_waits_for_a_server_and_not_for_ever() {
 
     let url = format!("redis.url=redis://127.0.0.1:{}", free_port());
     let config = crate::support::config(&[url, "redis.start_timeout=300ms".to_owned()]);
-    let refused = pushgrid_store_redis::Redis::connect(&config).await.unwrap_err();
+    let refused = Redis::connect(&config, &Meter::new()).await.unwrap_err();
     assert!(matches!(refused, ConnectError::Unreachable { .. }), "{refused:?}");
+}
+
+#[tokio::test]
+async fn calls_and_the_breaker_are_shown_in_the_meter() {
+    let mut server = Server::start(&[]);
+    let url = format!("redis.url=redis://127.0.0.1:{}", server.port);
+    let meter = Meter::new();
+    let redis = Redis::connect(&crate::support::config(&[url]), &meter).await.unwrap();
+    let view = RedisView::new(redis.clone());
+    let shown = |series: &str| {
+        let text = meter.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("{series} ")));
+        line.unwrap_or_else(|| panic!("no {series} in {text}")).parse::<u64>().unwrap()
+    };
+    let open = "pushgrid_breaker_open{dependency=\"redis\"}";
+    assert_eq!((shown("pushgrid_redis_calls_total"), shown(open)), (0, 0), "a start is no call");
+    behind(timed(&view).await.0);
+    assert_eq!(shown("pushgrid_redis_calls_total"), 1);
+    assert!(shown("pushgrid_redis_microseconds_total") > 0);
+
+    server.kill();
+    while !redis.breaker_open() {
+        assert!(timed(&view).await.0.is_err());
+    }
+    assert_eq!(shown(open), 1);
+    let figures = redis.figures();
+    let failed = shown("pushgrid_redis_failures_total{kind=\"unavailable\"}");
+    assert_eq!((shown("pushgrid_redis_calls_total"), failed), (figures.calls, figures.unavailable));
+    assert!(failed >= 5);
 }

@@ -2,7 +2,7 @@
 
 use pushgrid_store::{Claim, ErrorKind, Presence, StoreError, View};
 use pushgrid_store_redis::{RedisPresence, RedisView};
-use pushgrid_types::{NodeId, Partition, SessionId, SessionRef, Tenure};
+use pushgrid_types::{LeaderEpoch, NodeId, Partition, SessionId, SessionRef};
 
 use crate::servers::Server;
 use crate::support::{connect, subscribed, subscription, tell, user_agent};
@@ -18,10 +18,11 @@ async fn a_fenced_router_makes_nobody_present() {
     let server = Server::start(&[]);
     let redis = connect(&server).await;
     let view = RedisView::new(redis.clone());
-    let [old, new] = [1, 5].map(|tenure| RedisPresence::new(redis.clone(), Partition(0), Tenure(tenure)));
-    view.begin(Partition(0), Tenure(1)).await.unwrap();
+    let [old, new] =
+        [1, 5].map(|leader_epoch| RedisPresence::new(redis.clone(), Partition(0), LeaderEpoch(leader_epoch)));
+    view.begin(Partition(0), LeaderEpoch(1)).await.unwrap();
     let (held, _) = old.claim(user_agent(1), SESSION).await.unwrap();
-    view.begin(Partition(0), Tenure(5)).await.unwrap();
+    view.begin(Partition(0), LeaderEpoch(5)).await.unwrap();
     assert_closed(old.claim(user_agent(1), SESSION).await);
     assert_closed(old.claim(user_agent(2), SESSION).await);
     assert_closed(old.resume(&[(user_agent(1), held)]).await);
@@ -36,7 +37,7 @@ async fn a_fenced_router_makes_nobody_present() {
 #[tokio::test]
 async fn epochs_go_on_rising_when_everything_is_lost() {
     let server = Server::start(&[]);
-    let presence = RedisPresence::new(connect(&server).await, Partition(0), Tenure(1));
+    let presence = RedisPresence::new(connect(&server).await, Partition(0), LeaderEpoch(1));
     let mut last: Option<Claim> = None;
     for _ in 0..20 {
         let (claim, _) = presence.claim(user_agent(1), SESSION).await.unwrap();
@@ -49,7 +50,7 @@ async fn epochs_go_on_rising_when_everything_is_lost() {
 #[tokio::test]
 async fn a_claim_that_is_repeated_puts_nobody_out() {
     let server = Server::start(&[]);
-    let presence = RedisPresence::new(connect(&server).await, Partition(0), Tenure(1));
+    let presence = RedisPresence::new(connect(&server).await, Partition(0), LeaderEpoch(1));
     let (first, _) = presence.claim(user_agent(1), SESSION).await.unwrap();
     let (again, earlier) = presence.claim(user_agent(1), SESSION).await.unwrap();
     assert_eq!(earlier, None, "it was the same session");
@@ -57,13 +58,13 @@ async fn a_claim_that_is_repeated_puts_nobody_out() {
 }
 
 #[tokio::test]
-async fn a_tenure_whose_beginning_was_lost_fences_the_earlier_with_its_first_call() {
+async fn a_leader_epoch_whose_beginning_was_lost_fences_the_earlier_with_its_first_call() {
     let server = Server::start(&[]);
     let view = RedisView::new(connect(&server).await);
-    view.begin(Partition(0), Tenure(1)).await.unwrap();
+    view.begin(Partition(0), LeaderEpoch(1)).await.unwrap();
     let position = tell(&view, 1, 0, &[subscribed(subscription(1, 1))]).await;
-    // A fail-over has lost that tenure 2 has begun.
-    let (old, new) = (crate::support::footing(1, position), crate::support::footing(2, position));
+    // A fail-over has lost that leader epoch 2 has begun.
+    let (old, new) = (crate::support::barrier(1, position), crate::support::barrier(2, position));
     assert_eq!(view.alive(new, &[subscription(1, 1)]).await.unwrap(), [true]);
     assert!(matches!(view.alive(old, &[]).await, Err(pushgrid_store::ViewError::Fenced)));
 }

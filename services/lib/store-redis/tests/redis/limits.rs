@@ -6,15 +6,25 @@ use std::time::Duration;
 
 use pushgrid_store::{Change, ErrorKind, Member, Membership, Presence, Role, StoreError, View, ViewError};
 use pushgrid_store_redis::{ConnectError, MAX_CHANGES, RedisMembership, RedisPresence, RedisView};
-use pushgrid_types::{NodeId, Outcome, Partition, Position, Sequence, SessionId, SessionRef, Tenure};
+use pushgrid_types::{
+    ClockOffset, ClockVote, LeaderEpoch, NodeId, Outcome, Partition, Position, Sequence, SessionId,
+    SessionRef,
+};
 
 use crate::servers::Server;
-use crate::support::{Fresh, connect, footing, message, subscribed, subscription, tell, try_connect};
+use crate::support::{Fresh, barrier, connect, message, subscribed, subscription, tell, try_connect};
 
 fn store_error<T: std::fmt::Debug>(answer: Result<T, ViewError>) -> StoreError {
     match answer {
         Err(ViewError::Store(error)) => error,
         other => panic!("a failure of the store was to be answered: {other:?}"),
+    }
+}
+
+fn assert_unreadable<T: std::fmt::Debug>(answer: Result<T, ViewError>) {
+    match answer {
+        Err(ViewError::Unreadable(of)) => assert_eq!(of, [subscription(1, 1).user_agent]),
+        other => panic!("nothing was to be answered: {other:?}"),
     }
 }
 
@@ -34,30 +44,31 @@ async fn without_memory_nothing_is_stored_and_everything_can_end() {
     let view = RedisView::new(redis.clone());
     let id = subscription(1, 1);
     let kept = message(id, 1, 1000);
-    let since = Tenure(1);
+    let since = LeaderEpoch(1);
     let stored = Change::Stored { message: Arc::clone(&kept), since };
     let position = tell(&view, 1, 0, &[subscribed(id), stored.clone()]).await;
     server.say::<()>(&["CONFIG", "SET", "maxmemory", "1"]);
     for change in [stored, subscribed(subscription(2, 2))].iter().cycle().take(20).cloned() {
-        let refused = view.apply(footing(1, position), &[change], Position(position + 1)).await;
+        let refused = view.apply(barrier(1, position), &[change], Position(position + 1)).await;
         let error = store_error(refused);
         assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
     }
     assert!(!redis.breaker_open(), "it does other things");
     let session = SessionRef { node: NodeId(1), session: SessionId(1) };
-    let presence = RedisPresence::new(redis.clone(), Partition(0), Tenure(2));
+    let presence = RedisPresence::new(redis.clone(), Partition(0), LeaderEpoch(2));
     let (claim, _) = presence.claim(id.user_agent, session).await.unwrap();
     assert_eq!(presence.resume(&[(id.user_agent, claim)]).await.unwrap(), [claim]);
     let member = Member { id: NodeId(1), role: Role::Connection, address: "a:1".to_owned(), draining: false };
-    let seen = RedisMembership::new(redis).renew(Some(&member), Duration::from_secs(9)).await.unwrap();
-    assert_eq!(seen, [member]);
-    assert_eq!(view.begin(footing(2, 0).partition, Tenure(2)).await.unwrap(), Position(position));
-    view.complete(footing(2, position)).await.unwrap();
-    let known = pushgrid_store::StoredMessage { id: kept.id, sequence: kept.sequence, since };
-    let ended = Change::Ended { user_agent: id.user_agent, stored: known, outcome: Outcome::Delivered };
+    let vote = ClockVote { judged: ClockOffset::ZERO, wall: ClockOffset::ZERO };
+    let membership = RedisMembership::new(redis);
+    let seen = membership.renew(Some(&member), Some(vote), Duration::from_secs(9)).await.unwrap();
+    assert_eq!((seen.members, seen.votes), (vec![member], vec![vote]));
+    assert_eq!(view.begin(barrier(2, 0).partition, LeaderEpoch(2)).await.unwrap(), Position(position));
+    view.complete(barrier(2, position)).await.unwrap();
+    let ended = pushgrid_store::StoredMessage::of(&kept, since).ended(Outcome::Delivered);
     let position = tell(&view, 2, position, &[ended, Change::Unsubscribed(id), Change::Claimed]).await;
-    assert_eq!(view.waiting(footing(2, position)).await.unwrap(), 0);
-    assert_eq!(view.alive(footing(2, position), &[id]).await.unwrap(), [false]);
+    assert_eq!(view.waiting(barrier(2, position)).await.unwrap(), 0);
+    assert_eq!(view.alive(barrier(2, position), &[id]).await.unwrap(), [false]);
 }
 
 #[tokio::test]
@@ -69,15 +80,15 @@ async fn a_batch_that_is_too_large_is_refused_before_it_is_sent() {
     let view = RedisView::new(redis.clone());
     let calls = redis.figures().calls;
     let many = vec![Change::Claimed; MAX_CHANGES + 1];
-    let refused = view.apply(footing(1, 0), &many, Position(9)).await;
+    let refused = view.apply(barrier(1, 0), &many, Position(9)).await;
     assert_eq!(store_error(refused).kind, ErrorKind::Corrupt);
     let heavy: Vec<_> = (1..=9)
         .map(|label| Change::Stored {
             message: message(subscription(1, 1), label, 4 << 20),
-            since: Tenure(1),
+            since: LeaderEpoch(1),
         })
         .collect();
-    let refused = view.apply(footing(1, 0), &heavy, Position(9)).await;
+    let refused = view.apply(barrier(1, 0), &heavy, Position(9)).await;
     assert_eq!(store_error(refused).kind, ErrorKind::Corrupt);
     assert_eq!(redis.figures().calls, calls, "redis was not asked");
     tell(&view, 1, 0, &many[1..]).await;
@@ -89,36 +100,15 @@ async fn numbers_that_scripts_cannot_compare_are_refused() {
     let server = Server::start(&[]);
     let view = RedisView::new(connect(&server).await);
     let large = 1 << 53;
-    assert_eq!(store_error(view.waiting(footing(large, 0)).await).kind, ErrorKind::Corrupt);
-    assert_eq!(store_error(view.waiting(footing(1, large)).await).kind, ErrorKind::Corrupt);
+    assert_eq!(store_error(view.waiting(barrier(large, 0)).await).kind, ErrorKind::Corrupt);
+    assert_eq!(store_error(view.waiting(barrier(1, large)).await).kind, ErrorKind::Corrupt);
     let far = pushgrid_types::Message {
         sequence: Sequence(large),
         ..pushgrid_types::Message::clone(&message(subscription(1, 1), 1, 1))
     };
-    let stored = Change::Stored { message: Arc::new(far), since: Tenure(1) };
-    let refused = view.apply(footing(1, 0), &[stored], Position(1)).await;
-    assert_eq!(store_error(refused).kind, ErrorKind::Corrupt);
-}
-
-#[tokio::test]
-async fn what_somebody_else_has_written_is_corrupt_and_no_outage() {
-    let server = Server::start(&[]);
-    let redis = connect(&server).await;
-    let view = RedisView::new(redis.clone());
-    let id = subscription(1, 1);
-    let position = tell(&view, 1, 0, &[subscribed(id)]).await;
-    let mut direct = server.direct();
-    let mut key = b"pushgrid:{0}:s".to_vec();
-    key.extend_from_slice(id.user_agent.as_octets());
-    redis::cmd("SET").arg(&key).arg("x").exec(&mut direct).unwrap();
-    for _ in 0..20 {
-        let error = store_error(view.alive(footing(1, position), &[id]).await);
-        assert_eq!(error.kind, ErrorKind::Corrupt, "{error:?}");
-    }
-    assert!(!redis.breaker_open());
-    assert_eq!(redis.figures().corrupt, 20);
-    redis::cmd("DEL").arg(&key).exec(&mut direct).unwrap();
-    redis::cmd("HSET").arg(&key).arg(id.channel.as_octets()).arg("short").exec(&mut direct).unwrap();
-    let error = store_error(view.find(footing(1, position), &[(id.user_agent, id.channel)]).await);
-    assert_eq!(error.kind, ErrorKind::Corrupt, "{error:?}");
+    let stored = Change::Stored { message: Arc::new(far), since: LeaderEpoch(1) };
+    let (id, other) = (subscription(1, 1), subscription(2, 1));
+    let position = tell(&view, 1, 0, &[subscribed(id), stored, subscribed(other)]).await;
+    assert_unreadable(view.usage(barrier(1, position), id.user_agent).await);
+    assert_eq!(view.alive(barrier(1, position), &[other]).await.unwrap(), [true]);
 }

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use pushgrid_store::conformance;
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_store_model::conformance;
 use pushgrid_store_redis::{ConnectError, RedisView};
 use tempfile::TempDir;
 
 use crate::servers::{Server, free_port};
-use crate::support::{Fresh, config, footing, subscribed, subscription, tell, try_connect};
+use crate::support::{Fresh, barrier, config, subscribed, subscription, tell, try_connect};
 
-/// What an operator would let a role do: its keys, scripts and nothing else.
+/// ACL rules of a role: its keys, its scripts and nothing else.
 const RULES: [&str; 9] =
     ["on", ">se@me:/%", "~test-*", "~pushgrid:*", "+@read", "+@write", "+eval", "+evalsha", "+time"];
 
@@ -48,7 +49,7 @@ async fn a_database_has_its_own_keys() {
     assert_eq!(server.say::<u64>(&["DBSIZE"]), 0, "nothing is in database 0");
 }
 
-/// An authority, and a certificate of it for 127.0.0.1.
+/// Writes an authority, and its certificate for 127.0.0.1.
 fn certificates(folder: &Path) {
     let openssl = |arguments: &str| {
         let done = Command::new("openssl")
@@ -90,11 +91,11 @@ async fn tls_is_spoken_with_a_server_whose_certificate_leads_to_the_authority() 
     let fresh = Fresh::at(&url).with(ca);
     let view = RedisView::new(fresh.make().await);
     let position = tell(&view, 1, 0, &[subscribed(subscription(1, 1))]).await;
-    let alive = pushgrid_store::View::alive(&view, footing(1, position), &[subscription(1, 1)]).await;
+    let alive = pushgrid_store::View::alive(&view, barrier(1, position), &[subscription(1, 1)]).await;
     assert_eq!(alive.unwrap(), [true]);
 
     let config = config(&[format!("redis.url={url}"), "redis.start_timeout=100ms".to_owned()]);
-    let refused = pushgrid_store_redis::Redis::connect(&config).await.unwrap_err();
+    let refused = pushgrid_store_redis::Redis::connect(&config, &Meter::new()).await.unwrap_err();
     let text = format!("{refused:?}");
     assert!(text.contains("UnknownIssuer"), "no public authority has signed it: {text}");
 }

@@ -4,7 +4,7 @@ use pushgrid_store::{Change, Directory, ErrorKind, View, ViewError};
 use pushgrid_store_redis::{RedisDirectory, RedisView};
 
 use crate::servers::{Server, free_port};
-use crate::support::{NOW, eventually, footing, subscribed, subscription, tell, try_connect};
+use crate::support::{NOW, barrier, eventually, subscribed, subscription, tell, try_connect};
 
 #[tokio::test]
 async fn the_client_follows_when_the_master_is_killed() {
@@ -29,7 +29,7 @@ async fn the_client_follows_when_the_master_is_killed() {
     let directory = RedisDirectory::new(redis.clone(), 1);
     let id = subscription(1, 1);
     let position = tell(&view, 1, 0, &[subscribed(id), Change::Claimed]).await;
-    view.complete(footing(1, position)).await.unwrap();
+    view.complete(barrier(1, position)).await.unwrap();
     assert_eq!(directory.look_up(&subscription(2, 2)).await.unwrap(), None);
     // A connection waits for its own writes, and all that came before them.
     let mut direct = master.direct();
@@ -38,7 +38,7 @@ async fn the_client_follows_when_the_master_is_killed() {
     assert_eq!(replicas, 1, "the replica has it all");
 
     master.kill();
-    let alive = eventually(async || match view.alive(footing(1, position), &[id]).await {
+    let alive = eventually(async || match view.alive(barrier(1, position), &[id]).await {
         Err(ViewError::Store(error)) => {
             assert_eq!(error.kind, ErrorKind::Unavailable, "{error:?}");
             None
@@ -50,7 +50,7 @@ async fn the_client_follows_when_the_master_is_killed() {
     assert!(replica.say::<String>(&["INFO", "replication"]).contains("role:master"));
     let refused = directory.look_up(&subscription(2, 2)).await.unwrap_err();
     assert_eq!(refused.kind, ErrorKind::Unavailable, "a no does not count until the owner has looked");
-    view.due(footing(1, position), NOW, 10).await.unwrap();
+    view.due(barrier(1, position), NOW, 10).await.unwrap();
     assert_eq!(directory.look_up(&subscription(2, 2)).await.unwrap(), None);
     tell(&view, 1, position, &[subscribed(subscription(2, 2))]).await;
     drop(sentinel);

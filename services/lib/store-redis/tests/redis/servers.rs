@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A process of Redis.
+/// Process of Redis.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) port: u16,
@@ -16,14 +16,14 @@ pub(crate) struct Server {
     child: Child,
 }
 
-/// A port that nobody has now.
+/// Finds a free port.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
     listener.local_addr().expect("it is bound").port()
 }
 
 impl Server {
-    /// A server with these further arguments. It listens.
+    /// Starts a server with further arguments, and waits until it listens.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let port = free_port();
         let port_text = port.to_string();
@@ -32,7 +32,7 @@ impl Server {
         Self::of(port, all.iter().map(|it| (*it).to_owned()).collect(), "Ready to accept connections")
     }
 
-    /// A sentinel with this configuration. It watches.
+    /// Starts a sentinel with a configuration, and waits until it watches.
     pub(crate) fn sentinel(port: u16, configuration: &str) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let path = folder.path().join("sentinel.conf");
@@ -48,31 +48,31 @@ impl Server {
         Self { port, folder, arguments, child }
     }
 
-    /// `kill -9`.
+    /// Kills the server with `kill -9`.
     pub(crate) fn kill(&mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("it can be waited for");
     }
 
-    /// Starts it again at the same port, with nothing in it.
+    /// Restarts the server at the same port, empty.
     pub(crate) fn restart(&mut self) {
         self.child = launch(self.folder.path(), &self.arguments, "Ready to accept connections");
     }
 
-    /// Stops it without a word, or lets it go on.
+    /// Stops the process silently, or lets it go on.
     pub(crate) fn freeze(&self, frozen: bool) {
         let pid = rustix::process::Pid::from_child(&self.child);
         let signal = if frozen { rustix::process::Signal::STOP } else { rustix::process::Signal::CONT };
         rustix::process::kill_process(pid, signal).expect("it runs");
     }
 
-    /// A connection of the test's own.
+    /// Opens a connection of the test's own.
     pub(crate) fn direct(&self) -> redis::Connection {
         let url = format!("redis://127.0.0.1:{}", self.port);
         redis::Client::open(url).and_then(|client| client.get_connection()).expect("it listens")
     }
 
-    /// What it answers a command.
+    /// Sends a command, and returns the answer.
     pub(crate) fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
         let mut command = redis::cmd(words[0]);
         words[1..].iter().for_each(|word| {
@@ -90,7 +90,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts a process, and waits until it says `ready`.
+/// Starts a process, and waits for `ready` in its output.
 fn launch(folder: &Path, arguments: &[String], ready: &str) -> Child {
     let mut child = Command::new("redis-server")
         .args(arguments)

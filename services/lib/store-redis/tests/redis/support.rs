@@ -1,26 +1,27 @@
-//! What the tests share.
+//! Helpers shared by the tests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use pushgrid_runtime::config::{Layers, Reader};
-use pushgrid_store::{Change, Footing, Subscription, View, ViewError};
+use pushgrid_runtime::metrics::Meter;
+use pushgrid_store::{Change, ReadBarrier, Subscription, View, ViewError};
 use pushgrid_store_redis::{Config, ConnectError, Redis, RedisView};
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Sequence, SubscriptionRef,
-    Tenure, Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, LeaderEpoch, Message, MessageId, Partition, Position, Restriction,
+    Sequence, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
 };
 use tokio::time::Instant;
 
 use crate::servers::Server;
 
-/// The time of a call in the tests.
+/// Timeout of a call in the tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 
-/// Settings with these values beside those of all tests.
+/// Builds settings from `set` and those of all tests.
 pub(crate) fn config(set: &[String]) -> Config {
     let mut all = vec!["redis.timeout=1s".to_owned(), "redis.start_timeout=5s".to_owned()];
     all.extend_from_slice(set);
@@ -31,7 +32,7 @@ pub(crate) fn config(set: &[String]) -> Config {
 }
 
 pub(crate) async fn try_connect(url: &str) -> Result<Redis, ConnectError> {
-    Redis::connect(&config(&[format!("redis.url={url}")])).await
+    Redis::connect(&config(&[format!("redis.url={url}")]), &Meter::new()).await
 }
 
 pub(crate) async fn connect(server: &Server) -> Redis {
@@ -59,7 +60,7 @@ impl Fresh {
     pub(crate) async fn make(&self) -> Redis {
         let prefix = format!("redis.prefix=test-{}", self.made.fetch_add(1, Ordering::Relaxed));
         let set = [&self.set[..], &[prefix]].concat();
-        Redis::connect(&config(&set)).await.expect("it can be connected")
+        Redis::connect(&config(&set), &Meter::new()).await.expect("it can be connected")
     }
 
     pub(crate) async fn view(&self) -> Arc<dyn View> {
@@ -80,7 +81,7 @@ pub(crate) fn subscription(of: u8, on: u8) -> SubscriptionRef {
 }
 
 pub(crate) fn subscribed(id: SubscriptionRef) -> Change {
-    Change::Subscribed(Subscription { id, vapid: None, created_at: NOW })
+    Change::Subscribed(Subscription { id, restriction: Restriction::Open, created_at: NOW })
 }
 
 pub(crate) fn message(to: SubscriptionRef, sequence: u64, octets: usize) -> Arc<Message> {
@@ -99,18 +100,22 @@ pub(crate) fn message(to: SubscriptionRef, sequence: u64, octets: usize) -> Arc<
     })
 }
 
-pub(crate) const fn footing(tenure: u64, position: u64) -> Footing {
-    Footing { partition: Partition(0), tenure: Tenure(tenure), position: Position(position) }
+pub(crate) const fn barrier(leader_epoch: u64, position: u64) -> ReadBarrier {
+    ReadBarrier {
+        partition: Partition(0),
+        leader_epoch: LeaderEpoch(leader_epoch),
+        position: Position(position),
+    }
 }
 
-/// Tells the view these changes from `position` on, one place for each, and answers where it is then.
-pub(crate) async fn tell(view: &dyn View, tenure: u64, position: u64, changes: &[Change]) -> u64 {
+/// Applies changes to the view from `position` on, one position for each, and returns the new position.
+pub(crate) async fn tell(view: &dyn View, leader_epoch: u64, position: u64, changes: &[Change]) -> u64 {
     let to = position + changes.len() as u64;
-    view.apply(footing(tenure, position), changes, Position(to)).await.expect("it is taken");
+    view.apply(barrier(leader_epoch, position), changes, Position(to)).await.expect("it is taken");
     to
 }
 
-/// Where a view says that it is behind.
+/// Position in the answer of a view behind the barrier.
 pub(crate) fn behind<T: std::fmt::Debug>(answer: Result<T, ViewError>) -> Position {
     match answer {
         Err(ViewError::Behind(position)) => position,
@@ -118,7 +123,7 @@ pub(crate) fn behind<T: std::fmt::Debug>(answer: Result<T, ViewError>) -> Positi
     }
 }
 
-/// Asks again until the answer is there, for at most half a minute.
+/// Polls until the answer is there, for at most half a minute.
 pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let patience = Instant::now() + Duration::from_secs(30);
     while Instant::now() < patience {

@@ -21,8 +21,8 @@ struct Case {
     status_restricted: serde_json::Value,
 }
 
-/// What is decided here where the standards leave a choice: taken or not. The reasons are in the
-/// documentation of the module, in its table.
+/// Decisions where the standards leave a choice: taken or not. The reasons are in the table of the module's
+/// documentation.
 const POLICY: [(&str, bool); 14] = [
     ("policy_exp_24h_plus_30", true),
     ("policy_sub_not_uri", true),
@@ -49,7 +49,7 @@ impl Case {
         self.headers.get(name).map(String::as_str).into_iter().collect()
     }
 
-    /// What a subscription that is restricted to `key` answers.
+    /// The answer of a subscription that is restricted to `key`.
     fn status(&self, verifier: &Verifier, key: &PublicKey, now: Timestamp) -> u16 {
         match verifier.verify(&self.fields("Authorization"), &self.fields("Crypto-Key"), now) {
             Ok(None) => 401,

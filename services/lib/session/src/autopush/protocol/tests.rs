@@ -1,6 +1,8 @@
+//! Tested: the order of hello and other frames, and the action for each frame.
+
 use std::time::Duration;
 
-use pushgrid_types::{DropReason, MessageId, Outcome};
+use pushgrid_types::{DropReason, MessageId, Outcome, Restriction};
 use serde_json::{Value, json};
 
 use super::*;
@@ -30,7 +32,7 @@ fn hello_comes_first_and_once() {
     let hello = json!({"messageType": "hello", "uaid": "924808b7504247a08ad130c1e8757e55"});
     let claimed = "924808b7504247a08ad130c1e8757e55".parse().ok();
     assert_eq!(receive(&mut protocol, &hello), Action::Identify { claimed });
-    assert!(protocol.user_agent().is_none(), "claiming is not being");
+    assert!(!protocol.is_identified(), "claiming is not being");
     assert!(protocol.identified(claimed.unwrap()).contains(r#""status":200"#));
     assert_eq!(receive(&mut protocol, &hello), Action::Close(Close::SecondHello));
 }
@@ -43,11 +45,20 @@ fn a_key_is_taken_in_every_base64_that_is_deployed() {
     for key in [KEY, &unpadded, &standard] {
         let register = json!({"messageType": "register", "channelID": CHANNEL, "key": key});
         let action = receive(&mut identified(), &register);
-        assert_eq!(action, Action::Register { channel: CHANNEL.parse().unwrap(), vapid: Some(expected) });
+        assert_eq!(
+            action,
+            Action::Register {
+                channel: CHANNEL.parse().unwrap(),
+                restriction: Restriction::VapidKey(expected)
+            }
+        );
     }
     let none = json!({"messageType": "register", "channelID": CHANNEL, "key": null});
     let action = receive(&mut identified(), &none);
-    assert_eq!(action, Action::Register { channel: CHANNEL.parse().unwrap(), vapid: None });
+    assert_eq!(
+        action,
+        Action::Register { channel: CHANNEL.parse().unwrap(), restriction: Restriction::Open }
+    );
 }
 
 #[test]
@@ -56,8 +67,9 @@ fn a_bad_key_is_answered_and_the_connection_goes_on() {
     for key in ["", "AAAA", "%%%", &not_on_the_curve] {
         let mut protocol = identified();
         let register = json!({"messageType": "register", "channelID": CHANNEL, "key": key});
-        let Action::Send(text) = receive(&mut protocol, &register) else { panic!("not answered: {key}") };
-        assert!(text.contains(r#""status":400"#), "{text}");
+        let channel = CHANNEL.parse().unwrap();
+        assert_eq!(receive(&mut protocol, &register), Action::RefuseKey { channel }, "{key}");
+        assert!(reply::refused(channel, reply::Refused::BadKey).contains(r#""status":400"#));
         assert!(matches!(receive(&mut protocol, &json!({})), Action::Send(_)));
     }
 }

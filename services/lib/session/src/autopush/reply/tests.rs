@@ -1,8 +1,8 @@
+//! Tested: frames read as deployed user agents expect, and carry body and endpoint unchanged.
+
 use bytes::Bytes;
 use proptest::prelude::*;
-use pushgrid_types::{
-    Content, Incarnation, MessageId, Sequence, SubscriptionRef, Timestamp, Topic, Ttl, Urgency,
-};
+use pushgrid_types::{Content, Incarnation, MessageId, Sequence, SubscriptionRef, Timestamp, Ttl, Urgency};
 use serde_json::{Value, json};
 
 use super::*;
@@ -22,7 +22,7 @@ fn message(content: Content) -> Message {
         ttl: Ttl::from_secs(60),
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::High,
-        topic: Some("topic".parse::<Topic>().unwrap()),
+        topic: Some("topic".parse().unwrap()),
         content,
     }
 }

@@ -1,3 +1,5 @@
+//! Tested: requests come back from their text, and any other text is refused with the right close.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

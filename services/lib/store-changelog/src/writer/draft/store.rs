@@ -1,10 +1,11 @@
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use pushgrid_store::{Change, ErrorKind, StoreError, Stored, StoredMessage};
-use pushgrid_types::{Message, Outcome};
+use pushgrid_mailbox::{Cause, Change, Decision, Facts, Place, REPEAT, judge};
+use pushgrid_store::{self as store, ErrorKind, StoreError, Stored, StoredMessage};
+use pushgrid_types::{Message, Outcome, ReplaceKey, Sequence, SubscriptionRef};
 
 use super::{Draft, Fresh};
-use crate::tracker::REPEAT;
 
 impl Draft<'_> {
     pub(super) fn store_all(&mut self, messages: &[Arc<Message>]) -> Result<Vec<Stored>, StoreError> {
@@ -18,43 +19,32 @@ impl Draft<'_> {
         Ok(messages.iter().map(|message| self.store(message)).collect())
     }
 
-    /// A message that has ended before is judged like any other, and nothing is changed: so a call that is repeated
-    /// gets the answers of the first.
     fn store(&mut self, message: &Arc<Message>) -> Stored {
         let to = message.to;
-        match self.stored(to.user_agent, message.id) {
-            Some(waits) if waits.sequence == message.sequence => {
-                if self.start(message) {
-                    self.entered.moved.push(message.sequence);
-                }
-                return Stored::Kept;
+        if self.known.aside.contains(&to.user_agent) {
+            // What waits already is not known. It is judged when the user agent is restored.
+            if self.start(message) {
+                self.keep(message);
             }
-            Some(_) => {
-                // The log has the same message twice. One waits, and that is enough.
-                if self.start(message) {
-                    self.entered.repeats.push(message.sequence);
+            return Stored::Kept;
+        }
+        let Ok(Decision { answer, change }) = judge(message, self);
+        match change {
+            Some(Change::Keep { replaces }) => {
+                if let Some(older) = replaces {
+                    self.end(older, Cause::Replaced);
                 }
-                return Stored::Ended(REPEAT);
+                self.keep(message);
+            }
+            Some(Change::Moved) => self.entered.moved.push(message.sequence),
+            Some(Change::End(outcome)) => self.end_on_arrival(message, outcome),
+            Some(Change::EndRepeat) => {
+                self.entered.repeats.push(message.sequence);
+                self.tell(store::End::of(message, REPEAT));
             }
             None => {}
         }
-        let subscription = self.subscription(to.user_agent, to.channel);
-        if subscription.is_none_or(|subscription| subscription.id != to) {
-            return self.end_on_arrival(message, Outcome::Unsubscribed);
-        }
-        let topic = message.topic.as_ref();
-        let rival = topic.and_then(|topic| self.in_topic(to.user_agent, to.channel, topic));
-        if rival.is_some_and(|rival| rival.sequence > message.sequence) {
-            return self.end_on_arrival(message, Outcome::Replaced);
-        }
-        if self.start(message) {
-            // The older one first: if only that is written, the newer one is still in the log.
-            if let Some(rival) = rival {
-                self.end(to.user_agent, rival, Outcome::Replaced);
-            }
-            self.keep(message);
-        }
-        Stored::Kept
+        answer
     }
 
     fn start(&self, message: &Message) -> bool {
@@ -62,29 +52,53 @@ impl Draft<'_> {
     }
 
     fn record(&self, message: &Message) -> StoredMessage {
-        let since = self.core.ground.tenure;
-        StoredMessage { id: message.id, sequence: message.sequence, since }
+        StoredMessage::of(message, self.core.context.leader_epoch)
     }
 
     fn keep(&mut self, message: &Arc<Message>) {
         let (to, stored) = (message.to, self.record(message));
-        let fresh = Fresh { index: self.changes.len(), of: to.user_agent, on: to.channel, stored };
+        let fresh = Fresh { index: self.changes.len(), stored };
         self.fresh.insert(message.sequence, fresh);
         self.known.stored.insert((to.user_agent, message.id), stored);
         if let Some(topic) = message.topic.clone() {
             self.known.topics.insert((to.user_agent, to.channel, topic), stored);
         }
         self.entered.moved.push(message.sequence);
-        self.changes.push(Change::Stored { message: Arc::clone(message), since: stored.since });
+        self.changes.push(store::Change::Stored { message: Arc::clone(message), since: stored.since });
     }
 
-    /// Written down, for after a crash what has taken its place may be gone as well.
-    fn end_on_arrival(&mut self, message: &Message, outcome: Outcome) -> Stored {
-        if self.start(message) {
-            let stored = self.record(message);
-            self.entered.moved.push(message.sequence);
-            self.end(message.to.user_agent, stored, outcome);
-        }
-        Stored::Ended(outcome)
+    /// Ends a message on arrival. Written down, because after a crash the message in its place may be gone as
+    /// well.
+    fn end_on_arrival(&mut self, message: &Message, outcome: Outcome) {
+        let stored = self.record(message);
+        self.entered.moved.push(message.sequence);
+        self.end_as(stored, outcome);
+    }
+}
+
+/// The answers of the view, and the changes of the cycle since.
+impl Facts for Draft<'_> {
+    type Stored = StoredMessage;
+    type Error = Infallible;
+
+    /// Takes the message for this cycle, if it is in the log.
+    fn place(&mut self, message: &Message) -> Result<Place, Infallible> {
+        let in_mailbox = self.stored(message.to.user_agent, message.id).map(|stored| stored.sequence);
+        Ok(Place { in_log: self.start(message), in_mailbox })
+    }
+
+    fn is_alive(&mut self, subscription: SubscriptionRef) -> Result<bool, Infallible> {
+        let there = self.subscription(subscription.user_agent, subscription.channel);
+        let is_present = there.is_some_and(|there| there.id == subscription);
+        Ok(is_present || self.core.context.unreadable.has_newer(&subscription))
+    }
+
+    fn in_topic(
+        &mut self,
+        subscription: SubscriptionRef,
+        topic: &ReplaceKey,
+    ) -> Result<Option<(Sequence, StoredMessage)>, Infallible> {
+        let SubscriptionRef { user_agent, channel, .. } = subscription;
+        Ok(self.waiting_in_topic(user_agent, channel, topic).map(|stored| (stored.sequence, stored)))
     }
 }

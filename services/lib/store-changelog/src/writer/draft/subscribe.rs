@@ -27,20 +27,33 @@ impl Draft<'_> {
         Some(new)
     }
 
-    /// What waits now is of an earlier life. Messages of the new one are accepted later, so they come after it.
+    /// Remembers the last waiting message as one of an earlier life. Messages of the new life are accepted
+    /// later, and so come after.
     fn remember_former(&mut self, key: (UserAgentId, ChannelId)) {
         let waiting = self.known.whole.get(&key).into_iter().flatten();
-        let fresh = self.fresh.values().filter(|fresh| (fresh.of, fresh.on) == key);
-        let last = waiting.chain(fresh.map(|fresh| &fresh.stored)).map(|stored| stored.sequence).max();
+        let last = waiting.copied().chain(self.fresh_of(key)).map(|stored| stored.sequence).max();
         if let Some(last) = last {
             self.former.insert(key, last);
         }
     }
 
+    /// Ends a subscription. A tombstone means the same in all versions, and so ends one readable only by a
+    /// newer release as well.
     pub(super) fn remove(&mut self, of: UserAgentId, on: ChannelId) -> bool {
-        let Some(present) = self.known.subscriptions.remove(&(of, on)) else { return false };
+        let mut ended = self.core.context.unreadable.newer_of(of);
+        ended.retain(|newer| newer.channel == on);
+        if let Some(present) = self.known.subscriptions.remove(&(of, on))
+            && !ended.contains(&present.id)
+        {
+            ended.push(present.id);
+        }
+        if ended.is_empty() {
+            return false;
+        }
         self.changed.insert((of, on));
-        self.changes.push(Change::Unsubscribed(present.id));
+        // Its messages first: of a cycle that is written in part, the user agent asks again for what is missing.
+        self.end_channel(of, on);
+        self.changes.extend(ended.into_iter().map(Change::Unsubscribed));
         true
     }
 }

@@ -1,0 +1,92 @@
+use pushgrid_crypto::vapid;
+use pushgrid_store::Opened;
+use pushgrid_types::{ChannelId, Epoch, Restriction, SystemRng};
+use serde_json::{Value, json};
+
+use crate::testing::{Call, Mood, Op, Server, message};
+
+fn register(channel: ChannelId) -> Value {
+    json!({"messageType": "register", "channelID": channel.to_string()})
+}
+
+#[tokio::test]
+async fn the_first_register_opens_the_session_and_later_ones_do_not() {
+    let server = Server::start(&[]).await;
+    let (mut user_agent, id) = server.greet().await;
+    let (one, two) = (ChannelId::random(&SystemRng), ChannelId::random(&SystemRng));
+    assert_eq!(user_agent.register(one).await, format!("https://push.example.net/push/{one}"));
+    user_agent.register(two).await;
+    let expected = [
+        Call::Register(id, one, Restriction::Open),
+        Call::Open(id, Opened::Known(Epoch(1))),
+        Call::Register(id, two, Restriction::Open),
+    ];
+    assert_eq!(server.router.calls(), expected);
+}
+
+#[tokio::test]
+async fn a_message_right_after_the_first_register_arrives() {
+    let server = Server::start(&[]).await;
+    let (mut user_agent, id) = server.greet().await;
+    let channel = ChannelId::random(&SystemRng);
+    // It waits at the router before the session opens: so do messages between register and open.
+    assert_eq!(server.router.push(message(id, channel, b"early")), None);
+    user_agent.register(channel).await;
+    assert_eq!(user_agent.next().await["data"], "ZWFybHk");
+}
+
+#[tokio::test]
+async fn the_hash_of_the_key_restricts_the_subscription() {
+    let server = Server::start(&[]).await;
+    let (mut user_agent, id) = server.greet().await;
+    let key = vapid::KeyPair::generate(&SystemRng).public();
+    let channel = ChannelId::random(&SystemRng);
+    let mut frame = register(channel);
+    frame["key"] = json!(format!("{}=", key.to_text()));
+    user_agent.send(&frame).await;
+    assert_eq!(user_agent.next().await["status"], 200);
+    assert_eq!(server.router.calls()[0], Call::Register(id, channel, Restriction::VapidKey(key.hash())));
+}
+
+#[tokio::test]
+async fn a_register_that_fails_is_answered_and_the_socket_stays() {
+    let server = Server::start(&["router_timeout=100ms"]).await;
+    let (mut user_agent, _) = server.greet().await;
+    let channel = ChannelId::random(&SystemRng);
+    for (op, mood, status) in [
+        (Op::Register, Mood::Unavailable, 503),
+        (Op::Register, Mood::Silent, 503),
+        (Op::Register, Mood::StoreFails, 500),
+        (Op::Register, Mood::Full, 429),
+        (Op::Open, Mood::Unavailable, 503),
+    ] {
+        server.router.set_mood(Some((op, mood)));
+        user_agent.send(&register(channel)).await;
+        let reply = user_agent.next().await;
+        assert_eq!(reply["status"], status, "{mood:?}");
+        assert_eq!(reply["channelID"], channel.to_string());
+    }
+    server.router.set_mood(None);
+    user_agent.register(channel).await;
+}
+
+#[tokio::test]
+async fn an_unregister_is_answered_whatever_becomes_of_it() {
+    let server = Server::start(&[]).await;
+    let unregister = |channel: ChannelId| json!({"messageType": "unregister", "channelID": channel.to_string(), "code": 202});
+
+    let (mut nobody, _) = server.greet().await;
+    nobody.send(&unregister(ChannelId::random(&SystemRng))).await;
+    assert_eq!(nobody.next().await["status"], 200);
+    assert_eq!(server.router.calls(), [], "a user agent without subscriptions costs the router nothing");
+
+    let (mut user_agent, id, channel) = server.subscribe().await;
+    user_agent.send(&unregister(channel)).await;
+    let reply = user_agent.next().await;
+    assert_eq!(reply, json!({"messageType": "unregister", "channelID": channel.to_string(), "status": 200}));
+    assert!(server.router.calls().contains(&Call::Unregister(id, channel)));
+
+    server.router.set_mood(Some((Op::Unregister, Mood::StoreFails)));
+    user_agent.send(&unregister(channel)).await;
+    assert_eq!(user_agent.next().await["status"], 500);
+}

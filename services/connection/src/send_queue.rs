@@ -1,0 +1,200 @@
+//! The send queue of a connection: messages from the router, until acknowledged by the user agent.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::task::AtomicWaker;
+use parking_lot::{Mutex, MutexGuard};
+use pushgrid_session::{Limits, Next, Session};
+use pushgrid_store::NotDelivered;
+use pushgrid_types::{Epoch, Message, MessageId, Timestamp, UserAgentId};
+
+/// Reason to end a connection without a fault. The later one in this order wins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ending {
+    /// The node stops: say goodbye.
+    Draining,
+    /// The router has lost track of the session.
+    Resync,
+    /// The same user agent has connected again.
+    Superseded,
+    /// The node stops at once: drop everything.
+    Abandoned,
+}
+
+/// Messages owed to a connection, shared between the router's threads (which fill the queue) and the
+/// connection's task (which empties it). One lock and one waker: a channel of its own would cost each idle
+/// connection more than all else.
+///
+/// Guarantee: bounded by [`Limits`], the messages on the wire included; nothing waits here.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    state: Mutex<State>,
+    waker: AtomicWaker,
+}
+
+#[derive(Debug)]
+struct State {
+    owed: Session,
+    /// Messages ended here and not confirmed by the router, oldest first. A new owner of the partition may
+    /// send one once more before hearing of the end; the user agent has had it.
+    #[expect(
+        clippy::box_collection,
+        reason = "most of the time there is none, and every idle connection has its room"
+    )]
+    unconfirmed: Option<Box<VecDeque<MessageId>>>,
+    holder: Holder,
+    ending: Option<Ending>,
+    closed: bool,
+}
+
+/// Holder of a session at the router.
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    Nobody,
+    /// A router is being asked to open the session. `missed`: meanwhile a router wanted to hear of all
+    /// sessions of its partition, and could not be told of this one.
+    Opening {
+        user_agent: UserAgentId,
+        missed: bool,
+    },
+    /// Open at the router by this claim.
+    Open(UserAgentId, Epoch),
+}
+
+impl SendQueue {
+    pub(crate) fn new(limits: Limits) -> Self {
+        let state = State {
+            owed: Session::new(limits),
+            unconfirmed: None,
+            holder: Holder::Nobody,
+            ending: None,
+            closed: false,
+        };
+        Self { state: Mutex::new(state), waker: AtomicWaker::new() }
+    }
+
+    /// Takes a message over. One whose end is in a report under way is taken and not sent: the router hears
+    /// of the end.
+    pub(crate) fn offer(&self, message: &Arc<Message>) -> Result<(), NotDelivered> {
+        {
+            let mut state = self.lock();
+            if state.closed || state.ending.is_some() {
+                return Err(NotDelivered::NotHere);
+            }
+            if state.unconfirmed.as_ref().is_some_and(|ids| ids.contains(&message.id)) {
+                return Ok(());
+            }
+            state.owed.offer(Arc::clone(message)).map_err(|_| NotDelivered::Busy)?;
+        }
+        self.waker.wake();
+        Ok(())
+    }
+
+    /// Notes a request to a router to open the session.
+    pub(crate) fn opening(&self, user_agent: UserAgentId) {
+        self.lock().holder = Holder::Opening { user_agent, missed: false };
+    }
+
+    /// Notes the session as open at the router. Tells whether another router may have taken the partition
+    /// over meanwhile without hearing of this session.
+    pub(crate) fn opened(&self, user_agent: UserAgentId, epoch: Epoch) -> bool {
+        let mut state = self.lock();
+        let missed = matches!(state.holder, Holder::Opening { missed: true, .. });
+        state.holder = Holder::Open(user_agent, epoch);
+        missed
+    }
+
+    /// Holder of the session, and its claim, for a router that wants to hear of the user agents chosen by
+    /// `chosen`. `None` before the session is open, and at its end.
+    pub(crate) fn announce(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Option<(UserAgentId, Epoch)> {
+        let mut state = self.lock();
+        if state.closed || state.ending.is_some() {
+            return None;
+        }
+        match &mut state.holder {
+            Holder::Open(user_agent, epoch) if chosen(*user_agent) => Some((*user_agent, *epoch)),
+            Holder::Opening { user_agent, missed } => {
+                *missed |= chosen(*user_agent);
+                None
+            }
+            Holder::Open(..) | Holder::Nobody => None,
+        }
+    }
+
+    /// Asks the connection to end.
+    pub(crate) fn end(&self, why: Ending) {
+        {
+            let mut state = self.lock();
+            state.ending = state.ending.max(Some(why));
+        }
+        self.waker.wake();
+    }
+
+    /// The reason of a requested end, if any.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.lock().ending
+    }
+
+    /// Tells whether something waits to be sent.
+    pub(crate) fn has_pending(&self) -> bool {
+        self.lock().owed.has_pending()
+    }
+
+    /// The next message for the wire, as [`Session::next`].
+    pub(crate) fn next(&self, now: Timestamp) -> Option<Next> {
+        let mut state = self.lock();
+        let next = state.owed.next(now);
+        if let Some(Next::Expired(message)) = &next {
+            state.unconfirmed.get_or_insert_default().push_back(message.id);
+        }
+        next
+    }
+
+    /// Ends a message; `None` if not one of this connection's.
+    pub(crate) fn settle(&self, id: MessageId) -> Option<Arc<Message>> {
+        let mut state = self.lock();
+        state.unconfirmed.get_or_insert_default().push_back(id);
+        state.owed.settle(id)
+    }
+
+    /// Forgets the oldest `count` of the messages ended here: the router has confirmed them.
+    pub(crate) fn confirmed(&self, count: usize) {
+        let mut state = self.lock();
+        state.unconfirmed.take_if(|ids| count >= ids.len());
+        if let Some(ids) = &mut state.unconfirmed {
+            ids.drain(..count);
+        }
+    }
+
+    /// Takes nothing any more, and forgets the messages owed. Answers the number of messages forgotten.
+    pub(crate) fn close(&self) -> usize {
+        let unsettled = {
+            let mut state = self.lock();
+            state.closed = true;
+            state.owed.close()
+        };
+        unsettled.len()
+    }
+
+    /// Ready when the connection was asked to end, and when a message waits.
+    pub(crate) fn poll_work(&self, cx: &Context<'_>) -> Poll<()> {
+        self.poll(cx, |state| state.ending.is_some() || state.owed.has_pending())
+    }
+
+    /// Ready when the connection was asked to end in a way of at least `least`.
+    pub(crate) fn poll_ending(&self, cx: &Context<'_>, least: Ending) -> Poll<()> {
+        self.poll(cx, |state| state.ending.is_some_and(|ending| ending >= least))
+    }
+
+    fn poll(&self, cx: &Context<'_>, ready: impl FnOnce(&State) -> bool) -> Poll<()> {
+        // First the waker, then the look: what comes in between wakes.
+        self.waker.register(cx.waker());
+        if ready(&self.lock()) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}

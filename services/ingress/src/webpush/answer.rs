@@ -1,0 +1,134 @@
+//! The answer table of Web Push: every refusal, as on the wire.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use pushgrid_crypto::vapid::Status;
+use serde::Serialize;
+
+use super::fault::Fault;
+use crate::accept::{Credential, Refusal};
+use crate::figures::Figures;
+use crate::service::Edge;
+
+/// The body of a refusal, as worded by deployed services and read by client libraries.
+#[derive(Debug, Serialize)]
+struct Body<'a> {
+    code: u16,
+    errno: u16,
+    error: &'a str,
+    message: String,
+    more_info: &'static str,
+}
+
+/// Makes the response for the result of a route, and counts the response.
+pub(super) fn answer(
+    ingress: &Edge,
+    route: &'static str,
+    answer: Result<impl IntoResponse, Fault>,
+) -> Response {
+    let (response, refused) = match answer {
+        Ok(done) => (done.into_response(), None),
+        Err(fault) => {
+            if matches!(fault, Fault::Vapid(_)) {
+                Figures::vapid_refused(&ingress.0.meter);
+            }
+            (refuse(&fault, ingress.0.config.gone_status), fault.label())
+        }
+    };
+    ingress.count(route, response.status(), refused);
+    response
+}
+
+/// The status, the number of the refusal for client libraries, and a link for more. `gone` is the status of
+/// an endpoint already ended.
+fn number(fault: &Fault, gone: StatusCode) -> (StatusCode, u16, &'static str) {
+    const RFC8030: &str = "https://www.rfc-editor.org/rfc/rfc8030";
+    const DELIVERY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5";
+    const TTL: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.2";
+    const URGENCY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.3";
+    const TOPIC: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.4";
+    const LOAD: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.2";
+    const EXPIRY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-7.3";
+    const RATE: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-8.4";
+    const VAPID: &str = "https://www.rfc-editor.org/rfc/rfc8292";
+    const ENCRYPTION: &str = "https://www.rfc-editor.org/rfc/rfc8291#section-4";
+    match fault {
+        Fault::Refused(refusal) => match refusal {
+            Refusal::NoMessage => (StatusCode::NOT_FOUND, 107, DELIVERY),
+            // As libraries know it by its status.
+            Refusal::NotAnEndpoint | Refusal::Gone => {
+                (gone, if gone == StatusCode::GONE { 106 } else { 102 }, EXPIRY)
+            }
+            Refusal::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 104, LOAD),
+            Refusal::NoCredential { wanted: Credential::VapidKey } | Refusal::Anonymous => {
+                (StatusCode::UNAUTHORIZED, 109, VAPID)
+            }
+            Refusal::OtherCredential { wanted: Credential::VapidKey } => (StatusCode::FORBIDDEN, 109, VAPID),
+            // No challenge: no VAPID key would do.
+            Refusal::NoCredential { wanted: Credential::ApiKey | Credential::Signature }
+            | Refusal::OtherCredential { wanted: Credential::ApiKey | Credential::Signature } => {
+                (StatusCode::FORBIDDEN, 109, RFC8030)
+            }
+            Refusal::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, 117, RATE),
+            Refusal::MailboxFull => (StatusCode::TOO_MANY_REQUESTS, 118, LOAD),
+            Refusal::SlowBody => (StatusCode::REQUEST_TIMEOUT, 119, DELIVERY),
+            Refusal::BrokenBody => (StatusCode::BAD_REQUEST, 119, DELIVERY),
+            Refusal::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, 202, LOAD),
+            Refusal::Store => (StatusCode::SERVICE_UNAVAILABLE, 201, DELIVERY),
+        },
+        Fault::NoRoute => (StatusCode::NOT_FOUND, 100, RFC8030),
+        Fault::Method { .. } => (StatusCode::METHOD_NOT_ALLOWED, 100, RFC8030),
+        Fault::Vapid(error) => {
+            let status = match error.status() {
+                Status::Malformed => StatusCode::BAD_REQUEST,
+                Status::Unauthorized => StatusCode::UNAUTHORIZED,
+                Status::Forbidden => StatusCode::FORBIDDEN,
+            };
+            (status, 109, VAPID)
+        }
+        Fault::SameKey => (StatusCode::BAD_REQUEST, 110, VAPID),
+        Fault::NoTtl => (StatusCode::BAD_REQUEST, 111, TTL),
+        Fault::BadTtl => (StatusCode::BAD_REQUEST, 112, TTL),
+        Fault::BadTopic => (StatusCode::BAD_REQUEST, 113, TOPIC),
+        Fault::BadUrgency => (StatusCode::BAD_REQUEST, 115, URGENCY),
+        Fault::Encoding(_) => (StatusCode::BAD_REQUEST, 110, ENCRYPTION),
+    }
+}
+
+fn refuse(fault: &Fault, gone: StatusCode) -> Response {
+    let (status, errno, more_info) = number(fault, gone);
+    let body = Body {
+        code: status.as_u16(),
+        errno,
+        error: status.canonical_reason().unwrap_or("Refused"),
+        message: fault.to_string(),
+        more_info,
+    };
+    let mut response = (status, axum::body::Body::from(json(&body))).into_response();
+    let fields = response.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Fault::Refused(refusal) = fault
+        && let Some(wait) = refusal.retry_after()
+    {
+        // Whole seconds, at least one: a caller that waits for 0 seconds has not waited.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        fields.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        fields.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("vapid"));
+    }
+    match fault {
+        Fault::Method { allow } => {
+            fields.insert(header::ALLOW, HeaderValue::from_static(allow));
+        }
+        Fault::Refused(Refusal::NotAnEndpoint | Refusal::Gone) => {
+            fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("max-age=86400"));
+        }
+        _ => {}
+    }
+    response
+}
+
+fn json(body: &Body<'_>) -> Vec<u8> {
+    serde_json::to_vec(body).expect("numbers and texts always serialise")
+}

@@ -1,0 +1,87 @@
+//! The header fields of a push message (RFC 8030 sections 5.2 to 5.4), and the trace of the request.
+
+use http::HeaderMap;
+use pushgrid_types::{Topic, TraceParent, Urgency};
+
+use super::fault::Fault;
+use crate::accept::Terms;
+
+/// Reads `TTL`, `Urgency` and `Topic` (RFC 8030 sections 5.2 to 5.4). Each field comes once: two lines are a
+/// list, and none of the three is a list.
+pub(super) fn parse(fields: &HeaderMap) -> Result<Terms, Fault> {
+    let ttl = one(fields, "ttl").map_err(|Several| Fault::BadTtl)?.ok_or(Fault::NoTtl)?;
+    let urgency = one(fields, "urgency").map_err(|Several| Fault::BadUrgency)?;
+    let topic = one(fields, "topic").map_err(|Several| Fault::BadTopic)?;
+    Ok(Terms {
+        ttl: ttl.parse().map_err(|_| Fault::BadTtl)?,
+        urgency: urgency.map_or(Ok(Urgency::default()), str::parse).map_err(|_| Fault::BadUrgency)?,
+        replaces: topic.map(str::parse).transpose().map_err(|_| Fault::BadTopic)?.map(Topic::into),
+    })
+}
+
+/// The position in the sender's trace. An invalid `traceparent` counts as none (W3C Trace Context section
+/// 4.3).
+pub(super) fn trace_parent(fields: &HeaderMap) -> Option<TraceParent> {
+    one(fields, "traceparent").ok()??.parse().ok()
+}
+
+/// A field received more than once, or not as text.
+#[derive(Debug)]
+struct Several;
+
+fn one<'a>(fields: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>, Several> {
+    let mut lines = fields.get_all(name).iter();
+    let Some(line) = lines.next() else { return Ok(None) };
+    if lines.next().is_some() {
+        return Err(Several);
+    }
+    line.to_str().map(|text| Some(text.trim_matches([' ', '\t']))).map_err(|_| Several)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderName, HeaderValue};
+    use pushgrid_types::Ttl;
+
+    use super::*;
+
+    fn with(fields: &[(&'static str, &'static str)]) -> Result<Terms, Fault> {
+        let fields = fields.iter().map(|(name, value)| (HeaderName::from_static(name), *value));
+        let mut map = HeaderMap::new();
+        for (name, value) in fields {
+            map.append(name, HeaderValue::from_static(value));
+        }
+        parse(&map)
+    }
+
+    #[test]
+    fn a_message_needs_a_ttl_and_nothing_else() {
+        let asked = with(&[("ttl", " 60 ")]).unwrap();
+        assert_eq!((asked.ttl, asked.urgency, asked.replaces), (Ttl::from_secs(60), Urgency::Normal, None));
+        assert!(matches!(with(&[]), Err(Fault::NoTtl)));
+        assert!(matches!(with(&[("ttl", "")]), Err(Fault::BadTtl)));
+    }
+
+    #[test]
+    fn a_topic_is_stored_as_it_came_and_nobody_reaches_another_namespace_by_it() {
+        let asked = with(&[("ttl", "5"), ("topic", "News-1")]).unwrap();
+        assert_eq!(asked.replaces.map(|key| key.as_str().to_owned()).as_deref(), Some("News-1"));
+        assert!(matches!(with(&[("ttl", "5"), ("topic", "gcm:News-1")]), Err(Fault::BadTopic)));
+    }
+
+    #[test]
+    fn two_lines_of_one_field_are_refused_even_when_they_agree() {
+        assert!(matches!(with(&[("ttl", "5"), ("ttl", "5")]), Err(Fault::BadTtl)));
+        let urgencies = [("ttl", "5"), ("urgency", "low"), ("urgency", "low")];
+        assert!(matches!(with(&urgencies), Err(Fault::BadUrgency)));
+        assert!(matches!(with(&[("ttl", "5"), ("topic", "a"), ("topic", "a")]), Err(Fault::BadTopic)));
+    }
+
+    #[test]
+    fn urgency_is_one_of_four_words_in_any_case() {
+        assert_eq!(with(&[("ttl", "5"), ("urgency", "HIGH")]).unwrap().urgency, Urgency::High);
+        for bad in ["urgent", "high, low", ""] {
+            assert!(matches!(with(&[("ttl", "5"), ("urgency", bad)]), Err(Fault::BadUrgency)), "{bad:?}");
+        }
+    }
+}

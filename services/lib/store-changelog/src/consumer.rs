@@ -1,0 +1,94 @@
+//! The router's side of the feed: open messages out, settled ends in.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pushgrid_store::{End, ErrorKind, LogConsumer, StoreError};
+use pushgrid_types::{Message, Sequence};
+
+use crate::StopReason;
+use crate::core::{Core, closed};
+
+/// The router's side of one partition's log.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    core: Arc<Core>,
+    /// End of the log at the take-over.
+    inherited_to: Sequence,
+}
+
+impl Consumer {
+    pub(crate) fn new(core: Arc<Core>, inherited_to: Sequence) -> Self {
+        Self { core, inherited_to }
+    }
+
+    /// Next open messages; those ended meanwhile are skipped.
+    fn take(&self, limit: usize) -> Vec<Arc<Message>> {
+        let mut queue = self.core.feed.lock();
+        let tracker = self.core.tracker();
+        let mut taken = Vec::new();
+        while taken.len() < limit.max(1)
+            && let Some(message) = queue.pop()
+        {
+            if tracker.is_open(message.sequence) {
+                taken.push(message);
+            }
+        }
+        drop((tracker, queue));
+        self.core.feed.make_room();
+        taken
+    }
+}
+
+#[async_trait]
+impl LogConsumer for Consumer {
+    async fn next(&mut self, limit: usize) -> Result<Vec<Arc<Message>>, StoreError> {
+        loop {
+            match self.core.has_stopped() {
+                None => {}
+                Some(StopReason::Failed) => return Err(closed()),
+                Some(StopReason::Corrupt) => return Err(StoreError::plain(ErrorKind::Corrupt)),
+                Some(StopReason::Fenced | StopReason::Lost | StopReason::Closed | StopReason::Abandoned) => {
+                    return Ok(Vec::new());
+                }
+            }
+            let batch = self.take(limit);
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+            self.core.feed.woken().await;
+        }
+    }
+
+    fn read_to(&self) -> Sequence {
+        let queue = self.core.feed.lock();
+        queue.next().unwrap_or_else(|| self.core.tracker().read_to())
+    }
+
+    fn inherited_to(&self) -> Sequence {
+        self.inherited_to
+    }
+
+    /// Without I/O: the tracker records the ends, and the next commit has them.
+    fn settle(&self, mut ended: Vec<End>) {
+        let core = &self.core;
+        if core.has_stopped().is_some() {
+            return;
+        }
+        let mut tracker = core.tracker();
+        let was_full = core.feed.full(&tracker).is_some();
+        ended.retain(|end| {
+            let is_first = tracker.settle(end.sequence, end.outcome);
+            if is_first {
+                core.ledger.end(end.outcome, 1);
+            }
+            is_first
+        });
+        drop(tracker);
+        if let Some(ends) = &core.context.ends {
+            ends.tell(&ended);
+        }
+        core.feed.was_full(was_full);
+        core.commit.notify_one();
+    }
+}

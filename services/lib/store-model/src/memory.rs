@@ -1,0 +1,125 @@
+//! The models: every seam in memory, exact and plain.
+//!
+//! The models state the meaning of the contracts, for comparison with an adapter, and let a service be tested
+//! without a disk. Nothing in a model outlives the process, but [`Memory::reopened`] plays the next life of
+//! one.
+//!
+//! [`Memory`] is everything for one process. The parts of a cluster stand apart, each with faults to play:
+//! [`MemoryPartitionLog`], [`MemoryChangelog`] and [`MemoryView`].
+//!
+//! Invariant: one lock guards log, mailbox, subscriptions and account, so every change is seen whole or not
+//! at all.
+//! Invariant: at most [`MAX_PENDING`] messages are held.
+
+mod changelog;
+mod log;
+mod mailbox;
+mod partition_log;
+mod presence;
+mod state;
+mod subscriptions;
+mod view;
+
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::Notify;
+
+pub use changelog::{AppendFault, MemoryChangelog};
+pub use log::{MemoryConsumer, MemoryLog};
+pub use mailbox::MemoryMailbox;
+pub use partition_log::MemoryPartitionLog;
+pub use presence::MemoryPresence;
+pub use subscriptions::MemorySubscriptions;
+pub use view::MemoryView;
+
+use pushgrid_store::{EndFeed, Ledger};
+use state::State;
+
+/// Most messages in the models before an append is refused as [`pushgrid_store::ErrorKind::Unavailable`]:
+/// more than any test needs, and less than a laptop has room for.
+pub const MAX_PENDING: usize = 1 << 20;
+
+/// Log, mailbox, subscriptions and account over one state. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    shared: Arc<Shared>,
+}
+
+/// State common to the models.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Wakes consumers when a message arrives or the log closes.
+    arrived: Notify,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Memory {
+    /// Empty models.
+    pub fn new() -> Self {
+        Self::with(State::default())
+    }
+
+    /// Empty models, with a subscriber to all ends.
+    pub fn telling(ends: EndFeed) -> Self {
+        Self::with(State::telling(ends))
+    }
+
+    fn with(state: State) -> Self {
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), arrived: Notify::new() }) }
+    }
+
+    /// The log.
+    pub fn log(&self) -> MemoryLog {
+        MemoryLog::over(Arc::clone(&self.shared))
+    }
+
+    /// The router's side of the log. Each consumer begins with the oldest open message, as the next life of a
+    /// router would; use one at a time.
+    pub fn consumer(&self) -> MemoryConsumer {
+        MemoryConsumer::over(Arc::clone(&self.shared))
+    }
+
+    /// The mailbox.
+    pub fn mailbox(&self) -> MemoryMailbox {
+        MemoryMailbox::over(Arc::clone(&self.shared))
+    }
+
+    /// The subscriptions.
+    pub fn subscriptions(&self) -> MemorySubscriptions {
+        MemorySubscriptions::over(Arc::clone(&self.shared))
+    }
+
+    /// The account of accepted and ended messages.
+    pub fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.shared.lock().ledger)
+    }
+
+    /// Refuses everything from now on; the consumer still hands out the rest of the log.
+    pub fn close(&self) {
+        self.shared.lock().closed = true;
+        self.shared.arrived.notify_waiters();
+    }
+
+    /// Closes these models and opens new ones on the same state, as the next life of a process would.
+    #[must_use]
+    pub fn reopened(&self) -> Self {
+        self.close();
+        Self::with(self.shared.lock().next_life())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,18 @@
+-- KEYS[1] is the partition's key `meta`; the names of all its other keys begin as that one does.
+local meta = KEYS[1]
+local base = string.sub(meta, 1, -5)
+
+-- In seconds. The crate's documentation says why the second has to be so much longer than the first.
+local META_LIFE, KEY_LIFE, CLAIM_LIFE = 2592000, 5184000, 604800
+
+-- Redis refuses the first write of a script, and none after it, when its memory is full. This one takes none, so it
+-- is not refused: it stands before writes that have to be possible then.
+local function admit()
+  redis.call('HDEL', meta, '')
+end
+
+-- Which life of the server this is. It changes with a restart and with a fail-over. Empty: it may not be asked.
+local function life()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end

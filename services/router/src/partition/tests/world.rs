@@ -1,0 +1,436 @@
+//! A world around a partition: the log, the mailbox, the sockets, and what each message came to.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use pushgrid_store::{Claim, End, Eviction, NodeLink, NotDelivered, PageLimit, Settlement, Stored};
+use pushgrid_types::{
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Outcome, Sequence,
+    SessionId, SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
+};
+use tokio::sync::oneshot;
+
+use super::Step;
+use crate::partition::{Limits, PageRequest, Partition, Routable, SettleStored, Turn};
+
+const ACK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Open sockets, each with the messages sent on it.
+#[derive(Debug, Default)]
+pub(super) struct Nodes {
+    pub(super) sockets: Mutex<HashMap<SessionRef, Vec<Arc<Message>>>>,
+    /// Messages that must not be sent again.
+    acknowledged: Mutex<HashSet<MessageId>>,
+    /// True while no node has room.
+    pub(super) busy: Mutex<bool>,
+}
+
+impl NodeLink for Nodes {
+    fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered> {
+        if *self.busy.lock() {
+            return Err(NotDelivered::Busy);
+        }
+        let mut sockets = self.sockets.lock();
+        let sent = sockets.get_mut(&to).ok_or(NotDelivered::NotHere)?;
+        assert!(!sent.iter().any(|earlier| earlier.id == message.id), "sent twice on one socket");
+        assert!(!self.acknowledged.lock().contains(&message.id), "sent again after its acknowledgement");
+        if !message.ttl.is_zero() {
+            let last = sent.iter().rev().find(|earlier| !earlier.ttl.is_zero());
+            assert!(last.is_none_or(|last| last.sequence < message.sequence), "sent out of order");
+        }
+        sent.push(message.clone());
+        Ok(())
+    }
+
+    fn evict(&self, session: SessionRef, _why: Eviction) {
+        self.sockets.lock().remove(&session);
+    }
+}
+
+/// Store calls without an answer.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Settle(SettleStored),
+    /// A read, with its page when read at once.
+    Page(PageRequest, Option<Vec<Message>>),
+}
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) partition: Partition,
+    pub(super) now: Timestamp,
+    pub(super) nodes: Nodes,
+    pub(super) sockets: HashMap<u8, SessionRef>,
+    pub(super) unacknowledged: HashMap<u8, Vec<MessageId>>,
+    pub(super) next: u64,
+    pub(super) posted: Vec<Arc<Message>>,
+    pub(super) log: BTreeMap<Sequence, Arc<Message>>,
+    /// The part of the log that the owner of the partition has not read.
+    pub(super) unread: VecDeque<Arc<Message>>,
+    pub(super) announcing: bool,
+    pub(super) mailbox: BTreeMap<Sequence, Arc<Message>>,
+    pub(super) outcomes: HashMap<MessageId, Outcome>,
+    pub(super) seen: HashSet<MessageId>,
+    /// Messages acknowledged since the last restart.
+    pub(super) acknowledged: Vec<MessageId>,
+    pub(super) stores: VecDeque<Vec<Arc<Message>>>,
+    pub(super) asked: Vec<Asked>,
+}
+
+pub(in crate::partition) fn user_agent(agent: u8) -> UserAgentId {
+    UserAgentId::from_octets([agent; 16])
+}
+
+pub(super) fn reference(message: &Message) -> MessageRef {
+    let SubscriptionRef { user_agent, channel, .. } = message.to;
+    MessageRef { user_agent, channel, id: message.id, sequence: message.sequence }
+}
+
+/// Small bounds, so that tests reach them; ends are never forgotten for want of room.
+pub(in crate::partition) fn limits() -> Limits {
+    Limits {
+        window: 4,
+        ack_timeout: ACK_TIMEOUT,
+        page: PageLimit { messages: 3, octets: 1 << 20 },
+        cancel_grace: Duration::from_millis(250),
+        early_cancels: 4,
+        early_ends: 1000,
+        early_ends_each: 1000,
+    }
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self {
+            partition: Partition::new(limits(), Sequence(1), Sequence(1)),
+            now: Timestamp::from_secs(1_000_000),
+            nodes: Nodes::default(),
+            sockets: HashMap::new(),
+            unacknowledged: HashMap::new(),
+            next: 0,
+            posted: Vec::new(),
+            log: BTreeMap::new(),
+            unread: VecDeque::new(),
+            announcing: false,
+            mailbox: BTreeMap::new(),
+            outcomes: HashMap::new(),
+            seen: HashSet::new(),
+            acknowledged: Vec::new(),
+            stores: VecDeque::new(),
+            asked: Vec::new(),
+        }
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        match step {
+            Step::Post { agent, ttl_zero, topic } => self.post(*agent, *ttl_zero, *topic),
+            Step::Connect { agent } => self.connect(*agent),
+            Step::Disconnect { agent } => self.disconnect(*agent),
+            Step::Acknowledge { agent, which } => {
+                let list = self.unacknowledged.entry(*agent).or_default();
+                if !list.is_empty() {
+                    let id = list.remove(which.index(list.len()));
+                    self.acknowledge(*agent, id);
+                }
+            }
+            Step::AcknowledgeForeign { agent, which } => {
+                let of = user_agent(*agent);
+                let foreign = self.posted.iter().filter(|message| message.to.user_agent != of);
+                let foreign: Vec<_> = foreign.map(|message| message.id).collect();
+                if !foreign.is_empty() {
+                    let id = foreign[which.index(foreign.len())];
+                    self.tell_acknowledged(*agent, id);
+                }
+            }
+            Step::Cancel { which } => {
+                if !self.posted.is_empty() {
+                    let message = self.posted[which.index(self.posted.len())].clone();
+                    let (reply, _) = oneshot::channel();
+                    self.partition.cancel(reference(&message), reply);
+                }
+            }
+            Step::Work { which } if which.index(3) == 0 => self.read_log(1),
+            Step::Work { which } => self.answer_one(which.index(self.asked.len() + 1)),
+            Step::Wait => {
+                self.now = self.now.plus(ACK_TIMEOUT);
+                self.turn(Partition::sweep);
+            }
+            Step::CatchUp => {
+                self.read_log(usize::MAX);
+                self.collect();
+                self.acknowledge_all();
+            }
+            Step::Restart => self.restart(),
+            Step::TakeOver { announced_first } => self.take_over(*announced_first),
+        }
+        self.collect();
+    }
+
+    pub(super) fn turn<T>(&mut self, verb: impl FnOnce(&mut Partition, Turn<'_>) -> T) -> T {
+        verb(&mut self.partition, Turn { now: self.now, nodes: &self.nodes })
+    }
+
+    pub(super) fn post(&mut self, agent: u8, ttl_zero: bool, topic: Option<u8>) {
+        self.next += 1;
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.next.to_le_bytes());
+        let ttl = if ttl_zero { Ttl::ZERO } else { Ttl::from_secs(1_000_000) };
+        let message = Arc::new(Message {
+            id: MessageId::from_octets(id),
+            to: SubscriptionRef {
+                user_agent: user_agent(agent),
+                channel: ChannelId::from_octets([9; 16]),
+                incarnation: Incarnation::from_octets([9; 12]),
+            },
+            sequence: Sequence(self.next),
+            accepted_at: self.now,
+            ttl,
+            expires_at: Message::expiry(self.now, ttl),
+            urgency: Urgency::Normal,
+            topic: topic.map(|topic| format!("t{topic}").parse().unwrap()),
+            content: Content::default(),
+        });
+        self.posted.push(message.clone());
+        self.log.insert(message.sequence, message.clone());
+        self.unread.push_back(message);
+        if self.unread.len() == 1 {
+            self.read_log(1);
+        }
+    }
+
+    /// Takes the next messages from the log; late announcements follow the last message of an earlier owner.
+    pub(super) fn read_log(&mut self, count: usize) {
+        for message in self.unread.drain(..count.min(self.unread.len())).collect::<Vec<_>>() {
+            self.turn(|partition, turn| partition.route(turn, Routable { message, alive: true }));
+        }
+        self.partition.log_read_to(self.read_to());
+        if std::mem::take(&mut self.announcing) {
+            self.announce();
+        }
+    }
+
+    /// Read position of the partition's owner in the log.
+    fn read_to(&self) -> Sequence {
+        self.unread.front().map_or(Sequence(self.next + 1), |message| message.sequence)
+    }
+
+    /// Partition as the next owner builds it.
+    fn new_partition(&self) -> Partition {
+        Partition::new(limits(), self.read_to(), Sequence(self.next + 1))
+    }
+
+    fn announce(&mut self) {
+        for (agent, at) in self.sockets.clone() {
+            let claim = Claim { epoch: Epoch(at.session.0), session: at };
+            self.turn(|partition, turn| partition.resume(turn, user_agent(agent), claim));
+        }
+    }
+
+    /// Drops the state; log, mailbox and sockets stay. A node skips messages already on a socket, so the sockets are
+    /// checked afresh.
+    pub(super) fn take_over(&mut self, announced_first: bool) {
+        self.unread = self.log.values().cloned().collect();
+        self.partition = self.new_partition();
+        self.nodes.sockets.lock().values_mut().for_each(Vec::clear);
+        self.stores.clear();
+        self.asked.clear();
+        self.acknowledged.clear();
+        self.nodes.acknowledged.lock().clear();
+        if announced_first {
+            self.announce();
+        } else {
+            self.announcing = true;
+        }
+    }
+
+    pub(super) fn connect(&mut self, agent: u8) {
+        self.next += 1;
+        let at = SessionRef { node: NodeId(1), session: SessionId(self.next) };
+        self.nodes.sockets.lock().insert(at, Vec::new());
+        self.sockets.insert(agent, at);
+        let epoch = Epoch(self.next);
+        self.turn(|partition, turn| partition.open(turn, user_agent(agent), Claim { epoch, session: at }));
+    }
+
+    fn disconnect(&mut self, agent: u8) {
+        if let Some(at) = self.sockets.remove(&agent) {
+            self.nodes.sockets.lock().remove(&at);
+            let (done, _) = oneshot::channel();
+            self.turn(|partition, turn| partition.close(turn, user_agent(agent), at, done));
+        }
+    }
+
+    /// Answers every call and acknowledges every delivery, until none is left.
+    pub(super) fn acknowledge_all(&mut self) {
+        // Each round ends at least one message or answers one call, so this is far more than it takes.
+        for _ in 0..10_000 {
+            self.answer_all();
+            let sent: Vec<_> = {
+                let sockets = self.nodes.sockets.lock();
+                let of = |(agent, at): (&u8, &SessionRef)| {
+                    let sent = sockets.get(at).into_iter().flatten();
+                    sent.map(|message| (*agent, message.id)).collect::<Vec<_>>()
+                };
+                self.sockets.iter().flat_map(of).filter(|(_, id)| !self.outcomes.contains_key(id)).collect()
+            };
+            if sent.is_empty() {
+                break;
+            }
+            for (agent, id) in sent {
+                self.acknowledge(agent, id);
+                self.collect();
+            }
+        }
+    }
+
+    /// Messages sent on the socket of `agent`.
+    pub(super) fn sent_to(&self, agent: u8) -> Vec<MessageId> {
+        let sockets = self.nodes.sockets.lock();
+        let sent = self.sockets.get(&agent).and_then(|at| sockets.get(at));
+        sent.into_iter().flatten().map(|message| message.id).collect()
+    }
+
+    pub(super) fn acknowledge(&mut self, agent: u8, id: MessageId) {
+        self.acknowledged.push(id);
+        self.nodes.acknowledged.lock().insert(id);
+        self.tell_acknowledged(agent, id);
+    }
+
+    pub(super) fn tell_acknowledged(&mut self, agent: u8, id: MessageId) {
+        let ended = [Settlement { id, outcome: Outcome::Delivered }];
+        self.turn(|partition, turn| partition.settle(turn, user_agent(agent), &ended));
+    }
+
+    /// Restarts the process: sockets and state are gone, log and mailbox stay.
+    fn restart(&mut self) {
+        self.unread = self.log.values().cloned().collect();
+        self.partition = self.new_partition();
+        self.nodes.sockets.lock().clear();
+        self.sockets.clear();
+        self.stores.clear();
+        self.asked.clear();
+        // The log and the mailbox may have forgotten these, and they come again.
+        self.acknowledged.clear();
+        self.nodes.acknowledged.lock().clear();
+        self.announcing = false;
+        self.read_log(usize::MAX);
+    }
+
+    /// Takes the partition's work, and records the messages sent on sockets.
+    pub(super) fn collect(&mut self) {
+        let work = self.partition.take_work();
+        for end in work.settle_log {
+            if let Some(message) = self.log.remove(&end.sequence) {
+                assert_eq!(end, End::of(&message, end.outcome), "the end of that very message");
+                self.end(message.id, end.outcome);
+            }
+        }
+        if !work.store.is_empty() {
+            self.stores.push_back(work.store);
+        }
+        self.asked.extend(work.settle_mailbox.into_iter().map(Asked::Settle));
+        for request in work.pages {
+            // A read happens at any time between the question and its answer: here at one end or at the other.
+            let at_once = (request.after.0 + self.next).is_multiple_of(2);
+            let page = at_once.then(|| self.read(&request));
+            self.asked.push(Asked::Page(request, page));
+        }
+        let sockets = self.nodes.sockets.lock();
+        for (agent, at) in &self.sockets {
+            for message in sockets.get(at).into_iter().flatten() {
+                if self.seen.insert(message.id) {
+                    self.unacknowledged.entry(*agent).or_default().push(message.id);
+                }
+            }
+        }
+    }
+
+    fn end(&mut self, id: MessageId, outcome: Outcome) {
+        assert!(self.outcomes.insert(id, outcome).is_none(), "a message ended twice");
+    }
+
+    /// Answers the oldest store call, or one of the others.
+    fn answer_one(&mut self, which: usize) {
+        match which.checked_sub(1) {
+            None => {
+                if let Some(batch) = self.stores.pop_front() {
+                    let answers: Vec<_> = batch.iter().map(|message| self.store(message)).collect();
+                    self.partition.stored(&batch, &answers);
+                }
+            }
+            Some(which) => match self.asked.swap_remove(which) {
+                Asked::Settle(settle) => self.settle_stored(settle),
+                Asked::Page(request, page) => {
+                    let page = page.unwrap_or_else(|| self.read(&request));
+                    self.turn(|partition, turn| {
+                        partition.page(turn, request.user_agent, request.session, Some(page));
+                    });
+                }
+            },
+        }
+    }
+
+    fn read(&self, request: &PageRequest) -> Vec<Message> {
+        let page = self.mailbox.range(Sequence(request.after.0 + 1)..).map(|(_, message)| message);
+        let page = page.filter(|message| message.to.user_agent == request.user_agent);
+        page.take(request.limit.messages).map(|message| (**message).clone()).collect()
+    }
+
+    fn store(&mut self, message: &Arc<Message>) -> Stored {
+        if self.log.remove(&message.sequence).is_none() {
+            return Stored::Kept;
+        }
+        if let Some(topic) = &message.topic {
+            let same: Vec<_> = self
+                .mailbox
+                .values()
+                .filter(|other| other.to == message.to && other.topic.as_ref() == Some(topic))
+                .cloned()
+                .collect();
+            if same.iter().any(|other| other.sequence > message.sequence) {
+                self.end(message.id, Outcome::Replaced);
+                return Stored::Ended(Outcome::Replaced);
+            }
+            for other in same {
+                self.mailbox.remove(&other.sequence);
+                self.end(other.id, Outcome::Replaced);
+            }
+        }
+        self.mailbox.insert(message.sequence, message.clone());
+        Stored::Kept
+    }
+
+    fn settle_stored(&mut self, settle: SettleStored) {
+        let mut was_there = false;
+        if settle.cancel.is_none() {
+            let met: Vec<_> =
+                settle.ended.iter().map(|(id, _)| self.waiting(settle.user_agent, *id).is_some()).collect();
+            self.partition.settled(settle.user_agent, &settle.ended, &met);
+        }
+        for (id, outcome) in settle.ended {
+            if let Some(sequence) = self.waiting(settle.user_agent, id) {
+                self.mailbox.remove(&sequence);
+                self.end(id, outcome);
+                was_there = true;
+            }
+        }
+        if let Some(cancelling) = settle.cancel {
+            self.turn(|partition, turn| partition.cancel_met(turn, was_there, cancelling));
+        }
+    }
+
+    /// Sequence under which a message of this user agent is stored.
+    fn waiting(&self, of: UserAgentId, id: MessageId) -> Option<Sequence> {
+        let mut found = self.mailbox.values().filter(|it| it.to.user_agent == of && it.id == id);
+        found.next().map(|message| message.sequence)
+    }
+
+    pub(super) fn answer_all(&mut self) {
+        while !(self.stores.is_empty() && self.asked.is_empty()) {
+            self.answer_one(usize::from(self.stores.is_empty()));
+            self.collect();
+        }
+    }
+}
