@@ -14,10 +14,14 @@ redis.call('HSET', meta, 't', at[1] or ARGV[1])
 counted = at[5]
 if at[1] ~= ARGV[1] then own(ARGV[1]) end
 if not at[1] then redis.call('EXPIRE', meta, META_LIFE) end
-if not waiting() then return lose() end
+if not waiting() then return faults().lose() end
 
 some_aside = at[4]
-take_all(5, is_aside, put_aside)
-leave_due()
-stand(ARGV[3])
+take_all(5, is_aside)
+if rare then rare.leave_due() end
+if some_aside then
+  redis.call('HSET', meta, 'p', '0', 'a', ARGV[3])
+else
+  redis.call('HSET', meta, 'p', ARGV[3])
+end
 return {0}

@@ -1,3 +1,12 @@
+-- A stored message: since, sequence, expiry, octets of its body, the length of what follows, its channel and topic,
+-- and after those 29 octets and that length the message itself.
+local function parts(value)
+  local since, sequence, expires, octets, length = struct.unpack('>I8I8I8I4B', value)
+  assert(length >= 16 and #value >= 29 + length)
+  return since, string.format('%.0f', sequence), string.format('%.0f', expires), octets,
+    string.sub(value, 30, 29 + length)
+end
+
 local touched = {}
 
 -- The field of a box that says how many of its messages are counted by channel. It has the name of the leader epoch
@@ -79,15 +88,16 @@ local function take(who, kind, what, rest, value)
 end
 
 -- Takes the changes of ARGV from `i` on, each of which begins with its letter and its user agent. `failed` is told
--- whose cannot be kept; nothing more of theirs is taken.
+-- whose cannot be kept, or they are set aside; nothing more of theirs is taken.
 local function take_all(i, passes_over, failed)
   while i <= #ARGV do
     local change = ARGV[i]
     local kind, who = string.sub(change, 1, 1), string.sub(change, 2, 17)
     i = i + (kind == 'M' and 2 or 1)
-    if not passes_over(who)
-      and not try(take, who, kind, string.sub(change, 18, 33), string.sub(change, 34), ARGV[i - 1]) then
-      failed(who)
+    if not passes_over(who) then
+      local done, failure =
+        pcall(take, who, kind, string.sub(change, 18, 33), string.sub(change, 34), ARGV[i - 1])
+      if not done and faults().is_of_value(failure) then (failed or faults().put_aside)(who) end
     end
   end
   for key in pairs(touched) do redis.call('EXPIRE', key, KEY_LIFE) end

@@ -2,7 +2,7 @@
 -- set aside; that keeps nobody else's messages from their end. Nor does what a restore that was broken off has left of
 -- somebody: all of it is taken away, for the next try tells all again, and so does an owner of the first release, which
 -- takes what is there for whole.
-if not waiting() then return lose() end
+if not waiting() then return faults().lose() end
 local function stored(who, id)
   return stored_as(base .. 'm' .. who, id)
 end
@@ -13,13 +13,13 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', ARGV[3], 'LIMIT
   if #member ~= 32 then
     redis.call('ZREM', due, member)
   elseif is_aside(who) then
-    put_aside(who)
+    faults().put_aside(who)
   else
     local value = of(who, stored, string.sub(member, 17))
     if value then found[#found + 1] = who .. value end
   end
 end
-leave_due()
+if rare then rare.leave_due() end
 
 -- The owner asks this often, and the view has just been found to hold what it should: if it was complete before a
 -- fail-over, it is still.

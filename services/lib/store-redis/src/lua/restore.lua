@@ -4,11 +4,11 @@ if at[2] ~= ARGV[2] then return {2, at[2]} end
 local who, failed = ARGV[3], false
 if not is_aside(who) then return {0} end
 if ARGV[5] == '0' then admit() end
-if not waiting() then return lose() end
+if not waiting() then return faults().lose() end
 take_all(6, function() return failed end, function() failed = true end)
 if failed then
-  put_aside(who)
-  leave_due()
+  faults().put_aside(who)
+  faults().leave_due()
   return {3, who}
 end
 if ARGV[4] == '1' then

@@ -1,3 +1,3 @@
 local count = waiting()
-if not count then return lose() end
+if not count then return faults().lose() end
 return {0, count}
