@@ -11,6 +11,7 @@ mod lease;
 mod registry;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use pushgrid_runtime::{Shutdown, metrics, spans};
@@ -25,7 +26,6 @@ use lease::{LeaseDeps, PartitionLease};
 pub use registry::PartitionRegistry;
 
 /// Seams of a [`Router`], beside its [`RouterContext`].
-#[derive(Debug)]
 pub struct RouterDeps {
     /// Assignment of partitions to this router.
     pub assignments: Box<dyn Assignments>,
@@ -33,6 +33,14 @@ pub struct RouterDeps {
     pub loader: Arc<dyn PartitionLoader>,
     /// Link to the connection nodes.
     pub nodes: Arc<dyn OwnershipLink>,
+    /// Called after each change of the owned partitions.
+    pub changed: Box<dyn Fn() + Send + Sync>,
+}
+
+impl fmt::Debug for RouterDeps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RouterDeps").finish_non_exhaustive()
+    }
 }
 
 /// Failures that end a router.
@@ -51,15 +59,10 @@ pub struct Router {
 }
 
 impl Router {
-    /// Builds a router without partitions, and the registry of its partitions. `changed` is called after each
-    /// change of the owned partitions.
-    pub fn new(
-        context: Arc<RouterContext>,
-        deps: RouterDeps,
-        changed: impl Fn() + Send + Sync + 'static,
-    ) -> (Self, PartitionRegistry) {
-        let RouterDeps { assignments, loader, nodes } = deps;
-        let registry = PartitionRegistry::new(assignments.partitions(), nodes.clone(), Box::new(changed));
+    /// Builds a router without partitions, and the registry of its partitions.
+    pub fn new(context: Arc<RouterContext>, deps: RouterDeps) -> (Self, PartitionRegistry) {
+        let RouterDeps { assignments, loader, nodes, changed } = deps;
+        let registry = PartitionRegistry::new(assignments.partitions(), nodes.clone(), changed);
         account::publish(&context.meter, &registry);
         let leases = LeaseDeps { context, loader, nodes, registry: registry.clone() };
         (Self { assignments, leases: Arc::new(leases) }, registry)

@@ -1,6 +1,7 @@
 //! Log lines of a request: which one they are about.
 
-use pushgrid_runtime::logs::{Format, Kept};
+use pushgrid_runtime::logs::Format;
+use pushgrid_runtime::logs::testing::Kept;
 
 use super::*;
 
@@ -8,7 +9,7 @@ const TRACED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0";
 
 /// Checks that a line is in the span of a request, with or without the trace.
 fn is_about(
-    line: &pushgrid_runtime::logs::Line,
+    line: &pushgrid_runtime::logs::testing::Line,
     dialect: &str,
     user_agent: Option<UserAgentId>,
     traced: bool,

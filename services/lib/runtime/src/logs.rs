@@ -1,17 +1,16 @@
 //! Logs: to standard error, as text for people or as JSON for machines.
 
-use std::io::{self, IsTerminal};
-use std::sync::Arc;
+use std::io::IsTerminal;
 
-use parking_lot::Mutex;
-use tracing::subscriber::{DefaultGuard, NoSubscriber};
-use tracing::{Dispatch, Level, Subscriber};
+use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{EnvFilter, FilterFn, ParseError};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
 use crate::spans;
+
+pub mod testing;
 
 /// Format of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,56 +70,9 @@ where
     Ok(tracing_subscriber::registry().with(lines).with(filter).with(ours))
 }
 
-/// A line of [`Format::Json`].
-pub type Line = serde_json::Value;
-
-/// Log lines of the current thread, kept in memory instead of written, until dropped: for tests.
-#[derive(Debug)]
-pub struct Kept {
-    page: Page,
-    _guard: DefaultGuard,
-    /// While a thread's subscriber is the only one, an event that another thread meets first is never enabled.
-    _second: Dispatch,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Page(Arc<Mutex<Vec<u8>>>);
-
-impl Kept {
-    /// Begins to keep the lines that pass `filter`, in a format.
-    pub fn begin(format: Format, filter: &str) -> Result<Self, LogsError> {
-        let page = Page::default();
-        let second = Dispatch::new(NoSubscriber::default());
-        let writer = page.clone();
-        let subscriber = subscriber(format, filter, false, move || writer.clone())?;
-        Ok(Self { page, _guard: tracing::subscriber::set_default(subscriber), _second: second })
-    }
-
-    /// All lines, as they would have been written.
-    pub fn text(&self) -> String {
-        String::from_utf8_lossy(&self.page.0.lock()).into_owned()
-    }
-
-    /// Lines of [`Format::Json`] with a message, in their order.
-    pub fn with(&self, message: &str) -> Vec<Line> {
-        let lines = self.text();
-        let all = lines.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-        all.filter(|line| line["message"] == message).collect()
-    }
-}
-
-impl io::Write for Page {
-    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.0.lock().write(octets)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::testing::Kept;
     use super::*;
 
     fn logged(format: Format, filter: &str, events: impl FnOnce()) -> String {
@@ -157,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_filter_that_is_none_is_refused_with_an_example() {
-        let error = subscriber(Format::Text, "pushgrid=very", false, io::sink).err().unwrap();
+        let error = subscriber(Format::Text, "pushgrid=very", false, std::io::sink).err().unwrap();
         assert!(error.to_string().contains("such as info"), "{error}");
     }
 }

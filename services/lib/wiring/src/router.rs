@@ -63,16 +63,14 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         rng: process.rng.clone(),
         meter: process.meter.clone(),
     };
+    let membership_view = grid.membership_view.clone();
     let (router, registry) = Router::new(
         Arc::new(context),
         RouterDeps {
             assignments: Box::new(assignments),
             loader: Arc::new(GridLoader::new(changelog, redis.clone(), partitions, &process.meter)),
             nodes: Arc::new(nodes.clone()),
-        },
-        {
-            let membership_view = grid.membership_view.clone();
-            move || membership_view.touch()
+            changed: Box::new(move || membership_view.touch()),
         },
     );
     let owned = registry.clone();

@@ -1,6 +1,7 @@
 //! Log lines of a connection and of a message with a trace context: which one they are about.
 
-use pushgrid_runtime::logs::{Format, Kept};
+use pushgrid_runtime::logs::Format;
+use pushgrid_runtime::logs::testing::Kept;
 use pushgrid_store::LinkError;
 use pushgrid_types::Content;
 
@@ -34,7 +35,8 @@ async fn a_line_of_a_session_names_the_protocol_the_session_and_the_user_agent()
         assert_eq!((&span["name"], &span["protocol"]), (&"session".into(), &"line".into()));
         assert_eq!(span["user_agent"], format!("{id:?}"));
     }
-    let session = |line: &pushgrid_runtime::logs::Line| line["span"]["session"].as_str().unwrap().to_owned();
+    let session =
+        |line: &pushgrid_runtime::logs::testing::Line| line["span"]["session"].as_str().unwrap().to_owned();
     assert_eq!(session(asked), session(&ends[0]));
     assert_ne!(session(&ends[0]), session(&ends[1]));
     assert!(session(asked).starts_with("SessionRef(~"));

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, Version, header};
@@ -19,6 +19,7 @@ use hyper::Request;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use pushgrid_types::cast::saturating;
@@ -172,11 +173,13 @@ async fn answer(
     activity: Arc<Activity>,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, Infallible> {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     let multiplexed = head.version > Version::HTTP_11;
     let mut ongoing = Ongoing::begin(Arc::clone(&activity), multiplexed, body.size_hint().exact());
     let has_body = !body.is_end_stream();
     let body = if has_body {
+        // The octets after the head are a body, and not the first frames of another protocol.
+        head.extensions.remove::<OnUpgrade>();
         Body::new(Received::new(body, head.version, &head.headers, &activity))
     } else {
         Body::empty()
@@ -196,9 +199,6 @@ async fn answer(
         };
         if !read {
             activity.give_up_reading();
-            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-                response = StatusCode::BAD_REQUEST.into_response();
-            }
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }

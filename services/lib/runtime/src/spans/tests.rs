@@ -3,7 +3,8 @@ use pushgrid_types::{
 };
 
 use super::*;
-use crate::logs::{Format, Kept};
+use crate::logs::Format;
+use crate::logs::testing::Kept;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use pushgrid_runtime::logs::{Format, Kept};
+use pushgrid_runtime::logs::Format;
+use pushgrid_runtime::logs::testing::Kept;
 use pushgrid_runtime::spans;
 use pushgrid_store::Subscriptions;
 use tokio::time::sleep;

@@ -1,6 +1,9 @@
 //! Log lines of a partition and of a message with a trace context: which one they are about.
 
-use pushgrid_runtime::logs::{Format, Kept};
+use pushgrid_runtime::logs::Format;
+use pushgrid_runtime::logs::testing::Kept;
+
+use pushgrid_types::Content;
 
 use super::*;
 
@@ -65,8 +68,8 @@ async fn steps(trace_parent: Option<&str>) -> Vec<(String, String)> {
         assert_eq!(line["spans"][0]["partition"], 2, "{line}");
         assert_eq!(line["span"]["message_id"], format!("{id:?}"));
     }
-    let text = |value: &pushgrid_runtime::logs::Line| value.as_str().unwrap_or_default().to_owned();
-    let step = |line: &pushgrid_runtime::logs::Line| {
+    let text = |value: &pushgrid_runtime::logs::testing::Line| value.as_str().unwrap_or_default().to_owned();
+    let step = |line: &pushgrid_runtime::logs::testing::Line| {
         let said = if line["way"].is_string() { &line["way"] } else { &line["outcome"] };
         (text(&line["span"]["name"]), text(said))
     };
