@@ -20,6 +20,8 @@ pub struct Config {
     pub(crate) max_body: usize,
     pub(crate) max_ttl: Ttl,
     pub(crate) gone_status: StatusCode,
+    /// Status for a sender whose VAPID does not do.
+    pub(crate) vapid_status: StatusCode,
     pub(crate) require_vapid: bool,
     pub(crate) require_encryption: bool,
     pub(crate) append_timeout: Duration,
@@ -40,6 +42,8 @@ pub(crate) struct Rate {
 }
 
 const GONE: &[(&str, StatusCode)] = &[("404", StatusCode::NOT_FOUND), ("410", StatusCode::GONE)];
+
+const FORBIDDEN: &[(&str, StatusCode)] = &[("403", StatusCode::FORBIDDEN), ("401", StatusCode::UNAUTHORIZED)];
 
 impl Config {
     /// Reads the settings of the section `ingress`.
@@ -87,6 +91,12 @@ impl Config {
                 GONE,
                 "404",
                 "Answer for an endpoint whose subscription has ended, or that never had one: 404 as RFC 8030 has it, or 410 as some services do.",
+            ),
+            vapid_status: reader.choice(
+                "ingress.vapid_status",
+                FORBIDDEN,
+                "403",
+                "Answer for VAPID that is not valid, or of another key than the subscription has: 403 as RFC 8292 has it, or 401 as some services do.",
             ),
             require_vapid: reader.switch(
                 "ingress.require_vapid",

@@ -107,6 +107,34 @@ async fn a_notification_without_a_body_has_neither_data_nor_headers() -> Result<
 }
 
 #[tokio::test]
+async fn a_media_type_reaches_the_user_agent_and_can_stand_for_an_encoding() -> Result<()> {
+    let scene = Scene::shared().await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
+    let declarative = "application/notification+json; charset=utf-8";
+    let ml_kem = vec![0xa5; 5239];
+    for waits in [false, true] {
+        if waits {
+            agent.leave().await?;
+        }
+        let of_the_drafts = [("ttl", "60"), ("content-type", "application/webpush-message")];
+        let answer = scene.inner().post(&channel.endpoint, &of_the_drafts, ml_kem.clone().into()).await?;
+        ensure!(answer.status == 201, "{answer:?}");
+        let encrypted = [("ttl", "60"), ("content-type", declarative)];
+        scene.accepted(&channel.endpoint, &encrypted, vec![1; 33]).await?;
+        if waits {
+            agent.come_back().await?;
+        }
+        let got = agent.take().await?;
+        ensure!(got.data.as_deref() == Some(ml_kem.as_slice()) && got.encoding.is_none(), "{got:?}");
+        ensure!(got.content_type.as_deref() == Some("application/webpush-message"), "{got:?}");
+        let got = agent.take().await?;
+        ensure!(got.content_type.as_deref() == Some(declarative), "{got:?}");
+    }
+    scene.end().await
+}
+
+#[tokio::test]
 async fn the_fields_of_aesgcm_reach_the_user_agent_bare_and_without_the_key_of_the_sender() -> Result<()> {
     let scene = Scene::shared().await?;
     let mut agent = scene.agent().await?;

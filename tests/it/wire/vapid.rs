@@ -39,6 +39,24 @@ async fn a_restricted_subscription_takes_messages_of_the_holder_of_its_key_only(
 }
 
 #[tokio::test]
+async fn vapid_that_does_not_do_is_answered_403_or_401_as_the_operator_chooses() -> Result<()> {
+    for (setting, status) in [("403", 403), ("401", 401)] {
+        let scene = Scene::alone_with(&[("PUSHGRID_INGRESS__VAPID_STATUS", setting)]).await?;
+        let mut agent = scene.agent().await?;
+        let (key, other) = (KeyPair::generate(&SystemRng), KeyPair::generate(&SystemRng));
+        let channel = agent.subscribe_for(&key.public()).await?;
+        let foreign = signature(&other, &channel.endpoint)?;
+        for authorization in [foreign.as_str(), "vapid t=, k="] {
+            let fields = [("ttl", "60"), ("authorization", authorization)];
+            let response = scene.refused(status, &channel.endpoint, &fields, "x").await?;
+            ensure!(response.header("www-authenticate").is_some() == (status == 401), "{response:?}");
+        }
+        scene.end_with(&[]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_token_that_is_not_valid_is_refused_also_where_none_is_needed() -> Result<()> {
     let scene = Scene::shared().await?;
     let mut agent = scene.agent().await?;

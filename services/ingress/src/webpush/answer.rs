@@ -6,6 +6,7 @@ use pushgrid_crypto::vapid::Status;
 use serde::Serialize;
 
 use super::fault::Fault;
+use crate::Config;
 use crate::accept::{Credential, Refusal};
 use crate::figures::Figures;
 use crate::service::Edge;
@@ -32,16 +33,15 @@ pub(super) fn answer(
             if matches!(fault, Fault::Vapid(_)) {
                 Figures::vapid_refused(&ingress.0.meter);
             }
-            (refuse(&fault, ingress.0.config.gone_status), fault.label())
+            (refuse(&fault, &ingress.0.config), fault.label())
         }
     };
     ingress.count(route, response.status(), refused);
     response
 }
 
-/// The status, the number of the refusal for client libraries, and a link for more. `gone` is the status of
-/// an endpoint already ended.
-fn number(fault: &Fault, gone: StatusCode) -> (StatusCode, u16, &'static str) {
+/// The status, the number of the refusal for client libraries, and a link for more.
+fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
     const RFC8030: &str = "https://www.rfc-editor.org/rfc/rfc8030";
     const DELIVERY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5";
     const TTL: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.2";
@@ -57,13 +57,13 @@ fn number(fault: &Fault, gone: StatusCode) -> (StatusCode, u16, &'static str) {
             Refusal::NoMessage => (StatusCode::NOT_FOUND, 107, DELIVERY),
             // As libraries know it by its status.
             Refusal::NotAnEndpoint | Refusal::Gone => {
-                (gone, if gone == StatusCode::GONE { 106 } else { 102 }, EXPIRY)
+                (config.gone_status, if config.gone_status == StatusCode::GONE { 106 } else { 102 }, EXPIRY)
             }
             Refusal::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, 104, LOAD),
             Refusal::NoCredential { wanted: Credential::VapidKey } | Refusal::Anonymous => {
                 (StatusCode::UNAUTHORIZED, 109, VAPID)
             }
-            Refusal::OtherCredential { wanted: Credential::VapidKey } => (StatusCode::FORBIDDEN, 109, VAPID),
+            Refusal::OtherCredential { wanted: Credential::VapidKey } => (config.vapid_status, 109, VAPID),
             // No challenge: no VAPID key would do.
             Refusal::NoCredential { wanted: Credential::ApiKey | Credential::Signature }
             | Refusal::OtherCredential { wanted: Credential::ApiKey | Credential::Signature } => {
@@ -82,7 +82,7 @@ fn number(fault: &Fault, gone: StatusCode) -> (StatusCode, u16, &'static str) {
             let status = match error.status() {
                 Status::Malformed => StatusCode::BAD_REQUEST,
                 Status::Unauthorized => StatusCode::UNAUTHORIZED,
-                Status::Forbidden => StatusCode::FORBIDDEN,
+                Status::Forbidden => config.vapid_status,
             };
             (status, 109, VAPID)
         }
@@ -95,8 +95,8 @@ fn number(fault: &Fault, gone: StatusCode) -> (StatusCode, u16, &'static str) {
     }
 }
 
-fn refuse(fault: &Fault, gone: StatusCode) -> Response {
-    let (status, errno, more_info) = number(fault, gone);
+fn refuse(fault: &Fault, config: &Config) -> Response {
+    let (status, errno, more_info) = number(fault, config);
     let body = Body {
         code: status.as_u16(),
         errno,

@@ -10,6 +10,10 @@ use pushgrid_types::Content;
 use super::fault::Fault;
 use crate::accept::Sender;
 
+/// Media type of bodies that say in themselves how they are encrypted (draft-thomson-webpush-hpke,
+/// draft-thomson-webpush-sym).
+const SELF_DESCRIBED: &str = "application/webpush-message";
+
 /// The header fields needed by the user agent to read the body.
 #[derive(Debug, Default)]
 pub(super) struct Envelope {
@@ -55,7 +59,7 @@ impl Envelope {
             Some(Encoding::Other) if self.strict => {
                 Err(Fault::Encoding("Content-Encoding must be aes128gcm (or aesgcm): encrypt the message"))
             }
-            None if self.strict => Err(Fault::Encoding(
+            None if self.strict && !self.is_self_described() => Err(Fault::Encoding(
                 "Content-Encoding is missing: encrypt the message, and say aes128gcm (or aesgcm)",
             )),
             Some(Encoding::Other) | None => Ok(Content {
@@ -67,6 +71,11 @@ impl Envelope {
                 trace_parent: None,
             }),
         }
+    }
+
+    fn is_self_described(&self) -> bool {
+        let essence = self.content_type.as_deref().and_then(|text| text.split(';').next());
+        essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case(SELF_DESCRIBED))
     }
 
     fn seal_aes128gcm(self, body: Bytes, sender: Option<&PublicKey>) -> Result<Content, Fault> {
@@ -277,6 +286,19 @@ mod tests {
             refused(&salt, short, "uncompressed point");
         }
         refused(&salt, &format!("{dh},dh=QUFB"), "uncompressed point");
+    }
+
+    #[test]
+    fn a_body_whose_media_type_says_how_it_is_encrypted_needs_no_encoding() {
+        for good in ["application/webpush-message", "Application/WebPush-Message ; v=\"1\""] {
+            let content = sealed(&[("content-type", good)], b"x").unwrap();
+            assert_eq!((content.encoding, content.content_type.as_deref()), (None, Some(good)));
+        }
+        for bad in ["application/webpush-messages", "text/plain; application/webpush-message", ""] {
+            assert!(matches!(sealed(&[("content-type", bad)], b"x"), Err(Fault::Encoding(_))), "{bad}");
+        }
+        let both = [("content-type", SELF_DESCRIBED), ("content-encoding", "br")];
+        assert!(matches!(sealed(&both, b"x"), Err(Fault::Encoding(_))));
     }
 
     #[test]

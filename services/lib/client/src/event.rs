@@ -41,6 +41,8 @@ pub struct Notification {
     pub encryption: Option<String>,
     /// `Crypto-Key`, of `aesgcm`.
     pub crypto_key: Option<String>,
+    /// `Content-Type` of the body, unless the sender said none or `application/octet-stream`.
+    pub content_type: Option<String>,
 }
 
 impl Notification {

@@ -190,6 +190,7 @@ mod tests {
             encoding: Some(encoding.into()),
             encryption: None,
             crypto_key: None,
+            content_type: None,
         }
     }
 

@@ -109,6 +109,7 @@ struct Headers {
     encoding: Option<String>,
     encryption: Option<String>,
     crypto_key: Option<String>,
+    content_type: Option<String>,
 }
 
 impl Incoming {
@@ -165,6 +166,7 @@ impl Members<'_> {
             encoding: headers.encoding,
             encryption: headers.encryption,
             crypto_key: headers.crypto_key,
+            content_type: headers.content_type,
         })
     }
 }
@@ -199,7 +201,7 @@ mod tests {
                 "channelID": channel.to_string(),
                 "version": version,
                 "data": text::encode(&data),
-                "headers": {"encoding": "aes128gcm"},
+                "headers": {"encoding": "aes128gcm", "content_type": "text/plain"},
             });
             let Ok(Incoming::Event(Event::Notification(read))) = Incoming::read(&frame.to_string()) else {
                 return Err(TestCaseError::fail("not read as a notification"));
@@ -208,6 +210,7 @@ mod tests {
             prop_assert_eq!(read.version, version);
             prop_assert_eq!(read.data, Some(Bytes::from(data)));
             prop_assert_eq!(read.encoding.as_deref(), Some("aes128gcm"));
+            prop_assert_eq!(read.content_type.as_deref(), Some("text/plain"));
         }
     }
 

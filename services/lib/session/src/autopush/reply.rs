@@ -16,6 +16,9 @@ pub const PONG: &str = "{}";
 /// Largest number of unknown broadcasts named in one frame. Real user agents ask for one or two.
 pub const BROADCASTS_MAX: usize = 32;
 
+/// The media type of a body of which nothing is known: not handed on, for a missing one says the same.
+const UNKNOWN_MEDIA: &str = "application/octet-stream";
+
 /// Octets of a notification besides data and headers, rounded up.
 const NOTIFICATION_FRAME: usize = 160;
 
@@ -108,7 +111,7 @@ pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
 }
 
 /// The frame of a push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID
-/// key.
+/// key. `Content-Type` is in `headers` as it came, unless it is `application/octet-stream`.
 pub fn notification(message: &Message) -> String {
     let content = &message.content;
     let headers = [
@@ -118,6 +121,8 @@ pub fn notification(message: &Message) -> String {
     ];
     let values: usize =
         headers.iter().filter_map(|(_, value)| value.as_ref()).map(|value| value.len() + 16).sum();
+    let media = content.content_type.as_deref().filter(|media| !media.eq_ignore_ascii_case(UNKNOWN_MEDIA));
+    let values = values + media.map_or(0, |media| media.len() + 24);
     let mut text = String::with_capacity(NOTIFICATION_FRAME + content.body.len().div_ceil(3) * 4 + values);
     write!(
         text,
@@ -130,20 +135,20 @@ pub fn notification(message: &Message) -> String {
         text.push_str(r#","data":""#);
         URL_SAFE_NO_PAD.encode_string(&content.body, &mut text);
         text.push('"');
-        push_headers(&mut text, &headers);
+        push_headers(&mut text, &headers, media);
     }
     text.push('}');
     text
 }
 
-fn push_headers(text: &mut String, headers: &[(&str, &Option<Box<str>>)]) {
+fn push_headers(text: &mut String, headers: &[(&str, &Option<Box<str>>)], media: Option<&str>) {
     let mut separator = r#","headers":{"#;
-    for (name, value) in headers {
-        let Some(value) = value else { continue };
+    let bare = headers.iter().filter_map(|(name, value)| Some((*name, bare(value.as_deref()?))));
+    for (name, value) in bare.chain(media.map(|media| ("content_type", Cow::Borrowed(media)))) {
         text.push_str(separator);
         separator = ",";
         write!(text, r#""{name}":"#).expect("a string takes all that is written");
-        push_json(text, &bare(value));
+        push_json(text, &value);
     }
     if separator == "," {
         text.push('}');

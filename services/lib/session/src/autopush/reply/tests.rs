@@ -88,6 +88,25 @@ fn headers_of_aesgcm_lose_their_quotes_and_padding() {
 }
 
 #[test]
+fn a_media_type_is_handed_on_as_it_came_unless_it_says_nothing() {
+    let headers = |encoding: Option<&str>, media: &str| {
+        let content = Content {
+            body: Bytes::from_static(b"x"),
+            encoding: encoding.map(Into::into),
+            content_type: Some(media.into()),
+            ..Content::default()
+        };
+        json(&notification(&message(content)))["headers"].clone()
+    };
+    let media = r#"application/webpush-message; v="1==""#;
+    assert_eq!(headers(None, media), json!({"content_type": media}));
+    let both = json!({"encoding": "aes128gcm", "content_type": "application/notification+json"});
+    assert_eq!(headers(Some("aes128gcm"), "application/notification+json"), both);
+    assert_eq!(headers(Some("aes128gcm"), "Application/Octet-Stream"), json!({"encoding": "aes128gcm"}));
+    assert_eq!(headers(None, "application/octet-stream"), Value::Null);
+}
+
+#[test]
 fn a_refused_register_has_words_where_the_endpoint_would_be() {
     let channel = CHANNEL.parse().unwrap();
     for (why, status, says) in [
