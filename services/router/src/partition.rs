@@ -17,6 +17,7 @@ mod close;
 mod cursor;
 mod early_ends;
 mod ending;
+mod log_end;
 mod open;
 mod page;
 mod route;
@@ -39,6 +40,8 @@ use tokio::sync::oneshot;
 
 use cursor::Cursor;
 use early_ends::EarlyEnds;
+pub(crate) use log_end::EndAsker;
+use log_end::{Behind, TopicBound};
 pub(crate) use route::Routable;
 
 /// Key of a message within its user agent. The id alone would let one user agent name the message of another.
@@ -89,6 +92,7 @@ pub(crate) struct Partition {
     /// Cancellations of messages not out of the log yet.
     early: HashMap<Named, EarlyCancel>,
     early_ends: EarlyEnds,
+    behind: Behind,
     /// Ended messages, possibly still in a page, with the number of calls removing each from the mailbox.
     ending: HashMap<Named, u32>,
     /// Messages of `ending` removed while a page of the user agent was being read.
@@ -115,6 +119,7 @@ struct Session {
     window: VecDeque<InFlight>,
     cursor: Cursor,
     backlog: Backlog,
+    topic_bound: TopicBound,
 }
 
 /// State of the mailbox towards a session.
@@ -173,6 +178,8 @@ enum Place {
 struct Storing {
     id: MessageId,
     sequence: Sequence,
+    channel: ChannelId,
+    topic: Option<ReplaceKey>,
     /// Outcome of a message ended on the way, and removed once stored.
     ended: Option<Outcome>,
 }
@@ -212,6 +219,8 @@ pub(crate) struct Work {
     pub(crate) settle_mailbox: Vec<SettleStored>,
     /// Pages to read; the answer goes to [`Partition::page`].
     pub(crate) pages: Vec<PageRequest>,
+    /// Those who ask for the end of the log; the answer goes to [`Partition::log_ends_at`].
+    pub(crate) ask_end: Vec<EndAsker>,
     /// Claims to release.
     pub(crate) releases: Vec<(UserAgentId, Epoch)>,
 }
@@ -251,6 +260,8 @@ pub(crate) struct Tally {
 pub(crate) struct Turn<'a> {
     pub(crate) now: Timestamp,
     pub(crate) nodes: &'a dyn NodeLink,
+    /// End of the log now, where that costs no question.
+    pub(crate) log_end: Option<Sequence>,
 }
 
 impl Partition {
@@ -269,6 +280,7 @@ impl Partition {
             pushed_back: Vec::new(),
             early: HashMap::new(),
             early_ends,
+            behind: Behind::default(),
             ending: HashMap::new(),
             ended_while_reading: HashMap::new(),
             work: Work::default(),
@@ -288,6 +300,7 @@ impl Partition {
             self.held.pop_first();
             self.read_on(user_agent);
         }
+        self.log_end_read();
     }
 
     /// First sequence that may be stored while older messages are still in the log. Beyond the inherited part
@@ -334,6 +347,7 @@ impl Work {
             && self.after_store.is_empty()
             && self.settle_mailbox.is_empty()
             && self.pages.is_empty()
+            && self.ask_end.is_empty()
             && self.releases.is_empty()
     }
 
@@ -355,7 +369,13 @@ impl Work {
 impl Agent {
     /// Starts moving `message` from the log to the mailbox; a session gets a backlog.
     fn store(&mut self, message: Arc<Message>, work: &mut Work) {
-        self.storing.push(Storing { id: message.id, sequence: message.sequence, ended: None });
+        self.storing.push(Storing {
+            id: message.id,
+            sequence: message.sequence,
+            channel: message.to.channel,
+            topic: message.topic.clone(),
+            ended: None,
+        });
         work.store.push(message);
         match self.session.as_deref_mut().map(|session| &mut session.backlog) {
             Some(Backlog::Reading { again, .. }) => *again = true,

@@ -19,7 +19,7 @@ use tracing::Span;
 use crate::RouterContext;
 use crate::config::INBOX;
 use crate::handle::{Event, Handle, Shared};
-use crate::partition::{Partition, Turn};
+use crate::partition::{EndAsker, Partition, Turn};
 use carry_out::{Done, StoreQueue};
 
 /// Length of the queue into the mailbox above which no batch is taken from the log.
@@ -47,6 +47,10 @@ pub struct PartitionWorker {
     storing: StoreQueue,
     /// Set while a batch is looked up: one at a time keeps the order of the log.
     looking_up: bool,
+    /// Those who are told the end of the log next.
+    askers: Vec<EndAsker>,
+    /// Set while the end of the log is asked for.
+    asking: bool,
     figures: Figures,
 }
 
@@ -98,6 +102,8 @@ impl PartitionWorker {
             calls: FuturesUnordered::new(),
             storing: StoreQueue::default(),
             looking_up: false,
+            askers: Vec::new(),
+            asking: false,
             figures: Figures::new(&context.meter),
         };
         (worker, Handle::new(sender, shared))
@@ -139,7 +145,7 @@ impl PartitionWorker {
                         // position.
                         self.partition.log_read_to(self.consumer.read_to());
                     }
-                    self.partition.sweep(Turn { now: self.shared.now(), nodes: &*self.nodes });
+                    self.partition.sweep(Turn { now: self.shared.now(), nodes: &*self.nodes, log_end: None });
                     if Instant::now() >= next_sweep {
                         next_sweep = Instant::now() + config.sweep_interval();
                         self.expire();
@@ -157,7 +163,9 @@ impl PartitionWorker {
     }
 
     fn take(&mut self, event: Event) {
-        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes };
+        let opens = matches!(event, Event::Open { .. } | Event::Resume { .. });
+        let log_end = if opens { self.consumer.end().known() } else { None };
+        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes, log_end };
         match event {
             Event::Open { user_agent, claim } => self.partition.open(turn, user_agent, claim),
             Event::Resume { user_agent, claim } => self.partition.resume(turn, user_agent, claim),
@@ -166,7 +174,7 @@ impl PartitionWorker {
             Event::Close { user_agent, session, done } => {
                 self.partition.close(turn, user_agent, session, done);
             }
-            Event::Cancel { message, reply } => self.partition.cancel(message, reply),
+            Event::Cancel { message, reply } => self.askers.push(EndAsker::Cancel(message, reply)),
             Event::Unsubscribe { user_agent, channel, done } => {
                 self.partition.unsubscribe(user_agent, channel);
                 answer(done);

@@ -31,6 +31,43 @@ async fn of_a_topic_the_newest_waits_and_the_addresses_of_the_older_ones_are_gon
     scene.end_with(&[("delivered", 2), ("replaced", 2)]).await
 }
 
+/// User agents, and rounds of each: the window to hit is some milliseconds wide.
+const ROUNDS: (usize, usize) = (10, 25);
+
+#[tokio::test]
+async fn from_its_201_on_the_newest_of_a_topic_is_the_one_that_a_new_session_or_a_delete_sees() -> Result<()>
+{
+    let scene = Scene::alone().await?;
+    let user_agents = (0..ROUNDS.0).map(async |_| {
+        let mut agent = scene.agent().await?;
+        let channel = agent.subscribe().await?;
+        let mut older: Option<String> = None;
+        for round in 0..ROUNDS.1 {
+            // The older one was sent and is not acknowledged: it goes into the mailbox just now.
+            agent.vanish();
+            let text = round.to_string();
+            let location = scene.send_of("t", &channel.endpoint, &text).await?;
+            if round % 4 == 0
+                && let Some(older) = older.take()
+            {
+                ensure!(
+                    scene.cancel(&older).await? == 404,
+                    "round {round}: the older one could be cancelled"
+                );
+            }
+            agent.come_back().await?;
+            let got = body(&agent.next().await?);
+            ensure!(got == text, "round {round}: {got} was replaced before the session began");
+            older = Some(location);
+        }
+        anyhow::Ok(())
+    });
+    try_join_all(user_agents).await?;
+    let replaced = u64::try_from(ROUNDS.0 * (ROUNDS.1 - 1))?;
+    scene.until("replaced", replaced).await?;
+    scene.end().await
+}
+
 #[tokio::test]
 async fn a_topic_is_known_by_its_octets_and_within_one_subscription() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{End, ErrorKind, LogConsumer, StoreError};
+use pushgrid_store::{End, ErrorKind, LogConsumer, LogEnd, StoreError};
 use pushgrid_types::{Message, Sequence};
 
 use crate::StopReason;
@@ -67,6 +67,11 @@ impl LogConsumer for Consumer {
 
     fn inherited_to(&self) -> Sequence {
         self.inherited_to
+    }
+
+    fn end(&self) -> LogEnd {
+        let offsets = Arc::clone(&self.core.offsets);
+        LogEnd::Ask(Box::pin(async move { offsets.end().await }))
     }
 
     /// Without I/O: the tracker records the ends, and the next commit has them.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{End, ErrorKind, LogConsumer, StoreError};
+use pushgrid_store::{End, ErrorKind, LogConsumer, LogEnd, StoreError};
 use pushgrid_types::{Message, Sequence};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::JoinHandle;
@@ -255,6 +255,10 @@ impl LogConsumer for EmbeddedConsumer {
 
     fn inherited_to(&self) -> Sequence {
         self.inherited_to
+    }
+
+    fn end(&self) -> LogEnd {
+        LogEnd::Known(self.owner.shared.feed.end())
     }
 
     fn settle(&self, ended: Vec<End>) {

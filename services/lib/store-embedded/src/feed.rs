@@ -120,6 +120,11 @@ impl Feed {
         state.ring.front().map_or_else(|| after(state.newest.max(cursor)), |message| message.sequence)
     }
 
+    /// Sequence after the newest message that was published: before its append returned.
+    pub(crate) fn end(&self) -> Sequence {
+        Sequence(self.lock().newest.0 + 1)
+    }
+
     /// Attaches a consumer at the oldest message of the file, and returns the newest sequence; `None` while another
     /// consumer is attached.
     pub(crate) fn attach(&self) -> Option<Sequence> {

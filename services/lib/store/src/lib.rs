@@ -42,7 +42,7 @@ pub use links::{
     Cancelled, Eviction, Held, IngressLink, LinkError, NodeLink, NotDelivered, Opened, OwnershipLink,
     Registered, RouterLink, SessionEvents, Sessions, Settlement,
 };
-pub use log::{EventLog, LogConsumer};
+pub use log::{EventLog, LogConsumer, LogEnd};
 pub use mailbox::{Mailbox, PageLimit, Stored, Usage};
 pub use membership::{Member, Membership, Renewed, Role, Strange};
 pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};

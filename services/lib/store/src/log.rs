@@ -1,4 +1,5 @@
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -15,6 +16,41 @@ pub trait EventLog: Send + Sync + fmt::Debug {
     /// the order of the sequences. After an error of kind [`crate::ErrorKind::Unknown`] the message may be in
     /// the log or not.
     async fn append(&self, message: Message) -> Result<Sequence, StoreError>;
+}
+
+/// End of a log, exclusively.
+pub enum LogEnd {
+    /// Known at once.
+    Known(Sequence),
+    /// To be asked for. Asks nothing before it is polled.
+    Ask(Pin<Box<dyn Future<Output = Result<Sequence, StoreError>> + Send>>),
+}
+
+impl fmt::Debug for LogEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(end) => f.debug_tuple("Known").field(end).finish(),
+            Self::Ask(_) => f.write_str("Ask"),
+        }
+    }
+}
+
+impl LogEnd {
+    /// The end, if it is known without a question.
+    pub fn known(&self) -> Option<Sequence> {
+        match self {
+            Self::Known(end) => Some(*end),
+            Self::Ask(_) => None,
+        }
+    }
+
+    /// The end, asked for if need be.
+    pub async fn get(self) -> Result<Sequence, StoreError> {
+        match self {
+            Self::Known(end) => Ok(end),
+            Self::Ask(end) => end.await,
+        }
+    }
 }
 
 /// The router's side of the log.
@@ -35,6 +71,9 @@ pub trait LogConsumer: Send + fmt::Debug {
     /// have read. A message before may have been delivered, and may be acknowledged before [`Self::next`]
     /// hands the message out.
     fn inherited_to(&self) -> Sequence;
+
+    /// The end of the log now: every message whose [`EventLog::append`] has returned lies before.
+    fn end(&self) -> LogEnd;
 
     /// Reports the outcomes of messages never moved to the mailbox, each known by its sequence. Does not
     /// wait: a crash may lose the report, and the messages are then redelivered with the same ids (promise

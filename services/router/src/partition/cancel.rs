@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
 
 impl Partition {
-    /// Cancels a message for its application server. Answers at once where the partition alone can tell;
-    /// otherwise the mailbox is asked, and [`Self::cancel_met`] answers.
+    /// Cancels a message for its application server, in a log that has been read as far as it matters
+    /// ([`super::EndAsker`]). Answers at once where the partition alone can tell; otherwise the mailbox is asked, and
+    /// [`Self::cancel_met`] answers.
     pub(crate) fn cancel(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
         let MessageRef { user_agent, id, sequence, .. } = message;
         let flying = self.agents.get_mut(&user_agent).and_then(|agent| {
@@ -26,12 +27,15 @@ impl Partition {
             self.work.settle_log.push(End::of(message, Outcome::Cancelled));
             return answer(reply, Cancelled::Ended);
         }
-        let storing =
-            self.agents.get_mut(&user_agent).map(|agent| agent.storing.iter_mut()).into_iter().flatten();
-        if let Some(storing) = storing.into_iter().find(|storing| storing.id == id) {
-            let first = storing.ended.is_none();
-            storing.ended.get_or_insert(Outcome::Cancelled);
-            return answer(reply, if first { Cancelled::Ended } else { Cancelled::Gone });
+        if let Some(agent) = self.agents.get_mut(&user_agent)
+            && let Some(index) = agent.storing.iter().position(|storing| storing.id == id)
+        {
+            let is_pending = agent.storing[index].ended.is_none() && !agent.replaces(index);
+            agent.storing[index].ended.get_or_insert(Outcome::Cancelled);
+            return answer(reply, if is_pending { Cancelled::Ended } else { Cancelled::Gone });
+        }
+        if place.is_none() && self.is_storing_newer_topic(&message) {
+            return self.cancel_after_store(message, reply);
         }
         self.work.settle_mailbox.push(SettleStored {
             user_agent,

@@ -32,7 +32,7 @@ impl Partition {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.take() else { return };
         self.sessions -= 1;
-        self.forget_ended_while_reading(user_agent);
+        self.page_is_over(user_agent);
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         for flying in session.window {
             let Place::Log(message) = flying.place else { continue };

@@ -48,8 +48,9 @@ impl Partition {
         }
     }
 
-    /// Forgets ended messages once no page read before the end of each can arrive.
-    pub(super) fn forget_ended_while_reading(&mut self, user_agent: UserAgentId) {
+    /// Forgets what a page of the user agent may have been too old to show: no earlier page can arrive any more.
+    pub(super) fn page_is_over(&mut self, user_agent: UserAgentId) {
+        self.forget_stored_while_reading(user_agent);
         for id in self.ended_while_reading.remove(&user_agent).unwrap_or_default() {
             self.forget_ending((user_agent, id));
         }

@@ -4,7 +4,7 @@
 use pushgrid_store::{Claim, Eviction};
 use pushgrid_types::{NodeId, UserAgentId};
 
-use super::{Backlog, Cursor, Partition, Session, Turn};
+use super::{Backlog, Cursor, Partition, Session, TopicBound, Turn};
 
 impl Partition {
     /// Opens a session by its claim on `user_agent`. An earlier session is evicted and its messages in flight
@@ -39,6 +39,7 @@ impl Partition {
             window: std::collections::VecDeque::new(),
             cursor: Cursor::default(),
             backlog: Backlog::Some,
+            topic_bound: turn.log_end.map_or(TopicBound::Unknown, TopicBound::At),
         }));
         self.read_on(user_agent);
     }

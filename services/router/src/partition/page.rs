@@ -35,6 +35,8 @@ impl Partition {
             if agent.storing.is_empty() {
                 agent.storing = Vec::new();
             }
+            self.newest_stored(message);
+            self.cancel_stored(user_agent);
             self.read_on(user_agent);
             self.forget_if_idle(user_agent);
         }
@@ -75,7 +77,7 @@ impl Partition {
         let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
         if session.is_some_and(|session| session.at == at) {
             self.take_page(turn, user_agent, at, page);
-            self.forget_ended_while_reading(user_agent);
+            self.page_is_over(user_agent);
         }
     }
 
@@ -88,7 +90,7 @@ impl Partition {
             session.backlog = Backlog::Some;
             self.watch(turn.now, user_agent);
         }
-        self.forget_ended_while_reading(user_agent);
+        self.page_is_over(user_agent);
     }
 
     fn take_page(
@@ -108,8 +110,15 @@ impl Partition {
         session.backlog = if page.is_empty() && !again && !storing { Backlog::None } else { Backlog::Some };
         let mut progress = again;
         let mut page = page.into_iter().peekable();
-        while let Some(message) = page.next_if(|message| message.sequence < bound) {
+        while let Some(message) = page.peek()
+            && message.sequence < bound
+        {
+            if self.may_be_replaced(user_agent, message) {
+                self.watch(turn.now, user_agent);
+                return self.wait_for_newer(user_agent, message);
+            }
             progress = true;
+            let Some(message) = page.next() else { break };
             match self.send_stored(turn, user_agent, message) {
                 Ok(()) => {}
                 Err(NotDelivered::NotHere) => return self.end_session(turn.now, user_agent, None),

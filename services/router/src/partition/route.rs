@@ -34,7 +34,7 @@ impl Partition {
     fn take_from_log(&mut self, turn: Turn<'_>, Routable { message, alive }: Routable) -> &'static str {
         if let Some(outcome) = self.ends_at_once(turn, &message, alive) {
             self.tally.ended += 1;
-            self.work.settle_log.push(End::of(&message, outcome));
+            self.end_from_log(message, outcome);
             return "ended";
         }
         let user_agent = message.to.user_agent;
@@ -72,6 +72,19 @@ impl Partition {
         }
         // A message with a topic replaces the older one first, even when expired itself.
         (message.topic.is_none() && message.is_expired(turn.now)).then_some(Outcome::Expired)
+    }
+
+    /// Ends a message that came out of the log with its outcome. With a topic it is stored first, for a moment: it has
+    /// taken the place of the older one when it was accepted, whatever came to it since.
+    fn end_from_log(&mut self, message: Arc<Message>, outcome: Outcome) {
+        if message.topic.is_none() || outcome == Outcome::Unsubscribed {
+            return self.work.settle_log.push(End::of(&message, outcome));
+        }
+        let agent = self.agents.entry(message.to.user_agent).or_default();
+        agent.store(message, &mut self.work);
+        if let Some(storing) = agent.storing.last_mut() {
+            storing.ended = Some(outcome);
+        }
     }
 
     /// Ends the messages in flight replaced by `topic` (RFC 8030 section 5.4); late acknowledgements change
@@ -112,7 +125,8 @@ impl Partition {
         // A message with TTL 0 cannot wait, so it may overtake older ones, though with a topic not the one that it
         // replaces.
         let may_overtake = message.ttl.is_zero() && message.topic.is_none();
-        let in_order = session.backlog == Backlog::None && !(moving && message.topic.is_some());
+        let is_newest = message.topic.is_none() || session.knows_topics(Sequence(message.sequence.0 + 1));
+        let in_order = session.backlog == Backlog::None && is_newest && !(moving && message.topic.is_some());
         if !(in_order || may_overtake) || !session.has_room(&self.limits) {
             return Err(None);
         }

@@ -13,6 +13,7 @@ impl Partition {
     /// passed by the log.
     pub(crate) fn sweep(&mut self, turn: Turn<'_>) {
         self.answer_early_cancels(turn.now);
+        self.cancel_overdue(turn.now);
         for user_agent in std::mem::take(&mut self.pushed_back) {
             self.read_on(user_agent);
         }

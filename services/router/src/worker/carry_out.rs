@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pushgrid_runtime::Backoff;
-use pushgrid_store::{Claim, ErrorKind, StoreError, Stored, Subscriptions};
+use pushgrid_store::{Claim, ErrorKind, LogEnd, StoreError, Stored, Subscriptions};
 use pushgrid_types::{
     Message, MessageId, Outcome, Sequence, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
 };
@@ -14,7 +14,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{CALLS, PartitionWorker, WorkerFailure, answer};
 use crate::handle::Shared;
-use crate::partition::{Cancelling, PageRequest, Routable, SettleStored, Turn};
+use crate::partition::{Cancelling, EndAsker, PageRequest, Routable, SettleStored, Turn};
 
 /// Messages in one call of `Mailbox::store`.
 const STORE_BATCH: usize = 512;
@@ -62,6 +62,11 @@ pub(super) enum Done {
     },
     CancelFailed {
         cancelling: Cancelling,
+    },
+    /// `None`: it could not be asked for.
+    LogEnd {
+        end: Option<Sequence>,
+        askers: Vec<EndAsker>,
     },
     Nothing,
 }
@@ -120,13 +125,22 @@ impl PartitionWorker {
     /// would keep the drain from ending.
     pub(super) fn carry_out(&mut self, draining: bool) {
         self.count();
+        self.start(draining);
+        while self.ask_log_end(draining) {
+            self.start(draining);
+        }
+    }
+
+    fn start(&mut self, draining: bool) {
         let mut work = self.partition.take_work();
         if draining {
             work.pages.clear();
+            work.ask_end.clear();
         }
         if work.is_empty() && self.storing.waiting.is_empty() {
             return;
         }
+        self.askers.append(&mut work.ask_end);
         if !work.settle_log.is_empty() {
             self.consumer.settle(work.settle_log);
         }
@@ -154,7 +168,11 @@ impl PartitionWorker {
 
     /// Feeds the result of a call back into the partition.
     pub(super) fn finish(&mut self, done: Done) -> Result<(), WorkerFailure> {
-        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes };
+        let log_end = match &done {
+            Done::LookedUp { located, .. } if !located.is_empty() => self.consumer.end().known(),
+            _ => None,
+        };
+        let turn = Turn { now: self.shared.now(), nodes: &*self.nodes, log_end };
         match done {
             Done::LookedUp { batch, alive, located, read_to } => {
                 self.looking_up = false;
@@ -177,6 +195,13 @@ impl PartitionWorker {
                 self.partition.cancel_met(turn, was_there, cancelling);
             }
             Done::CancelFailed { cancelling } => self.partition.cancel_failed(&cancelling),
+            Done::LogEnd { end, askers } => {
+                self.asking = false;
+                match end {
+                    Some(end) => self.partition.log_ends_at(turn, end, askers),
+                    None => self.ask_again(askers),
+                }
+            }
             Done::Nothing => {}
         }
         Ok(())
@@ -207,6 +232,47 @@ impl PartitionWorker {
                 tokio::join!(alive(&*shared.subscriptions, &ids), locate(&shared, unknown, until));
             Done::LookedUp { batch, alive, located, read_to }
         }));
+    }
+
+    /// Keeps sessions waiting for the end of the log. A cancellation is answered by what is known.
+    fn ask_again(&mut self, askers: Vec<EndAsker>) {
+        for asker in askers {
+            match asker {
+                EndAsker::Session(..) => self.askers.push(asker),
+                EndAsker::Cancel(message, reply) => self.partition.cancel(message, reply),
+            }
+        }
+    }
+
+    /// Asks for the end of the log, once at a time: an answer to an earlier question is none to those who have come
+    /// since. True when it was known, and the partition may have decided on more.
+    fn ask_log_end(&mut self, draining: bool) -> bool {
+        if draining {
+            self.askers.retain(|asker| matches!(asker, EndAsker::Cancel(..)));
+        }
+        if self.asking || self.askers.is_empty() {
+            return false;
+        }
+        let askers = std::mem::take(&mut self.askers);
+        match self.consumer.end() {
+            LogEnd::Known(end) => {
+                let turn = Turn { now: self.shared.now(), nodes: &*self.nodes, log_end: Some(end) };
+                self.partition.log_ends_at(turn, end, askers);
+                true
+            }
+            LogEnd::Ask(end) => {
+                self.asking = true;
+                self.calls.push(Box::pin(async move {
+                    let end = end.await;
+                    if let Err(error) = &end {
+                        let mut backoff = BACKOFF;
+                        backoff.wait_after(error, "ask for the end of the log").await;
+                    }
+                    Done::LogEnd { end: end.ok(), askers }
+                }));
+                false
+            }
+        }
     }
 
     /// Stores messages, retrying without a deadline: the log keeps them until then.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use pushgrid_types::{Message, Sequence};
 
 use super::Shared;
-use pushgrid_store::{End, EventLog, LogConsumer, StoreError};
+use pushgrid_store::{End, EventLog, LogConsumer, LogEnd, StoreError};
 
 /// The model of [`EventLog`].
 #[derive(Debug, Clone)]
@@ -76,6 +76,10 @@ impl LogConsumer for MemoryConsumer {
 
     fn inherited_to(&self) -> Sequence {
         self.inherited_to
+    }
+
+    fn end(&self) -> LogEnd {
+        LogEnd::Known(self.shared.lock().end())
     }
 
     fn settle(&self, ended: Vec<End>) {

@@ -13,7 +13,7 @@ use pushgrid_types::{
 use tokio::sync::oneshot;
 
 use super::Step;
-use crate::partition::{Limits, PageRequest, Partition, Routable, SettleStored, Turn};
+use crate::partition::{EndAsker, Limits, PageRequest, Partition, Routable, SettleStored, Turn};
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,6 +25,8 @@ pub(super) struct Nodes {
     acknowledged: Mutex<HashSet<MessageId>>,
     /// True while no node has room.
     pub(super) busy: Mutex<bool>,
+    /// What was posted with a topic.
+    of_topics: Mutex<Vec<Arc<Message>>>,
 }
 
 impl NodeLink for Nodes {
@@ -36,6 +38,11 @@ impl NodeLink for Nodes {
         let sent = sockets.get_mut(&to).ok_or(NotDelivered::NotHere)?;
         assert!(!sent.iter().any(|earlier| earlier.id == message.id), "sent twice on one socket");
         assert!(!self.acknowledged.lock().contains(&message.id), "sent again after its acknowledgement");
+        let of_topics = self.of_topics.lock();
+        let newer = of_topics.iter().filter(|it| it.to == message.to && it.topic == message.topic);
+        let mut newer = newer.filter(|it| it.sequence > message.sequence);
+        // Sessions and messages are numbered alike.
+        assert!(newer.all(|it| it.sequence.0 > to.session.0), "a newer one of the topic was posted before");
         if !message.ttl.is_zero() {
             let last = sent.iter().rev().find(|earlier| !earlier.ttl.is_zero());
             assert!(last.is_none_or(|last| last.sequence < message.sequence), "sent out of order");
@@ -55,6 +62,8 @@ pub(super) enum Asked {
     Settle(SettleStored),
     /// A read, with its page when read at once.
     Page(PageRequest, Option<Vec<Message>>),
+    /// A question for the end of the log, with the answer.
+    LogEnd(Sequence, Vec<EndAsker>),
 }
 
 #[derive(Debug)]
@@ -148,7 +157,8 @@ impl World {
                 if !self.posted.is_empty() {
                     let message = self.posted[which.index(self.posted.len())].clone();
                     let (reply, _) = oneshot::channel();
-                    self.partition.cancel(reference(&message), reply);
+                    let asker = EndAsker::Cancel(reference(&message), reply);
+                    self.asked.push(Asked::LogEnd(Sequence(self.next + 1), vec![asker]));
                 }
             }
             Step::Work { which } if which.index(3) == 0 => self.read_log(1),
@@ -169,7 +179,7 @@ impl World {
     }
 
     pub(super) fn turn<T>(&mut self, verb: impl FnOnce(&mut Partition, Turn<'_>) -> T) -> T {
-        verb(&mut self.partition, Turn { now: self.now, nodes: &self.nodes })
+        verb(&mut self.partition, Turn { now: self.now, nodes: &self.nodes, log_end: None })
     }
 
     pub(super) fn post(&mut self, agent: u8, ttl_zero: bool, topic: Option<u8>) {
@@ -193,6 +203,9 @@ impl World {
             content: Content::default(),
         });
         self.posted.push(message.clone());
+        if message.topic.is_some() {
+            self.nodes.of_topics.lock().push(message.clone());
+        }
         self.log.insert(message.sequence, message.clone());
         self.unread.push_back(message);
         if self.unread.len() == 1 {
@@ -251,7 +264,12 @@ impl World {
         self.nodes.sockets.lock().insert(at, Vec::new());
         self.sockets.insert(agent, at);
         let epoch = Epoch(self.next);
-        self.turn(|partition, turn| partition.open(turn, user_agent(agent), Claim { epoch, session: at }));
+        // Some owners know the end of their log, and others have to ask.
+        let log_end = (!self.next.is_multiple_of(2)).then_some(Sequence(self.next + 1));
+        self.turn(|partition, turn| {
+            let turn = Turn { log_end, ..turn };
+            partition.open(turn, user_agent(agent), Claim { epoch, session: at });
+        });
     }
 
     fn disconnect(&mut self, agent: u8) {
@@ -331,6 +349,9 @@ impl World {
             self.stores.push_back(work.store);
         }
         self.asked.extend(work.settle_mailbox.into_iter().map(Asked::Settle));
+        if !work.ask_end.is_empty() {
+            self.asked.push(Asked::LogEnd(Sequence(self.next + 1), work.ask_end));
+        }
         for request in work.pages {
             // A read happens at any time between the question and its answer: here at one end or at the other.
             let at_once = (request.after.0 + self.next).is_multiple_of(2);
@@ -362,6 +383,9 @@ impl World {
             }
             Some(which) => match self.asked.swap_remove(which) {
                 Asked::Settle(settle) => self.settle_stored(settle),
+                Asked::LogEnd(end, askers) => {
+                    self.turn(|partition, turn| partition.log_ends_at(turn, end, askers));
+                }
                 Asked::Page(request, page) => {
                     let page = page.unwrap_or_else(|| self.read(&request));
                     self.turn(|partition, turn| {
@@ -427,10 +451,17 @@ impl World {
         found.next().map(|message| message.sequence)
     }
 
+    /// Tells how far the log has been read, which rises without a message, too.
+    fn tick(&mut self) {
+        self.partition.log_read_to(self.read_to());
+        self.collect();
+    }
+
     pub(super) fn answer_all(&mut self) {
+        self.tick();
         while !(self.stores.is_empty() && self.asked.is_empty()) {
             self.answer_one(usize::from(self.stores.is_empty()));
-            self.collect();
+            self.tick();
         }
     }
 }

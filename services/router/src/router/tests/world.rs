@@ -10,9 +10,9 @@ use pushgrid_runtime::clock::SteadyClock;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{
-    Claim, Commit, End, ErrorKind, EventLog, Eviction, Held, LedgerSnapshot, LogConsumer, LogReader, Mailbox,
-    NodeLink, NotDelivered, Offsets, OwnershipLink, PageLimit, PartitionLifecycle, PartitionState, Presence,
-    RouterLink, Share, Stored, Usage,
+    Claim, Commit, End, ErrorKind, EventLog, Eviction, Held, LedgerSnapshot, LogConsumer, LogEnd, LogReader,
+    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, PageLimit, PartitionLifecycle, PartitionState,
+    Presence, RouterLink, Share, Stored, Usage,
 };
 use pushgrid_store_model::memory::{Memory, MemoryConsumer, MemoryPresence};
 use pushgrid_types::{
@@ -122,6 +122,10 @@ impl LogConsumer for FaultyConsumer {
 
     fn inherited_to(&self) -> Sequence {
         self.0.inherited_to()
+    }
+
+    fn end(&self) -> LogEnd {
+        self.0.end()
     }
 
     fn settle(&self, ended: Vec<End>) {
