@@ -1,6 +1,6 @@
 use pushgrid_mailbox::Cause;
 use pushgrid_types::{MessageId, Outcome, UserAgentId};
-use rusqlite::params;
+use rusqlite::{Statement, params};
 
 use super::transaction::Waiting;
 use super::{Transaction, Write};
@@ -28,7 +28,8 @@ impl Write for Settle {
     }
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Vec<bool>, Failure> {
-        self.ended.iter().map(|(id, outcome)| self.end(transaction, *id, *outcome)).collect()
+        let mut by_id = transaction.connection.prepare_cached(BY_ID)?;
+        self.ended.iter().map(|(id, outcome)| self.end(transaction, &mut by_id, *id, *outcome)).collect()
     }
 }
 
@@ -36,12 +37,12 @@ impl Settle {
     fn end(
         &self,
         transaction: &mut Transaction<'_>,
+        by_id: &mut Statement<'_>,
         id: MessageId,
         outcome: Outcome,
     ) -> Result<bool, Failure> {
         let mut found = Vec::new();
-        let mut statement = transaction.connection.prepare_cached(BY_ID)?;
-        let mut rows = statement.query(params![self.user_agent.as_octets(), id.as_octets()])?;
+        let mut rows = by_id.query(params![self.user_agent.as_octets(), id.as_octets()])?;
         while let Some(row) = rows.next()? {
             let (sequence, octets) = (row.get(0)?, row::unsigned(row, 1)?);
             found.push(Waiting { sequence, user_agent: self.user_agent, octets });

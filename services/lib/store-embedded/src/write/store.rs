@@ -1,9 +1,10 @@
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use pushgrid_mailbox::{Cause, Change, Decision, Facts, Place, judge};
 use pushgrid_store::{End, Stored};
 use pushgrid_types::{Message, ReplaceKey, Sequence, SubscriptionRef};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use super::transaction::Waiting;
 use super::{Transaction, Write};
@@ -22,9 +23,18 @@ pub(super) const KEEP: &str = "UPDATE message SET stored = 1 WHERE seq = ?1";
 #[derive(Debug)]
 pub(crate) struct Store(pub(crate) Vec<Arc<Message>>);
 
+/// Parts of a call that serve all of its messages.
+struct Batch<'c> {
+    held: CachedStatement<'c>,
+    keep: CachedStatement<'c>,
+    /// The subscriptions that were looked up: the call changes none.
+    alive: HashMap<SubscriptionRef, bool>,
+}
+
 /// The rows of a transaction, asked about one message.
 struct Rows<'t, 'c> {
     transaction: &'t Transaction<'c>,
+    batch: &'t mut Batch<'c>,
     /// Octets of the body, as in the row.
     octets: u64,
 }
@@ -33,15 +43,22 @@ impl Write for Store {
     type Answer = Vec<Stored>;
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Vec<Stored>, Failure> {
-        self.0.iter().map(|message| store(transaction, message)).collect()
+        let connection = transaction.connection;
+        let (held, keep) = (connection.prepare_cached(HELD)?, connection.prepare_cached(KEEP)?);
+        let mut batch = Batch { held, keep, alive: HashMap::new() };
+        self.0.iter().map(|message| store(transaction, &mut batch, message)).collect()
     }
 }
 
-fn store(transaction: &mut Transaction<'_>, message: &Message) -> Result<Stored, Failure> {
+fn store<'c>(
+    transaction: &mut Transaction<'c>,
+    batch: &mut Batch<'c>,
+    message: &Message,
+) -> Result<Stored, Failure> {
     if message.sequence.0 == 0 || message.sequence.0 > transaction.last() {
         return Err(Failure::corrupt("a message to store was never in the log"));
     }
-    let mut rows = Rows { transaction, octets: 0 };
+    let mut rows = Rows { transaction, batch, octets: 0 };
     let Decision { answer, change } = judge(message, &mut rows)?;
     let octets = rows.octets;
     match change {
@@ -50,7 +67,7 @@ fn store(transaction: &mut Transaction<'_>, message: &Message) -> Result<Stored,
                 transaction.end_waiting(older, Cause::Replaced)?;
             }
             let sequence = row::to_integer(message.sequence.0);
-            transaction.connection.prepare_cached(KEEP)?.execute(params![sequence])?;
+            batch.keep.execute(params![sequence])?;
             transaction.came(message, octets);
         }
         Some(Change::End(outcome)) => transaction.end_logged(End::of(message, outcome))?,
@@ -65,8 +82,9 @@ impl Facts for Rows<'_, '_> {
     type Error = Failure;
 
     fn place(&mut self, message: &Message) -> Result<Place, Failure> {
-        let mut statement = self.transaction.connection.prepare_cached(HELD)?;
-        let found: Option<(bool, i64)> = statement
+        let found: Option<(bool, i64)> = self
+            .batch
+            .held
             .query_row(params![row::to_integer(message.sequence.0)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         let Some((is_stored, octets)) = found else { return Ok(Place { in_log: false, in_mailbox: None }) };
@@ -75,9 +93,14 @@ impl Facts for Rows<'_, '_> {
     }
 
     fn is_alive(&mut self, subscription: SubscriptionRef) -> Result<bool, Failure> {
+        if let Some(is_alive) = self.batch.alive.get(&subscription) {
+            return Ok(*is_alive);
+        }
         let SubscriptionRef { user_agent, channel, .. } = subscription;
         let there = row::subscription(self.transaction.connection, user_agent, channel)?;
-        Ok(there.is_some_and(|there| there.id == subscription))
+        let is_alive = there.is_some_and(|there| there.id == subscription);
+        self.batch.alive.insert(subscription, is_alive);
+        Ok(is_alive)
     }
 
     fn in_topic(
