@@ -99,9 +99,10 @@ impl Agent {
 impl Partition {
     /// True while a stored message may be older than another one of its topic. Then [`Self::wait_for_newer`].
     pub(super) fn may_be_replaced(&self, user_agent: UserAgentId, message: &Message) -> bool {
-        let Some(agent) = self.agents.get(&user_agent).filter(|_| message.topic.is_some()) else {
+        if message.topic.is_none() {
             return false;
-        };
+        }
+        let Some(agent) = self.agents.get(&user_agent) else { return false };
         let knows = agent.session.as_deref().is_none_or(|session| session.knows_topics(self.read_to));
         let mut stored = self.behind.stored_while_reading.get(&user_agent).into_iter().flatten();
         !knows
