@@ -1,6 +1,7 @@
 //! Application servers written by others send to a user agent that decrypts: every octet arrives as sent.
 
 mod keys;
+mod listening;
 mod pooled;
 mod proxy;
 

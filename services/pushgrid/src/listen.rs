@@ -1,7 +1,8 @@
 //! `pushgrid listen`: a user agent in the terminal.
 //!
 //! Identity and keys are kept in a file, so the next start continues with the same subscription and gets the messages
-//! stored meanwhile. A message is acknowledged only after it has been printed.
+//! stored meanwhile. A message is acknowledged only after it has been printed; one that comes again, to this process or
+//! to the next, is not printed again.
 
 mod output;
 mod recent;
@@ -69,14 +70,15 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let stop = CancellationToken::new();
     let signals = tokio::spawn(cancel_on_signal(stop.clone()));
     let mut listener = Listener {
-        state: State::open(args.state, &args.url)?,
+        // The state first: its lock is the one of both files.
+        state: State::open(args.state.clone(), &args.url)?,
+        recent: Recent::open(&args.state)?,
         output: Output::new(args.json, Box::new(SystemClock)),
         url: args.url,
         senders,
         subscription_file: args.subscription,
         shown: None,
         left: args.count,
-        recent: Recent::default(),
         rng: Box::new(SystemRng),
     };
     let ended = listener.run(&stop).await;
@@ -221,7 +223,7 @@ impl Listener {
             Some(subscription) => match subscription.decrypt(notification) {
                 Ok(plaintext) => {
                     self.output.message(notification, &plaintext)?;
-                    self.recent.add(&notification.version);
+                    self.recent.add(&notification.version)?;
                     self.left = self.left.map(|left| left.saturating_sub(1));
                     codes::DELIVERED
                 }

@@ -1,0 +1,67 @@
+//! `pushgrid listen` as a process: a message that was printed once is not printed again.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result, ensure};
+use pushgrid_it::{Server, pushgrid, within};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::wire::party::{Agent, SOON};
+
+/// Runs the command in `folder` until `count` messages were printed, and returns the bodies.
+async fn listen(folder: &Path, server: &Server, count: usize) -> Result<Vec<String>> {
+    let mut listen: Command = pushgrid()?;
+    listen.current_dir(folder).args(["listen", "--json", "--url", server.connection()]);
+    listen.args(["--subscription", "subscription.json", "--count", &count.to_string()]);
+    let output = within(SOON, "the messages", listen.stderr(Stdio::inherit()).output()).await??;
+    ensure!(output.status.success(), "listen ended with {}", output.status);
+    let lines = String::from_utf8(output.stdout)?;
+    let lines = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    Ok(lines.filter_map(|line| Some(line.get("text")?.as_str()?.to_owned())).collect())
+}
+
+#[tokio::test]
+async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_printed_again() -> Result<()>
+{
+    let server = Server::start().await?;
+    let folder = TempDir::with_prefix("pushgrid-it-")?;
+    let send = async |text: &str| -> Result<()> {
+        let mut send = pushgrid()?;
+        send.current_dir(&folder).args(["send", "--subscription", "subscription.json", "--message", text]);
+        ensure!(within(SOON, "the answer", send.status()).await??.success(), "{text} was not sent");
+        Ok(())
+    };
+    let written = async {
+        while !folder.path().join("subscription.json").exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        send("first").await
+    };
+    let (first, sent) = tokio::join!(listen(folder.path(), &server, 1), written);
+    sent?;
+    ensure!(first? == ["first"]);
+
+    // The second one is printed by a process that is killed before its acknowledgement: all that stays of it is the line
+    // in its file.
+    send("second").await?;
+    let state: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("pushgrid-listen.json"))?)?;
+    let id = state["user_agent"].as_str().context("the state has the user agent")?.parse()?;
+    let mut killed = Agent::known(server.connection(), id);
+    killed.come_back().await?;
+    let version = killed.next().await?.version;
+    killed.vanish();
+    let file = folder.path().join("pushgrid-listen.json.recent");
+    let before = std::fs::read_to_string(&file)?;
+    ensure!(before.lines().count() == 1 && !before.contains(&version), "the first one alone: {before}");
+    std::fs::write(&file, format!("{before}{version}\n"))?;
+
+    send("third").await?;
+    ensure!(listen(folder.path(), &server, 1).await? == ["third"]);
+    let all_delivered = |it: &pushgrid_it::Accounts| it.ended("delivered") == 3 && it.pending == 0;
+    server.accounts("all three are acknowledged", all_delivered).await?;
+    Ok(())
+}
