@@ -24,10 +24,11 @@ check:
 deny:
     cargo deny --locked check bans licenses sources
 
-# Write the references that are made from the code
+# Write the references that are made from the code and the tests
 references:
     cargo run --locked --quiet -- config env > services/CONFIGURATION.md
     cargo run --locked --quiet -- config metrics > services/METRICS.md
+    PUSHGRID_TEST_WRITE=1 cargo test --workspace --locked --test it -- structure::conformance
 
 # Measure a server process of its own, from start to end
 bench:

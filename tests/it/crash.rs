@@ -117,6 +117,7 @@ impl Registrar {
     }
 }
 
+// Holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_outlives_a_dozen_kills_at_random() -> Result<()> {
     let seed = Chance::seed();

@@ -155,6 +155,7 @@ async fn messages_that_are_unacknowledged_when_the_process_is_asked_to_end_come_
     unacknowledged_over(End::Asked).await
 }
 
+// Holds: A-39, B-23, H-11.
 #[tokio::test]
 async fn messages_that_are_unacknowledged_when_the_process_is_killed_come_again_with_their_versions()
 -> Result<()> {
@@ -192,6 +193,7 @@ async fn what_waited_behind_a_full_window_comes_after_what_was_in_it_when_the_pr
     Ok(())
 }
 
+// Holds: H-26.
 #[tokio::test]
 async fn a_user_agent_is_told_that_the_process_ends_and_to_come_back() -> Result<()> {
     let (mut server, mut agent, channel) = start(&[]).await?;
@@ -325,6 +327,7 @@ async fn the_old_address_of_a_topic_does_not_delete_the_newer_message() -> Resul
     Ok(())
 }
 
+// Holds: A-39, H-19.
 #[tokio::test]
 async fn what_is_unacknowledged_at_a_disconnect_is_safe_when_the_process_is_killed_at_that_moment()
 -> Result<()> {
@@ -347,6 +350,7 @@ async fn what_is_unacknowledged_at_a_disconnect_is_safe_when_the_process_is_kill
     all_were_delivered(&server, COUNT + 1).await
 }
 
+// Holds: H-18.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_agent_for_which_more_than_a_thousand_messages_wait_gets_them_all_and_is_not_reset()
 -> Result<()> {

@@ -80,6 +80,7 @@ impl Scene {
     }
 }
 
+// Holds: B-19.
 #[tokio::test]
 async fn what_pywebpush_sends_arrives_octet_for_octet() -> Result<()> {
     every_kind_of_message_arrives(Library::PyWebPush).await
@@ -137,6 +138,7 @@ async fn arrives(
     Ok(())
 }
 
+// Holds: A-79.
 #[tokio::test]
 async fn of_messages_with_a_topic_that_wait_only_the_newest_arrives_whatever_library_sent_them() -> Result<()>
 {
@@ -165,6 +167,7 @@ async fn newest_of_a_topic_arrives(library: Library) -> Result<()> {
     Ok(())
 }
 
+// Holds: C-41, C-44.
 #[tokio::test]
 async fn each_library_is_told_when_its_key_is_wrong_or_missing() -> Result<()> {
     for library in Library::ALL {
@@ -185,6 +188,7 @@ async fn each_library_is_told_when_its_key_is_wrong_or_missing() -> Result<()> {
     Ok(())
 }
 
+// Holds: A-31.
 #[tokio::test]
 async fn each_library_is_told_when_a_subscription_has_ended() -> Result<()> {
     for library in Library::ALL {

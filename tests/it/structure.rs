@@ -2,6 +2,7 @@
 //! references that match the code.
 
 mod circles;
+mod conformance;
 mod map;
 mod prose;
 

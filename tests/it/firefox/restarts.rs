@@ -9,6 +9,7 @@ use super::Scene;
 
 const SCOPE: &str = "/restarts/";
 
+// Holds.
 #[tokio::test]
 async fn no_message_and_no_subscription_is_lost_when_the_service_or_firefox_restarts() -> Result<()> {
     let mut scene = Scene::start(Library::NpmWebPush, &[]).await?;

@@ -5,6 +5,7 @@ use pushgrid_it::{Library, Permission};
 
 use super::Scene;
 
+// Holds: A-128, D-02, D-20, G-15.
 #[tokio::test]
 async fn a_push_is_decrypted_and_shown_with_the_page_closed_until_the_user_unsubscribes_or_revokes()
 -> Result<()> {

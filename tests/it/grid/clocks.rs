@@ -42,6 +42,7 @@ async fn readiness(process: &Process, status: u16, text: &str) -> Result<()> {
     .await
 }
 
+// Holds: A-58.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_clocks_of_a_node_an_ingress_and_a_router_lose_nothing_and_keep_nothing() -> Result<()> {
     let (mut grid, _turn) = shared(Shape::SMALLEST, &[]).await?;

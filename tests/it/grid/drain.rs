@@ -31,6 +31,7 @@ fn closed(mut agent: Agent, since: Instant) -> JoinHandle<Result<(Agent, Duratio
     })
 }
 
+// Holds: A-114, H-26.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_ends_closes_its_sockets_one_after_another_and_nothing_is_lost() -> Result<()> {
     let settings = [("PUSHGRID_CONNECTION__DRAIN", "3s")];
@@ -97,6 +98,7 @@ async fn a_router_that_ends_under_load_hands_its_partitions_over_and_no_applicat
     listeners.finish(&grid, &load.stop().await?).await
 }
 
+// Holds: A-136.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_ingress_that_ends_answers_the_requests_that_are_under_way() -> Result<()> {
     const REQUESTS: usize = 50;

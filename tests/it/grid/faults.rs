@@ -37,6 +37,7 @@ pub(crate) const SETTINGS: &[(&str, &str)] = &[
     ("PUSHGRID_CONNECTION__DRAIN", "2s"),
 ];
 
+// Holds.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_outlives_everything_that_can_happen_to_one_part_of_the_grid() -> Result<()> {
     let seed = Chance::seed();

@@ -77,6 +77,7 @@ async fn delivered(grid: &Grid, rounds: usize) -> Result<()> {
     Ok(())
 }
 
+// Holds: A-59.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_wait_reaches_the_first_user_agents_of_a_node_and_of_a_router_that_have_just_started()
 -> Result<()> {

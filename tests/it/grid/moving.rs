@@ -51,6 +51,7 @@ fn listen(mut socket: UserAgent, mut done: watch::Receiver<bool>) -> JoinHandle<
     })
 }
 
+// Holds, H-20.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_agent_that_moves_twenty_times_in_ten_seconds_gets_each_message_and_loses_each_old_socket()
 -> Result<()> {

@@ -123,6 +123,7 @@ impl Scene {
     }
 }
 
+// Holds, I-16.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_kafka_does_not_answer_nothing_is_accepted_and_it_recovers_by_itself() -> Result<()> {
     let own = Own::start(1, Shape::SMALLEST, SETTINGS).await?;
@@ -137,6 +138,7 @@ async fn while_kafka_does_not_answer_nothing_is_accepted_and_it_recovers_by_itse
     scene.end(&own.grid).await
 }
 
+// Holds, I-16.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_kafka_is_dead_nothing_is_accepted_and_it_recovers_by_itself() -> Result<()> {
     let own = Own::start(1, Shape::SMALLEST, SETTINGS).await?;

@@ -103,6 +103,9 @@ impl Table {
     }
 }
 
+// Holds, B-02, B-04.
+// Holds: B-05, B-13, B-14, B-15, B-20, C-08, C-32, C-41, C-42, C-46, C-47, I-01, I-02, I-04, I-05, I-07.
+// Holds: I-09, I-10, I-11, I-12, I-15.
 #[tokio::test]
 async fn every_refusal_says_what_to_do_and_changes_nothing() -> Result<()> {
     let table = Table::lay(&[]).await?;
@@ -267,6 +270,7 @@ fn content(table: &Table) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+// Holds, C-47, G-10, I-08.
 #[tokio::test]
 async fn a_subscription_that_has_ended_answers_404_and_may_answer_410() -> Result<()> {
     for (settings, status) in [(&[][..], 404), (&[("PUSHGRID_INGRESS__GONE_STATUS", "410")][..], 410)] {
@@ -312,6 +316,7 @@ async fn a_subscription_that_has_ended_answers_404_and_may_answer_410() -> Resul
     Ok(())
 }
 
+// Holds, B-03, B-14, D-24, H-29.
 #[tokio::test]
 async fn what_is_unusual_but_allowed_is_accepted() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;

@@ -191,6 +191,7 @@ fn frames() -> Vec<Rule> {
     ]
 }
 
+// Holds: H-02, H-07, H-21, H-22, H-24, H-25.
 #[tokio::test]
 async fn every_bad_frame_has_its_code_and_a_reason_for_a_person() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;
@@ -211,6 +212,7 @@ async fn every_bad_frame_has_its_code_and_a_reason_for_a_person() -> Result<()> 
     scene.calm()
 }
 
+// Holds: G-15, H-03, H-12, H-13.
 #[tokio::test]
 async fn what_deployed_user_agents_send_closes_nothing() -> Result<()> {
     let scene = Scene::start_with(&[]).await?;
@@ -253,6 +255,7 @@ async fn what_deployed_user_agents_send_closes_nothing() -> Result<()> {
     Ok(())
 }
 
+// Holds: H-02.
 #[tokio::test]
 async fn a_connection_without_a_hello_is_closed_in_time() -> Result<()> {
     let settings = [("PUSHGRID_CONNECTION__HELLO_TIMEOUT", "1s")];
@@ -273,6 +276,7 @@ async fn a_connection_without_a_hello_is_closed_in_time() -> Result<()> {
     scene.works().await
 }
 
+// Holds: H-14, H-16, H-21.
 #[tokio::test]
 async fn a_flood_of_pings_is_sent_away_and_a_burst_is_not() -> Result<()> {
     let settings = [("PUSHGRID_CONNECTION__PING_BURST", "10"), ("PUSHGRID_CONNECTION__PING_EVERY", "1h")];

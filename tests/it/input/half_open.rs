@@ -27,6 +27,7 @@ async fn vanishing(settings: &[(&str, &str)]) -> Result<(Scene, Subscription, So
     Ok((scene, subscription, socket, notification["version"].clone()))
 }
 
+// Holds: H-11, H-15, H-19.
 #[tokio::test]
 async fn a_socket_that_answers_no_ping_is_closed_and_its_message_comes_again() -> Result<()> {
     let (mut scene, subscription, mut socket, version) = vanishing(&SETTINGS).await?;
@@ -44,6 +45,7 @@ async fn a_socket_that_answers_no_ping_is_closed_and_its_message_comes_again() -
     scene.works().await
 }
 
+// Holds: A-103, H-20.
 #[tokio::test]
 async fn a_socket_that_is_still_open_gives_way_to_the_next_of_the_same_user_agent() -> Result<()> {
     let (mut scene, subscription, mut socket, version) = vanishing(&[]).await?;
@@ -81,6 +83,7 @@ async fn a_connection_that_breaks_leaves_nothing_behind() -> Result<()> {
     scene.works().await
 }
 
+// Holds: A-04, H-15.
 #[tokio::test]
 async fn a_user_agent_that_answers_pings_stays_for_as_long_as_it_likes() -> Result<()> {
     let quick = [("PUSHGRID_CONNECTION__PING_INTERVAL", "50ms"), ("PUSHGRID_CONNECTION__PONG_TIMEOUT", "5s")];

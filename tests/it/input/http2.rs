@@ -105,6 +105,7 @@ fn floods() -> Vec<Flood> {
     ]
 }
 
+// Holds: A-151.
 #[tokio::test]
 async fn floods_end_their_own_connection_and_disturb_nobody() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;

@@ -25,6 +25,7 @@ async fn another_user_agent(scene: &Scene) -> Result<(UserAgent, Subscription)> 
     Ok((user_agent, subscription))
 }
 
+// Holds, G-10, I-14.
 #[tokio::test]
 async fn a_burst_over_the_rate_is_told_to_wait_and_other_user_agents_are_not() -> Result<()> {
     let settings = [("PUSHGRID_INGRESS__RATE", "1"), ("PUSHGRID_INGRESS__BURST", "3")];
@@ -56,6 +57,7 @@ async fn a_burst_over_the_rate_is_told_to_wait_and_other_user_agents_are_not() -
     Ok(())
 }
 
+// Holds, H-18.
 #[tokio::test]
 async fn a_full_mailbox_takes_no_more_and_keeps_what_it_has() -> Result<()> {
     const ROOM: u8 = 5;
@@ -102,6 +104,7 @@ async fn a_full_mailbox_takes_no_more_and_keeps_what_it_has() -> Result<()> {
     scene.receives(&subscription, b"room again").await
 }
 
+// Holds: A-146, G-10.
 #[tokio::test]
 async fn a_service_with_too_much_to_do_says_when_to_come_back() -> Result<()> {
     let mut scene = Scene::start_with(&[("PUSHGRID_INGRESS__MAX_IN_FLIGHT", "1")]).await?;
@@ -122,6 +125,7 @@ async fn a_service_with_too_much_to_do_says_when_to_come_back() -> Result<()> {
     scene.works().await
 }
 
+// Holds: A-151, I-03.
 #[tokio::test]
 async fn a_header_section_that_is_too_large_is_refused() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;

@@ -35,6 +35,7 @@ async fn drip(url: &str, octets: &[u8]) -> Result<(Vec<u8>, Duration)> {
     }
 }
 
+// Holds: A-151.
 #[tokio::test]
 async fn a_head_that_does_not_come_in_time_ends_the_connection() -> Result<()> {
     let settings =
@@ -92,6 +93,7 @@ async fn it_still_waits(mut scene: Scene, subscription: &Subscription) -> Result
     scene.calm()
 }
 
+// Holds: A-89.
 #[tokio::test]
 async fn a_body_that_does_not_come_in_time_is_answered_408_and_replaces_nothing() -> Result<()> {
     let (scene, subscription) = something_waits(&[("PUSHGRID_INGRESS__BODY_TIMEOUT", "500ms")]).await?;
@@ -120,6 +122,7 @@ async fn a_body_that_does_not_come_in_time_is_answered_408_and_replaces_nothing(
     it_still_waits(scene, &subscription).await
 }
 
+// Holds: A-89.
 #[tokio::test]
 async fn a_body_that_is_cut_off_changes_nothing() -> Result<()> {
     let (scene, subscription) = something_waits(&[]).await?;

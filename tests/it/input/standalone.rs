@@ -7,6 +7,7 @@ use super::limits::asks_to_wait;
 use super::request::Request;
 use super::scene::{Scene, explains};
 
+// Holds.
 #[tokio::test]
 async fn a_full_disk_is_said_to_the_sender_and_nothing_accepted_is_lost() -> Result<()> {
     let mut scene =

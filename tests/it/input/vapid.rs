@@ -154,6 +154,7 @@ fn flipped(signature: &[u8]) -> Vec<u8> {
     flipped
 }
 
+// Holds: C-05, C-06, C-09, C-10, C-11, C-14, C-17, C-18, C-24, C-27, C-28, C-31, C-43, C-44, I-06.
 #[tokio::test]
 async fn no_bad_token_gets_a_message_in_whatever_it_is_for() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;
@@ -180,6 +181,7 @@ async fn no_bad_token_gets_a_message_in_whatever_it_is_for() -> Result<()> {
     scene.calm()
 }
 
+// Holds: C-07, C-56.
 #[tokio::test]
 async fn authentication_that_contradicts_itself_is_a_bad_request() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;
@@ -198,6 +200,7 @@ async fn authentication_that_contradicts_itself_is_a_bad_request() -> Result<()>
     scene.works().await
 }
 
+// Holds: C-01, C-02, C-03, C-04, C-12.
 #[tokio::test]
 async fn every_lawful_way_to_write_a_valid_token_is_accepted() -> Result<()> {
     let mut scene = Scene::start_with(&[]).await?;

@@ -137,6 +137,7 @@ async fn node(subscription: &str, key: &KeyPair, certificate: &Path) -> Result<(
     run(command.current_dir(sender.parent().context("the sender is in its package")?)).await
 }
 
+// Holds, D-21.
 #[tokio::test]
 async fn the_lines_of_the_readme_bring_a_message_of_node_and_log_no_endpoint() -> Result<()> {
     let ports = [Port::reserve()?, Port::reserve()?];

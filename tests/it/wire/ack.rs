@@ -17,6 +17,7 @@ fn update(of: &Notification) -> Value {
     json!({"channelID": of.channel.to_string(), "version": of.version})
 }
 
+// Holds, D-13, G-17, H-12.
 #[tokio::test]
 async fn each_code_of_an_acknowledgement_ends_its_message_in_its_own_way() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -39,6 +40,7 @@ async fn each_code_of_an_acknowledgement_ends_its_message_in_its_own_way() -> Re
     scene.end_with(&[("delivered", 6), ("undecryptable", 1), ("dropped_not_delivered", 1)]).await
 }
 
+// Holds: A-110, H-12.
 #[tokio::test]
 async fn several_messages_are_acknowledged_in_one_frame_in_any_order() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -59,6 +61,7 @@ async fn several_messages_are_acknowledged_in_one_frame_in_any_order() -> Result
     scene.end_with(&[("delivered", 11)]).await
 }
 
+// Holds: A-109, B-23, D-15, H-11, H-19.
 #[tokio::test]
 async fn what_is_not_acknowledged_comes_again_in_order_with_the_same_versions() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -89,6 +92,7 @@ async fn what_is_not_acknowledged_comes_again_in_order_with_the_same_versions() 
     scene.end().await
 }
 
+// Holds, H-19.
 #[tokio::test]
 async fn of_a_batch_only_what_is_not_acknowledged_comes_again() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -133,6 +137,7 @@ async fn a_message_of_an_earlier_connection_can_be_acknowledged_on_a_later_one()
     scene.end_with(&[("delivered", 2)]).await
 }
 
+// Holds: A-61, H-12.
 #[tokio::test]
 async fn an_acknowledgement_of_what_is_not_there_is_passed_over() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -156,6 +161,7 @@ async fn an_acknowledgement_of_what_is_not_there_is_passed_over() -> Result<()> 
     scene.end_with(&[("delivered", 3)]).await
 }
 
+// Holds: H-13.
 #[tokio::test]
 async fn a_nack_is_no_acknowledgement() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -175,6 +181,7 @@ async fn a_nack_is_no_acknowledgement() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-110.
 #[tokio::test]
 async fn what_is_acknowledged_right_before_a_goodbye_never_comes_again() -> Result<()> {
     let scene = Scene::alone().await?;

@@ -19,6 +19,7 @@ fn last_part(url: &str) -> &str {
     url.rsplit('/').next().unwrap_or_default()
 }
 
+// Holds, D-01, D-04, D-19.
 #[tokio::test]
 async fn addresses_of_one_user_agent_have_nothing_in_common_but_route_and_key() -> Result<()> {
     const LENGTH: usize = 8;
@@ -99,6 +100,7 @@ fn a_part_of_a_secret_is_found_wherever_it_stands() {
     assert!(told.contains("a word stands in a text: here:"), "{told}");
 }
 
+// Holds: A-147, C-35.
 #[tokio::test]
 async fn no_secret_is_ever_in_the_log_or_in_a_metric() -> Result<()> {
     let settings = [

@@ -10,6 +10,7 @@ use pushgrid_client::Event;
 use super::party::{Agent, body};
 use super::scene::Scene;
 
+// Holds, H-30.
 #[tokio::test]
 async fn a_message_that_waits_can_be_deleted_once_and_never_comes() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -29,6 +30,7 @@ async fn a_message_that_waits_can_be_deleted_once_and_never_comes() -> Result<()
     scene.end_with(&[("delivered", 3), ("cancelled", 1)]).await
 }
 
+// Holds: A-115, H-30.
 #[tokio::test]
 async fn a_message_that_was_sent_and_not_acknowledged_can_be_deleted_and_does_not_come_again() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -61,6 +63,7 @@ async fn a_message_that_was_stored_after_a_disconnect_can_be_deleted_at_its_firs
     scene.end_with(&[("delivered", 1), ("cancelled", 1)]).await
 }
 
+// Holds: A-113.
 #[tokio::test]
 async fn a_message_that_was_delivered_is_gone() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -82,6 +85,7 @@ async fn take_if_it_comes(agent: &mut Agent) -> Result<()> {
     }
 }
 
+// Holds: A-115.
 #[tokio::test]
 async fn a_message_is_deleted_or_delivered_but_never_both_nor_neither() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -106,6 +110,7 @@ async fn a_message_is_deleted_or_delivered_but_never_both_nor_neither() -> Resul
     scene.end().await
 }
 
+// Holds: A-61.
 #[tokio::test]
 async fn a_message_with_ttl_zero_is_gone_or_can_be_deleted_but_is_never_a_fault() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -119,6 +124,7 @@ async fn a_message_with_ttl_zero_is_gone_or_can_be_deleted_but_is_never_a_fault(
     scene.end().await
 }
 
+// Holds: A-11.
 #[tokio::test]
 async fn an_address_that_never_was_is_answered_404_and_other_methods_405() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -92,6 +92,7 @@ async fn an_empty_message_is_acknowledged_while_another_waits() -> Result<()> {
     scene.end_with(&[("delivered", 3 + others)]).await
 }
 
+// Holds: A-57, B-06.
 #[tokio::test]
 async fn empty_messages_expire_while_others_wait() -> Result<()> {
     let scene = Scene::alone().await?;

@@ -17,6 +17,7 @@ async fn hello(scene: &Scene, text: &str) -> Result<Value> {
     Ok(answer)
 }
 
+// Holds: G-17, H-03, H-04.
 #[tokio::test]
 async fn a_hello_with_nothing_but_its_type_is_answered_with_exactly_five_members() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -29,6 +30,7 @@ async fn a_hello_with_nothing_but_its_type_is_answered_with_exactly_five_members
     scene.end().await
 }
 
+// Holds: G-15, H-03.
 #[tokio::test]
 async fn a_hello_in_each_form_that_user_agents_send_is_understood() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -46,6 +48,7 @@ async fn a_hello_in_each_form_that_user_agents_send_is_understood() -> Result<()
     scene.end().await
 }
 
+// Holds: H-05.
 #[tokio::test]
 async fn a_uaid_that_nobody_knows_is_answered_with_a_new_one() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -60,6 +63,7 @@ async fn a_uaid_that_nobody_knows_is_answered_with_a_new_one() -> Result<()> {
     scene.end().await
 }
 
+// Holds: H-06.
 #[tokio::test]
 async fn a_user_agent_that_only_says_hello_leaves_no_record() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -86,6 +90,7 @@ async fn a_user_agent_with_a_subscription_is_known_at_its_next_hello() -> Result
     scene.end().await
 }
 
+// Holds: D-03.
 #[tokio::test]
 async fn a_user_agent_whose_last_subscription_has_ended_leaves_no_record() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -113,6 +118,7 @@ async fn no_two_user_agents_are_given_the_same_uaid() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-103, H-20.
 #[tokio::test]
 async fn a_second_connection_of_a_user_agent_closes_the_first_with_a_reason_and_gets_the_messages()
 -> Result<()> {
@@ -131,6 +137,7 @@ async fn a_second_connection_of_a_user_agent_closes_the_first_with_a_reason_and_
     scene.end().await
 }
 
+// Holds: H-01.
 #[tokio::test]
 async fn the_sub_protocol_that_firefox_offers_is_taken_and_so_is_none() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -78,6 +78,7 @@ async fn http2_with_prior_knowledge_works_and_carries_many_posts_at_once() -> Re
     scene.end().await
 }
 
+// Holds: A-28.
 #[tokio::test]
 async fn http1_works_with_a_body_in_odd_chunks() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -95,6 +96,7 @@ async fn http1_works_with_a_body_in_odd_chunks() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-36.
 #[tokio::test]
 async fn a_sender_that_asks_before_it_sends_a_body_is_told_to_go_on() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -113,6 +115,7 @@ async fn a_sender_that_asks_before_it_sends_a_body_is_told_to_go_on() -> Result<
     scene.end().await
 }
 
+// Holds.
 #[tokio::test]
 async fn a_sender_that_asks_before_it_sends_too_much_is_refused_at_once() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -126,6 +129,7 @@ async fn a_sender_that_asks_before_it_sends_too_much_is_refused_at_once() -> Res
     scene.end().await
 }
 
+// Holds, I-18.
 #[tokio::test]
 async fn each_message_has_an_absolute_address_of_its_own() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -142,6 +146,7 @@ async fn each_message_has_an_absolute_address_of_its_own() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-35, G-03.
 #[tokio::test]
 async fn nothing_is_ever_answered_with_a_redirection() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -164,6 +169,7 @@ async fn nothing_is_ever_answered_with_a_redirection() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-149.
 #[tokio::test]
 async fn a_page_of_any_origin_may_post_and_delete_and_read_the_answer() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -200,6 +206,7 @@ async fn a_page_of_any_origin_may_post_and_delete_and_read_the_answer() -> Resul
     scene.end().await
 }
 
+// Holds: A-34, D-24.
 #[tokio::test]
 async fn what_a_sender_accepts_and_calls_its_body_is_its_own_affair() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -18,6 +18,7 @@ async fn ping(agent: &mut Agent, frame: &str) -> Result<()> {
     Ok(())
 }
 
+// Holds: H-14.
 #[tokio::test]
 async fn a_ping_in_either_form_is_answered_with_an_empty_object() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -28,6 +29,7 @@ async fn a_ping_in_either_form_is_answered_with_an_empty_object() -> Result<()> 
     scene.end().await
 }
 
+// Holds: G-17, H-16.
 #[tokio::test]
 async fn a_ping_of_the_websocket_is_answered_with_its_own_octets() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -40,6 +42,7 @@ async fn a_ping_of_the_websocket_is_answered_with_its_own_octets() -> Result<()>
     scene.end().await
 }
 
+// Holds: H-23.
 #[tokio::test]
 async fn a_broadcast_subscription_is_answered_only_with_what_is_not_known() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -56,6 +59,7 @@ async fn a_broadcast_subscription_is_answered_only_with_what_is_not_known() -> R
     scene.end().await
 }
 
+// Holds: A-04, G-19, H-15.
 #[tokio::test]
 async fn the_service_pings_and_a_user_agent_that_answers_stays() -> Result<()> {
     let settings = [("PUSHGRID_CONNECTION__PING_INTERVAL", "100ms")];
@@ -70,6 +74,7 @@ async fn the_service_pings_and_a_user_agent_that_answers_stays() -> Result<()> {
     scene.end().await
 }
 
+// Holds: H-15, H-19.
 #[tokio::test]
 async fn a_user_agent_that_does_not_answer_a_ping_is_closed_and_its_messages_are_kept() -> Result<()> {
     let settings =
@@ -88,6 +93,7 @@ async fn a_user_agent_that_does_not_answer_a_ping_is_closed_and_its_messages_are
     scene.end_with(&[("delivered", 1)]).await
 }
 
+// Holds: H-02.
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_with_a_reason() -> Result<()> {
     let scene = Scene::alone_with(&[("PUSHGRID_CONNECTION__HELLO_TIMEOUT", "100ms")]).await?;

@@ -16,6 +16,7 @@ fn samples() -> Vec<Vec<u8>> {
     [0, 1, 103, 4096, 5630].map(octets).into()
 }
 
+// Holds, B-01, B-10, B-22, B-24, G-04, H-25.
 #[tokio::test]
 async fn a_body_arrives_octet_for_octet_at_a_user_agent_that_is_connected() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -29,6 +30,7 @@ async fn a_body_arrives_octet_for_octet_at_a_user_agent_that_is_connected() -> R
     scene.end().await
 }
 
+// Holds, B-01, B-24, G-04, G-13.
 #[tokio::test]
 async fn a_body_arrives_octet_for_octet_after_it_has_waited() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -46,6 +48,7 @@ async fn a_body_arrives_octet_for_octet_after_it_has_waited() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-133, B-12.
 #[tokio::test]
 async fn what_an_application_server_encrypts_is_what_the_user_agent_reads() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -60,6 +63,7 @@ async fn what_an_application_server_encrypts_is_what_the_user_agent_reads() -> R
     scene.end().await
 }
 
+// Holds, C-34, H-10.
 #[tokio::test]
 async fn a_notification_has_its_five_members_and_no_others() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -91,6 +95,7 @@ async fn a_notification_has_its_five_members_and_no_others() -> Result<()> {
     scene.end().await
 }
 
+// Holds: B-06, D-17, H-10.
 #[tokio::test]
 async fn a_notification_without_a_body_has_neither_data_nor_headers() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -106,6 +111,7 @@ async fn a_notification_without_a_body_has_neither_data_nor_headers() -> Result<
     scene.end().await
 }
 
+// Holds: A-29, B-05, D-22, D-24.
 #[tokio::test]
 async fn a_media_type_reaches_the_user_agent_and_can_stand_for_an_encoding() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -134,6 +140,7 @@ async fn a_media_type_reaches_the_user_agent_and_can_stand_for_an_encoding() -> 
     scene.end().await
 }
 
+// Holds, B-16, B-17, B-18, C-34, H-10.
 #[tokio::test]
 async fn the_fields_of_aesgcm_reach_the_user_agent_bare_and_without_the_key_of_the_sender() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -164,6 +171,7 @@ async fn the_fields_of_aesgcm_reach_the_user_agent_bare_and_without_the_key_of_t
     scene.end().await
 }
 
+// Holds.
 #[tokio::test]
 async fn each_urgency_is_taken_in_any_case_and_none_is_forwarded() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -183,6 +191,7 @@ async fn each_urgency_is_taken_in_any_case_and_none_is_forwarded() -> Result<()>
     scene.end().await
 }
 
+// Holds: A-37.
 #[tokio::test]
 async fn two_equal_posts_are_two_messages() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -197,6 +206,7 @@ async fn two_equal_posts_are_two_messages() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-38.
 #[tokio::test]
 async fn messages_arrive_in_the_order_of_their_acceptance_over_all_channels() -> Result<()> {
     let scene = Scene::shared().await?;

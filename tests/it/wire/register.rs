@@ -33,6 +33,7 @@ async fn is_gone(app: &Application, endpoint: &str, authorization: Option<&str>)
     Ok(())
 }
 
+// Holds: D-01, G-05, H-07.
 #[tokio::test]
 async fn a_register_is_answered_with_four_members_and_an_absolute_endpoint() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -45,6 +46,7 @@ async fn a_register_is_answered_with_four_members_and_an_absolute_endpoint() -> 
     scene.end().await
 }
 
+// Holds: C-45, H-08.
 #[tokio::test]
 async fn a_repeated_register_is_answered_with_the_same_endpoint() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -63,6 +65,7 @@ async fn a_repeated_register_is_answered_with_the_same_endpoint() -> Result<()> 
     scene.end().await
 }
 
+// Holds: A-31, D-02.
 #[tokio::test]
 async fn a_channel_that_is_unregistered_and_registered_again_has_another_endpoint_and_the_old_one_never_comes_back()
 -> Result<()> {
@@ -87,6 +90,7 @@ async fn a_channel_that_is_unregistered_and_registered_again_has_another_endpoin
     scene.end().await
 }
 
+// Holds: C-49.
 #[tokio::test]
 async fn another_key_for_a_channel_ends_its_old_endpoint() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -109,6 +113,7 @@ async fn another_key_for_a_channel_ends_its_old_endpoint() -> Result<()> {
     scene.end().await
 }
 
+// Holds: D-16, H-09.
 #[tokio::test]
 async fn an_unregister_is_answered_with_three_members_also_for_a_channel_that_is_not_there() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -130,6 +135,7 @@ async fn an_unregister_is_answered_with_three_members_also_for_a_channel_that_is
     scene.end().await
 }
 
+// Holds: A-128, D-03.
 #[tokio::test]
 async fn what_waits_for_a_subscription_ends_with_it() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -150,6 +156,7 @@ async fn what_waits_for_a_subscription_ends_with_it() -> Result<()> {
     scene.end_with(&[("delivered", 2), ("unsubscribed", 2)]).await
 }
 
+// Holds: D-07, H-07.
 #[tokio::test]
 async fn a_key_that_is_none_is_refused_with_a_reason_and_the_connection_goes_on() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -166,6 +173,7 @@ async fn a_key_that_is_none_is_refused_with_a_reason_and_the_connection_goes_on(
     scene.end().await
 }
 
+// Holds: H-29.
 #[tokio::test]
 async fn endpoints_in_the_forms_of_other_services_are_taken_too() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -178,6 +186,7 @@ async fn endpoints_in_the_forms_of_other_services_are_taken_too() -> Result<()> 
     scene.end().await
 }
 
+// Holds, I-01, I-02.
 #[tokio::test]
 async fn an_endpoint_that_never_was_is_answered_404_and_other_methods_405() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -197,6 +206,7 @@ async fn an_endpoint_that_never_was_is_answered_404_and_other_methods_405() -> R
     scene.end().await
 }
 
+// Holds, I-08.
 #[tokio::test]
 async fn an_endpoint_that_has_ended_is_answered_404_or_410_as_the_operator_chooses() -> Result<()> {
     for (setting, status) in [("404", 404), ("410", 410)] {

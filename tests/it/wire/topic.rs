@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 use super::party::{bodies, body};
 use super::scene::Scene;
 
+// Holds.
 #[tokio::test]
 async fn of_a_topic_the_newest_waits_and_the_addresses_of_the_older_ones_are_gone() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -34,6 +35,7 @@ async fn of_a_topic_the_newest_waits_and_the_addresses_of_the_older_ones_are_gon
 /// User agents, and rounds of each: the window to hit is some milliseconds wide.
 const ROUNDS: (usize, usize) = (10, 25);
 
+// Holds.
 #[tokio::test]
 async fn from_its_201_on_the_newest_of_a_topic_is_the_one_that_a_new_session_or_a_delete_sees() -> Result<()>
 {
@@ -68,6 +70,7 @@ async fn from_its_201_on_the_newest_of_a_topic_is_the_one_that_a_new_session_or_
     scene.end().await
 }
 
+// Holds.
 #[tokio::test]
 async fn a_topic_is_known_by_its_octets_and_within_one_subscription() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -90,6 +93,7 @@ async fn a_topic_is_known_by_its_octets_and_within_one_subscription() -> Result<
     scene.end().await
 }
 
+// Holds: A-86.
 #[tokio::test]
 async fn a_topic_whose_last_message_has_ended_begins_anew() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -109,6 +113,7 @@ async fn a_topic_whose_last_message_has_ended_begins_anew() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-88.
 #[tokio::test]
 async fn fifty_posts_of_one_topic_at_once_leave_one() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -124,6 +129,7 @@ async fn fifty_posts_of_one_topic_at_once_leave_one() -> Result<()> {
     scene.end_with(&[("delivered", 2), ("replaced", 49)]).await
 }
 
+// Holds: A-79.
 #[tokio::test]
 async fn a_newer_message_replaces_one_that_was_sent_and_not_acknowledged() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -144,6 +150,7 @@ async fn a_newer_message_replaces_one_that_was_sent_and_not_acknowledged() -> Re
     scene.end_with(&[("delivered", 2), ("replaced", 1)]).await
 }
 
+// Holds: A-81.
 #[tokio::test]
 async fn a_newer_message_replaces_the_life_of_the_older_one_too() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -158,6 +165,7 @@ async fn a_newer_message_replaces_the_life_of_the_older_one_too() -> Result<()> 
     scene.end_with(&[("delivered", 1), ("expired", 1), ("replaced", 1)]).await
 }
 
+// Holds, C-46.
 #[tokio::test]
 async fn a_post_that_is_refused_replaces_nothing() -> Result<()> {
     let scene = Scene::shared().await?;

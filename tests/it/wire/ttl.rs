@@ -23,6 +23,7 @@ async fn subscribed(scene: &Scene) -> Result<(Agent, Channel)> {
     Ok((agent, channel))
 }
 
+// Holds: A-59, G-20.
 #[tokio::test]
 async fn ttl_zero_reaches_a_user_agent_that_is_connected() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -33,6 +34,7 @@ async fn ttl_zero_reaches_a_user_agent_that_is_connected() -> Result<()> {
     scene.end().await
 }
 
+// Holds: A-60, G-20.
 #[tokio::test]
 async fn ttl_zero_never_reaches_a_user_agent_that_is_away() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -45,6 +47,7 @@ async fn ttl_zero_never_reaches_a_user_agent_that_is_away() -> Result<()> {
     scene.end_with(&[("delivered", 1), ("expired", 1)]).await
 }
 
+// Holds: A-60, H-28.
 #[tokio::test]
 async fn ttl_zero_is_not_kept_for_the_next_connection() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -57,6 +60,7 @@ async fn ttl_zero_is_not_kept_for_the_next_connection() -> Result<()> {
     scene.end_with(&[("delivered", 1), ("expired", 1)]).await
 }
 
+// Holds.
 #[tokio::test]
 async fn ttl_zero_with_a_topic_removes_what_waits_and_is_not_delivered_later() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -70,6 +74,7 @@ async fn ttl_zero_with_a_topic_removes_what_waits_and_is_not_delivered_later() -
     scene.end_with(&[("delivered", 1), ("expired", 1), ("replaced", 1)]).await
 }
 
+// Holds.
 #[tokio::test]
 async fn what_expires_while_its_user_agent_is_away_never_comes() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -85,6 +90,7 @@ async fn what_expires_while_its_user_agent_is_away_never_comes() -> Result<()> {
     scene.end_with(&[("delivered", 2), ("expired", 2)]).await
 }
 
+// Holds: A-57.
 #[tokio::test]
 async fn what_expires_unacknowledged_never_comes_again() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -98,6 +104,7 @@ async fn what_expires_unacknowledged_never_comes_again() -> Result<()> {
     scene.end_with(&[("delivered", 1), ("expired", 1)]).await
 }
 
+// Holds: A-57.
 #[tokio::test]
 async fn what_expires_behind_a_full_window_never_comes() -> Result<()> {
     let scene = Scene::alone_with(&[("PUSHGRID_ROUTER__WINDOW", "1")]).await?;
@@ -111,6 +118,7 @@ async fn what_expires_behind_a_full_window_never_comes() -> Result<()> {
     scene.end_with(&[("delivered", 2), ("expired", 1)]).await
 }
 
+// Holds: A-86.
 #[tokio::test]
 async fn what_has_expired_is_replaced_by_nothing_and_its_topic_begins_anew() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -129,6 +137,7 @@ async fn what_has_expired_is_replaced_by_nothing_and_its_topic_begins_anew() -> 
     scene.end().await
 }
 
+// Holds, G-03, I-18.
 #[tokio::test]
 async fn the_answer_tells_how_long_a_message_may_wait() -> Result<()> {
     const LONGEST: u32 = 30 * 86_400;
@@ -155,6 +164,7 @@ async fn the_answer_tells_how_long_a_message_may_wait() -> Result<()> {
     scene.end().await
 }
 
+// Holds.
 #[tokio::test]
 async fn a_ttl_that_is_too_long_is_shortened_in_deed() -> Result<()> {
     let scene = Scene::alone_with(&[("PUSHGRID_INGRESS__MAX_TTL", "1s")]).await?;

@@ -20,6 +20,7 @@ fn in_an_hour() -> Timestamp {
     SystemClock.wall().plus(Duration::from_hours(1))
 }
 
+// Holds, C-41, C-42, C-44, C-48, I-05.
 #[tokio::test]
 async fn a_restricted_subscription_takes_messages_of_the_holder_of_its_key_only() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -38,6 +39,7 @@ async fn a_restricted_subscription_takes_messages_of_the_holder_of_its_key_only(
     scene.end_with(&[("delivered", 1)]).await
 }
 
+// Holds: A-150, C-43, C-44.
 #[tokio::test]
 async fn vapid_that_does_not_do_is_answered_403_or_401_as_the_operator_chooses() -> Result<()> {
     for (setting, status) in [("403", 403), ("401", 401)] {
@@ -56,6 +58,7 @@ async fn vapid_that_does_not_do_is_answered_403_or_401_as_the_operator_chooses()
     Ok(())
 }
 
+// Holds: C-06, C-14, C-17, C-18, C-43.
 #[tokio::test]
 async fn a_token_that_is_not_valid_is_refused_also_where_none_is_needed() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -103,6 +106,7 @@ async fn an_open_subscription_takes_signed_messages_and_unsigned_ones() -> Resul
     scene.end().await
 }
 
+// Holds: C-36.
 #[tokio::test]
 async fn one_token_is_good_for_every_endpoint_of_its_key() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -119,6 +123,7 @@ async fn one_token_is_good_for_every_endpoint_of_its_key() -> Result<()> {
     scene.end().await
 }
 
+// Holds: C-51, C-57.
 #[tokio::test]
 async fn the_form_of_the_draft_is_taken() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -139,6 +144,7 @@ async fn the_form_of_the_draft_is_taken() -> Result<()> {
     scene.end().await
 }
 
+// Holds: C-47.
 #[tokio::test]
 async fn who_lacks_the_key_does_not_learn_that_a_subscription_has_ended() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -157,6 +163,7 @@ async fn who_lacks_the_key_does_not_learn_that_a_subscription_has_ended() -> Res
     scene.end().await
 }
 
+// Holds: B-13, C-32, D-10, I-07.
 #[tokio::test]
 async fn a_key_that_also_encrypts_the_message_is_refused() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -21,6 +21,7 @@ async fn all_that_comes(agent: &mut Agent) -> Result<Vec<Notification>> {
     Ok(all)
 }
 
+// Holds, H-17.
 #[tokio::test]
 async fn what_waited_comes_right_after_hello_in_the_order_of_its_acceptance() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -37,6 +38,7 @@ async fn what_waited_comes_right_after_hello_in_the_order_of_its_acceptance() ->
     scene.end().await
 }
 
+// Holds: A-38, H-17.
 #[tokio::test]
 async fn what_is_sent_while_others_wait_comes_after_them() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -58,6 +60,7 @@ async fn what_is_sent_while_others_wait_comes_after_them() -> Result<()> {
     scene.end().await
 }
 
+// Holds: H-17.
 #[tokio::test]
 async fn a_user_agent_that_reads_and_never_acknowledges_gets_so_many_and_the_rest_when_it_does() -> Result<()>
 {
@@ -92,6 +95,7 @@ async fn a_user_agent_that_reads_and_never_acknowledges_gets_so_many_and_the_res
     scene.end_with(&[("delivered", 51)]).await
 }
 
+// Holds: H-17.
 #[tokio::test]
 async fn a_message_that_is_never_acknowledged_does_not_hold_up_the_others() -> Result<()> {
     let scene = Scene::alone_with(&[("PUSHGRID_ROUTER__WINDOW", "4")]).await?;
@@ -110,6 +114,7 @@ async fn a_message_that_is_never_acknowledged_does_not_hold_up_the_others() -> R
     scene.end_with(&[("delivered", 42)]).await
 }
 
+// Holds: A-109, D-14.
 #[tokio::test]
 async fn a_message_that_is_not_acknowledged_in_time_is_kept_and_comes_at_the_next_hello() -> Result<()> {
     let settings = [("PUSHGRID_ROUTER__ACK_TIMEOUT", "200ms"), ("PUSHGRID_ROUTER__SWEEP_INTERVAL", "20ms")];

@@ -108,6 +108,7 @@ async fn what_waited_and_what_comes_is_delivered_and_acknowledged() {
     closed(&core, CloseReason::Client);
 }
 
+// Holds: A-57.
 #[tokio::test]
 async fn an_expired_message_is_accounted_and_not_sent() {
     let core = Core::new(&[]);

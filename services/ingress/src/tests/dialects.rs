@@ -8,6 +8,7 @@ fn address(location: &str) -> &str {
     location.strip_prefix(ORIGIN).and_then(|path| path.strip_prefix("/m/")).unwrap()
 }
 
+// Holds: A-25, I-18.
 #[tokio::test]
 async fn a_second_dialect_accepts_into_the_same_log_with_the_same_grants() {
     let world = World::serving(&[webpush::routes, line::routes], &["max_ttl=50s"]);
@@ -44,6 +45,7 @@ async fn each_dialect_says_one_reason_in_its_own_way_and_it_is_counted_once_for_
     assert!(world.accepted().await.is_empty());
 }
 
+// Holds: C-47.
 #[tokio::test]
 async fn what_is_wrong_with_a_request_is_told_after_whom_it_is_for_in_every_dialect() {
     let world = World::both();
@@ -57,6 +59,7 @@ async fn what_is_wrong_with_a_request_is_told_after_whom_it_is_for_in_every_dial
     assert_eq!(world.line(&format!("{foreign} soon {long}")).await, "refused body_too_large");
 }
 
+// Holds.
 #[tokio::test]
 async fn a_message_of_one_dialect_is_cancelled_in_another() {
     let world = World::both();
@@ -132,6 +135,7 @@ async fn web_push_has_no_credential_for_a_subscription_of_another_dialect() {
     assert_eq!(world.accepted().await.len(), 1);
 }
 
+// Holds: D-08.
 #[tokio::test]
 async fn a_service_that_wants_to_know_its_senders_takes_any_credential() {
     let world = World::serving(&[webpush::routes, line::routes], &["require_vapid=true"]);

@@ -51,6 +51,7 @@ async fn a_line_of_a_request_names_dialect_user_agent_and_trace() {
     assert_eq!(carried, [format!("{TRACED}0"), format!("{TRACED}1")]);
 }
 
+// Holds: A-146.
 #[tokio::test]
 async fn the_begin_of_an_outage_names_the_request_that_met_it() {
     let kept = Kept::begin(Format::Json, "info").unwrap();

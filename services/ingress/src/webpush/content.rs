@@ -226,12 +226,14 @@ mod tests {
         envelope(&map, true)?.seal(Bytes::from_static(body), &Sender::ANONYMOUS)
     }
 
+    // Holds: B-06.
     #[test]
     fn an_empty_body_needs_no_encoding_and_carries_none() {
         assert_eq!(sealed(NO_FIELDS, b"").unwrap(), Content::default());
         assert_eq!(sealed(&[("content-encoding", "br")], b"").unwrap(), Content::default());
     }
 
+    // Holds: B-03, B-14.
     #[test]
     fn a_vapid_key_beside_aes128gcm_is_normal_and_a_message_key_is_not() {
         let aes128gcm = ("content-encoding", "AES128GCM");
@@ -242,6 +244,7 @@ mod tests {
         assert!(sealed(&[aes128gcm, ("encryption", "salt=AAAA")], b"x").is_err());
     }
 
+    // Holds: A-30, B-16, B-17, B-18, C-34.
     #[test]
     fn the_deployed_forms_of_aesgcm_reach_the_user_agent_bare_and_without_the_sender() {
         let aesgcm = ("content-encoding", "aesgcm");
@@ -259,6 +262,7 @@ mod tests {
         }
     }
 
+    // Holds: B-15.
     #[test]
     fn what_no_user_agent_could_decrypt_is_refused() {
         let refused = |salt: &str, dh: &str, why: &str| {
@@ -288,6 +292,7 @@ mod tests {
         refused(&salt, &format!("{dh},dh=QUFB"), "uncompressed point");
     }
 
+    // Holds: B-05.
     #[test]
     fn a_body_whose_media_type_says_how_it_is_encrypted_needs_no_encoding() {
         for good in ["application/webpush-message", "Application/WebPush-Message ; v=\"1\""] {
@@ -301,6 +306,7 @@ mod tests {
         assert!(matches!(sealed(&both, b"x"), Err(Fault::Encoding(_))));
     }
 
+    // Holds: A-142, B-02, B-04, B-05, B-20.
     #[test]
     fn a_body_that_is_not_encrypted_is_refused() {
         assert!(sealed(NO_FIELDS, b"x").is_err());

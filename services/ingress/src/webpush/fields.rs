@@ -54,6 +54,7 @@ mod tests {
         parse(&map)
     }
 
+    // Holds.
     #[test]
     fn a_message_needs_a_ttl_and_nothing_else() {
         let asked = with(&[("ttl", " 60 ")]).unwrap();
@@ -69,6 +70,7 @@ mod tests {
         assert!(matches!(with(&[("ttl", "5"), ("topic", "gcm:News-1")]), Err(Fault::BadTopic)));
     }
 
+    // Holds.
     #[test]
     fn two_lines_of_one_field_are_refused_even_when_they_agree() {
         assert!(matches!(with(&[("ttl", "5"), ("ttl", "5")]), Err(Fault::BadTtl)));
@@ -77,6 +79,7 @@ mod tests {
         assert!(matches!(with(&[("ttl", "5"), ("topic", "a"), ("topic", "a")]), Err(Fault::BadTopic)));
     }
 
+    // Holds.
     #[test]
     fn urgency_is_one_of_four_words_in_any_case() {
         assert_eq!(with(&[("ttl", "5"), ("urgency", "HIGH")]).unwrap().urgency, Urgency::High);

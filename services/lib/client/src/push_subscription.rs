@@ -70,6 +70,7 @@ impl fmt::Debug for PushSubscription {
 mod tests {
     use super::*;
 
+    // Holds: D-18.
     #[test]
     fn a_browsers_json_is_read_and_comes_back() {
         let text = r#"{"endpoint":"https://push.example.net/push/x","expirationTime":null,"keys":{"p256dh":"BP","auth":"A"}}"#;

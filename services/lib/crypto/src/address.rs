@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(MessageAddresses::new(&foreign).open(&text), None);
     }
 
+    // Holds: A-11.
     #[test]
     fn an_address_is_no_endpoint_and_an_endpoint_no_address() {
         let (tokens, addresses) = (EndpointTokens::new(&keys()), MessageAddresses::new(&keys()));

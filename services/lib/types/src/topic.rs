@@ -48,6 +48,7 @@ impl fmt::Debug for Topic {
 mod tests {
     use super::*;
 
+    // Holds.
     #[test]
     fn takes_one_to_thirty_two_safe_characters() {
         for good in ["a", "upd_8-Z", &"x".repeat(32)] {

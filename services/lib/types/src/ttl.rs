@@ -63,6 +63,7 @@ impl FromStr for Ttl {
 mod tests {
     use super::*;
 
+    // Holds.
     #[test]
     fn takes_digits_only_and_never_overflows() {
         for bad in ["", "-1", "+5", "5.0", "1e3", "abc", "0x10", "5, 6", " 5"] {

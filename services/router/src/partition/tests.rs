@@ -116,6 +116,7 @@ fn a_delete_waits_for_a_message_that_has_not_come_out_of_the_log_and_for_no_othe
     assert_eq!(early.try_recv(), Ok(Cancelled::Ended));
 }
 
+// Holds.
 #[test]
 fn one_that_is_too_late_for_itself_still_takes_the_place_of_the_older_one_of_its_topic() {
     let mut world = World::new();
@@ -305,6 +306,7 @@ fn a_session_whose_node_had_no_room_is_read_on_at_the_next_sweep() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
+    // Holds: A-79.
     #[test]
     fn every_message_ends_once_and_none_is_lost(steps in prop_oneof![2 => steps(), 1 => busy_steps()]) {
         let mut world = World::new();

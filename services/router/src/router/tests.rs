@@ -63,6 +63,7 @@ async fn a_session_that_was_superseded_elsewhere_is_closed_when_it_is_announced(
     within(evicted.wait_for(|evicted| *evicted == [session(1, 5)])).await.unwrap();
 }
 
+// Holds: A-114.
 #[tokio::test]
 async fn what_was_sent_to_a_node_that_is_gone_waits_for_the_next_session() {
     let mut world = World::new();
@@ -94,6 +95,7 @@ async fn draining_hands_every_partition_over_and_then_ends() {
     assert_eq!(*world.loader.closed.borrow(), 2);
 }
 
+// Holds: A-59.
 #[tokio::test]
 async fn a_message_with_ttl_0_waits_for_the_look_up_of_its_socket() {
     let mut world = World::new();

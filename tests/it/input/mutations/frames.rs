@@ -265,6 +265,7 @@ async fn mutated_broadcast_subscribes_are_answered_or_closed_with_a_reason() -> 
     survives(Kind::BroadcastSubscribe).await
 }
 
+// Holds: H-22.
 #[tokio::test]
 async fn frames_that_are_mutated_as_octets_end_their_own_connection_alone() -> Result<()> {
     survives(Kind::Raw).await

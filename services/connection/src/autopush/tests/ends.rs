@@ -12,6 +12,7 @@ fn as_told(close: Close) -> (u16, String) {
     (close.code(), close.reason().to_owned())
 }
 
+// Holds: H-20.
 #[tokio::test]
 async fn the_earlier_connection_of_a_user_agent_is_told_why_it_ends() {
     let server = Server::start(&[]).await;
@@ -32,6 +33,7 @@ async fn a_router_that_lost_track_has_the_user_agent_reconnect() {
     assert_eq!(user_agent.closed().await, as_told(Close::Resync));
 }
 
+// Holds: H-22, H-25.
 #[tokio::test]
 async fn frames_that_cannot_be_answered_close_with_a_reason() {
     let server = Server::start(&[]).await;
@@ -63,6 +65,7 @@ async fn a_user_agent_that_is_still_sending_can_finish_and_read_why() {
     }
 }
 
+// Holds: H-14.
 #[tokio::test]
 async fn a_flood_of_pings_is_closed() {
     let server = Server::start(&["ping_burst=5", "ping_every=1h"]).await;
@@ -74,6 +77,7 @@ async fn a_flood_of_pings_is_closed() {
     assert_eq!(user_agent.closed().await, as_told(Close::PingFlood));
 }
 
+// Holds: H-15.
 #[tokio::test]
 async fn a_peer_that_answers_pings_stays_and_one_that_does_not_is_closed() {
     let server = Server::start(&["ping_interval=50ms", "pong_timeout=50ms", "close_timeout=50ms"]).await;
@@ -225,6 +229,7 @@ async fn a_drain_tells_everybody_and_closes_every_session() {
     assert!(!readiness.is_ready());
 }
 
+// Holds: H-26.
 #[tokio::test]
 async fn a_drain_over_a_time_does_not_close_all_at_once() {
     let server = Server::start(&["drain=2s"]).await;

@@ -11,6 +11,7 @@ fn as_told(close: Close) -> (u16, String) {
     (close.code(), close.reason().to_owned())
 }
 
+// Holds: H-04, H-06.
 #[tokio::test]
 async fn a_new_user_agent_gets_an_id_and_the_router_hears_nothing() {
     let server = Server::start(&[]).await;
@@ -28,6 +29,7 @@ async fn a_new_user_agent_gets_an_id_and_the_router_hears_nothing() {
     assert_eq!(router.calls(), [], "nothing was opened, so nothing is closed");
 }
 
+// Holds: H-05.
 #[tokio::test]
 async fn a_malformed_uaid_is_as_good_as_none() {
     let server = Server::start(&[]).await;
@@ -37,6 +39,7 @@ async fn a_malformed_uaid_is_as_good_as_none() {
     assert_eq!(server.router.calls(), []);
 }
 
+// Holds: H-05.
 #[tokio::test]
 async fn an_unknown_uaid_is_replaced() {
     let server = Server::start(&[]).await;
@@ -47,6 +50,7 @@ async fn an_unknown_uaid_is_replaced() {
     assert_eq!(server.router.calls(), [Call::Open(claimed, Opened::Unknown)]);
 }
 
+// Holds: H-17.
 #[tokio::test]
 async fn a_known_user_agent_gets_its_hello_before_what_has_waited() {
     let server = Server::start(&[]).await;
@@ -63,6 +67,7 @@ async fn a_known_user_agent_gets_its_hello_before_what_has_waited() {
     }
 }
 
+// Holds: H-02.
 #[tokio::test]
 async fn silence_is_closed_in_time() {
     let server = Server::start(&["hello_timeout=100ms"]).await;
@@ -70,6 +75,7 @@ async fn silence_is_closed_in_time() {
     assert_eq!(user_agent.closed().await, as_told(Close::HelloTimeout));
 }
 
+// Holds: H-02, H-24.
 #[tokio::test]
 async fn anything_else_first_and_a_second_hello_are_closed() {
     let server = Server::start(&[]).await;

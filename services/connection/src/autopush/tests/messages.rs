@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 
 use crate::testing::{Call, Mood, Op, Server, message, within};
 
+// Holds: H-10, H-12.
 #[tokio::test]
 async fn a_message_is_delivered_and_its_acknowledgement_settles_it() {
     let server = Server::start(&[]).await;
@@ -55,6 +56,7 @@ async fn acknowledgements_of_one_wake_up_go_to_the_router_as_one() {
     assert!(calls.len() - 2 < 20, "{} calls for twenty acknowledgements", calls.len() - 2);
 }
 
+// Holds: A-116, H-12.
 #[tokio::test]
 async fn acknowledgements_of_earlier_connections_are_passed_on_with_their_codes() {
     let server = Server::start(&[]).await;
@@ -71,6 +73,7 @@ async fn acknowledgements_of_earlier_connections_are_passed_on_with_their_codes(
     );
 }
 
+// Holds: H-12, H-13.
 #[tokio::test]
 async fn a_nack_and_unreadable_acknowledgements_change_nothing() {
     let server = Server::start(&[]).await;
@@ -84,6 +87,7 @@ async fn a_nack_and_unreadable_acknowledgements_change_nothing() {
     assert!(server.meter.render().contains(r#"pushgrid_connection_nacks_total{code="301"} 1"#));
 }
 
+// Holds: A-57.
 #[tokio::test]
 async fn an_expired_message_never_reaches_the_wire_and_is_accounted() {
     let server = Server::start(&[]).await;
@@ -143,6 +147,7 @@ async fn fragmented_text_is_one_message() {
     assert_eq!(user_agent.next().await["status"], 200);
 }
 
+// Holds: A-133, B-24, H-25.
 #[tokio::test]
 async fn a_body_of_the_largest_size_comes_whole() {
     let server = Server::start(&[]).await;
@@ -153,6 +158,7 @@ async fn a_body_of_the_largest_size_comes_whole() {
     assert_eq!(data, 65_536_usize.div_ceil(3) * 4 - 2);
 }
 
+// Holds: H-23.
 #[tokio::test]
 async fn broadcasts_are_answered_as_unknown() {
     let server = Server::start(&[]).await;

@@ -35,6 +35,7 @@ async fn a_message_right_after_the_first_register_arrives() {
     assert_eq!(user_agent.next().await["data"], "ZWFybHk");
 }
 
+// Holds: C-45, C-48, G-06.
 #[tokio::test]
 async fn the_hash_of_the_key_restricts_the_subscription() {
     let server = Server::start(&[]).await;
@@ -48,6 +49,7 @@ async fn the_hash_of_the_key_restricts_the_subscription() {
     assert_eq!(server.router.calls()[0], Call::Register(id, channel, Restriction::VapidKey(key.hash())));
 }
 
+// Holds: H-07.
 #[tokio::test]
 async fn a_register_that_fails_is_answered_and_the_socket_stays() {
     let server = Server::start(&["router_timeout=100ms"]).await;
@@ -70,6 +72,7 @@ async fn a_register_that_fails_is_answered_and_the_socket_stays() {
     user_agent.register(channel).await;
 }
 
+// Holds: D-16, D-20, H-09.
 #[tokio::test]
 async fn an_unregister_is_answered_whatever_becomes_of_it() {
     let server = Server::start(&[]).await;

@@ -51,6 +51,7 @@ async fn other_paths_and_methods_are_refused_in_json() {
     assert!(posted.starts_with("HTTP/1.1 405 ") && posted.contains("allow: GET"), "{posted}");
 }
 
+// Holds: H-01.
 #[tokio::test]
 async fn the_subprotocol_is_echoed_when_offered_and_no_other_is_selected() {
     let server = Server::start(&[]).await;

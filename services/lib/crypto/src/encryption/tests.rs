@@ -33,6 +33,7 @@ fn sealed(record: &[u8]) -> Vec<u8> {
     seal(&sender, [3; 16], (&curve::point(to.public()).unwrap(), to.public()), to.auth_secret(), record)
 }
 
+// Holds: B-07.
 #[test]
 fn rfc_8291_example_is_decrypted_and_made_again() {
     let set = "rfc8291";
@@ -51,6 +52,7 @@ fn rfc_8291_example_is_decrypted_and_made_again() {
     assert_eq!(made, body);
 }
 
+// Holds: B-27, B-28.
 #[test]
 fn rfc_8291_example_has_the_printed_steps() {
     let set = "rfc8291";
@@ -70,6 +72,7 @@ fn rfc_8291_example_has_the_printed_steps() {
     assert_eq!(keys.nonce, octets(&[set, "nonce"]));
 }
 
+// Holds: B-28.
 #[test]
 fn rfc_8188_single_record_example_has_our_content_keys() {
     let set = "rfc8188_3_1";
@@ -82,6 +85,7 @@ fn rfc_8188_single_record_example_has_our_content_keys() {
     assert_eq!(fresh().decrypt_aes128gcm(&body), Err(DecryptError::KeyId));
 }
 
+// Holds: B-29, B-31.
 #[test]
 fn rfc_8188_example_of_two_records_is_refused() {
     let set = "rfc8188_3_2";
@@ -95,6 +99,7 @@ fn rfc_8188_example_of_two_records_is_refused() {
     assert_eq!(text_of(record), Err(DecryptError::SeveralRecords));
 }
 
+// Holds: B-17, B-33.
 #[test]
 fn aesgcm_draft_example_is_decrypted_however_its_fields_are_written() {
     let set = "aesgcm_draft04";
@@ -151,6 +156,7 @@ fn aesgcm_fields_that_are_wrong_are_refused() {
     assert_eq!(to.decrypt_aesgcm(&body[..17], &good.0, &good.1), Err(DecryptError::TooShort));
 }
 
+// Holds: B-19, B-33.
 #[test]
 fn aesgcm_padding_is_counted_in_front_and_must_be_zeros() {
     let to = fresh();
@@ -170,6 +176,7 @@ fn aesgcm_padding_is_counted_in_front_and_must_be_zeros() {
     assert_eq!(read(&[0; 4096]), Err(DecryptError::SeveralRecords));
 }
 
+// Holds: B-12.
 #[test]
 fn the_longest_message_makes_a_body_that_every_service_takes() {
     let to = fresh();
@@ -183,6 +190,7 @@ fn the_longest_message_makes_a_body_that_every_service_takes() {
     assert_eq!(refused, Err(EncryptError::TooLong { octets }));
 }
 
+// Holds: B-26.
 #[test]
 fn every_message_has_its_own_key_and_salt() {
     let to = fresh();
@@ -210,6 +218,7 @@ fn keys_of_a_user_agent_that_are_none_are_refused() {
     assert_eq!(Receiver::from_parts(&[0xff; 32], &[0; 16]).unwrap_err(), InvalidReceiver);
 }
 
+// Holds: B-11, B-29.
 #[test]
 fn padding_behind_the_delimiter_is_taken_off_and_anything_else_refused() {
     let read = |record: &[u8]| fresh().decrypt_aes128gcm(&sealed(record));
@@ -223,6 +232,7 @@ fn padding_behind_the_delimiter_is_taken_off_and_anything_else_refused() {
     assert_eq!(read(b""), Err(DecryptError::TooShort));
 }
 
+// Holds: B-09, B-10, B-31.
 #[test]
 fn the_record_size_may_be_the_length_of_the_record_or_more_but_not_less() {
     let mut body = sealed(b"text of some length\x02");
@@ -240,6 +250,7 @@ fn the_record_size_may_be_the_length_of_the_record_or_more_but_not_less() {
     }
 }
 
+// Holds: B-07, B-30, B-31.
 #[test]
 fn a_sender_key_that_is_no_uncompressed_point_of_the_curve_is_refused() {
     let body = sealed(b"text\x02");
@@ -281,6 +292,7 @@ proptest! {
         prop_assert_eq!(to.decrypt_aes128gcm(&body), Ok(plaintext));
     }
 
+    // Holds: B-29, B-31.
     #[test]
     fn a_message_changed_or_cut_anywhere_is_refused(at in 0..112_usize, bit in 0..8_u32) {
         let body = sealed(b"some text\x02");

@@ -95,6 +95,7 @@ fn a_token_cut_or_grown_is_refused() {
     }
 }
 
+// Holds: D-02, H-08.
 #[test]
 fn the_same_subscription_has_the_same_token_and_its_next_life_another() {
     let rng = SeededRng::new(5);
@@ -133,6 +134,7 @@ fn the_first_key_seals_and_a_key_taken_away_opens_no_more() {
     assert_eq!(EndpointTokens::new(&old).open(&token), None);
 }
 
+// Holds, D-19.
 #[test]
 fn two_endpoints_of_one_user_agent_share_nothing_but_the_key_id() {
     let rng = SeededRng::new(9);

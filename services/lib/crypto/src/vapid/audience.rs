@@ -119,6 +119,7 @@ mod tests {
         Audiences::of(public_url).unwrap().accept(origin)
     }
 
+    // Holds: C-13, C-14.
     #[test]
     fn an_origin_is_accepted_in_every_form_of_itself() {
         for public_url in ["https://push.example.net", "HTTPS://Push.Example.Net:443/base/path?x#y"] {
@@ -151,6 +152,7 @@ mod tests {
         }
     }
 
+    // Holds: C-14, C-15.
     #[test]
     fn on_another_port_the_port_may_be_left_out_but_not_be_wrong() {
         let public_url = "https://push.example.net:8443";
@@ -163,6 +165,7 @@ mod tests {
         assert_eq!(&*Audiences::of("http://LOCALHOST:80/").unwrap().wanted(), "http://localhost");
     }
 
+    // Holds: C-13.
     #[test]
     fn an_international_host_is_accepted_in_both_forms_whichever_is_configured() {
         for public_url in ["https://püsh.example.net:8443", "https://xn--psh-hoa.example.net:8443"] {

@@ -156,6 +156,7 @@ mod tests {
         Ok(parameters(text)?.into_iter().map(|(name, value)| (name, value.into_owned())).collect())
     }
 
+    // Holds: C-03, C-04.
     #[test]
     fn reads_what_rfc_9110_allows() {
         let both = Ok(vec![("t", "a.b-_c".to_owned()), ("k", "d+/e==".to_owned())]);
@@ -173,6 +174,7 @@ mod tests {
         assert_eq!(read(""), Ok(vec![]));
     }
 
+    // Holds: C-05.
     #[test]
     fn refuses_what_it_does_not_allow() {
         for bad in [

@@ -99,6 +99,7 @@ impl<'de> Visitor<'de> for Values {
 mod tests {
     use super::*;
 
+    // Holds: C-22.
     #[test]
     fn a_name_twice_is_refused_at_any_depth() {
         assert!(object(br#"{"a":1,"b":{"a":[{"a":null}]}}"#).is_some());
@@ -107,6 +108,7 @@ mod tests {
         }
     }
 
+    // Holds: C-31.
     #[test]
     fn depth_and_everything_that_is_no_object_are_refused() {
         let nested = |depth: usize| format!("{{\"x\":{}{}}}", "[".repeat(depth), "]".repeat(depth));

@@ -179,6 +179,7 @@ async fn beyond_the_cap_a_client_waits_until_another_leaves_also_an_upgraded_one
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
+// Holds: A-151.
 #[tokio::test]
 async fn a_client_that_does_not_send_its_header_in_time_is_closed() {
     let limits = Limits { header_timeout: Duration::from_millis(200), ..Limits::default() };
@@ -238,6 +239,7 @@ async fn an_http_2_connection_is_kept_between_requests_for_longer_than_a_header_
     }
 }
 
+// Holds: A-151, I-03.
 #[tokio::test]
 async fn a_header_section_that_is_too_large_is_answered_with_431() {
     let server = start(hello(), Limits::default()).await;
@@ -254,6 +256,7 @@ async fn a_header_section_that_is_too_large_is_answered_with_431() {
     assert!(answer.is_err() || answer.is_ok_and(|answer| answer.status() == 431));
 }
 
+// Holds: A-36.
 #[tokio::test]
 async fn a_client_that_waits_for_100_gets_it_and_then_its_answer() {
     let app = Router::new().route("/", post(async |body: Bytes| body));
@@ -278,6 +281,7 @@ async fn a_header_section_within_the_limit_is_taken() {
     assert!(read_until(&mut stream, "hello").await.starts_with("HTTP/1.1 200 "));
 }
 
+// Holds: A-136.
 #[tokio::test]
 async fn a_drain_refuses_new_connections_and_finishes_the_request_in_flight() {
     let (app, mut begun, go_on) = slow();
@@ -372,6 +376,7 @@ async fn reset_in_haste(limits: Limits) -> Option<u8> {
     None
 }
 
+// Holds: A-151.
 #[tokio::test]
 async fn streams_opened_and_reset_in_haste_end_their_connection() {
     const NO_ERROR: u8 = 0;

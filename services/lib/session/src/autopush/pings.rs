@@ -44,6 +44,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
     const ALLOWANCE: PingAllowance = PingAllowance { burst: 3, every: Duration::from_secs(2) };
 
+    // Holds: H-14.
     #[test]
     fn a_burst_is_tolerated_and_a_flood_is_not() {
         let mut pings = Pings::default();

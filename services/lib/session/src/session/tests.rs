@@ -98,6 +98,7 @@ fn a_message_that_is_owed_already_is_taken_once() {
     assert!(session.next(NOW).is_none());
 }
 
+// Holds: A-57.
 #[test]
 fn an_expired_message_is_never_sent() {
     let mut session = Session::new(WIDE);

@@ -62,6 +62,7 @@ async fn after_every_step_a_crash_leaves_an_account_that_adds_up() {
     assert_eq!((account.accepted, account.ended_total(), account.pending), (10, 10, 0));
 }
 
+// Holds: A-39.
 #[tokio::test]
 async fn what_was_answered_survives_a_crash_without_any_close() {
     let home = Home::new();

@@ -21,6 +21,7 @@ fn claims(members: &str) -> Result<bool, VapidError> {
     status(&[&signed(r#"{"alg":"ES256"}"#, &claims)], &[])
 }
 
+// Holds: C-07.
 #[test]
 fn no_authorization_is_nobody_and_two_are_malformed() {
     let field = authorization(&pair(1));
@@ -33,6 +34,7 @@ fn no_authorization_is_nobody_and_two_are_malformed() {
     assert_eq!(status(&[], &[&crypto_key]), Ok(false));
 }
 
+// Holds: C-58.
 #[test]
 fn another_scheme_is_told_which_one_to_use() {
     for other in ["", " ", "Basic dTpw", "key=AIza", "vapidt=x, k=y", "Digest t=x, k=y"] {
@@ -42,6 +44,7 @@ fn another_scheme_is_told_which_one_to_use() {
     }
 }
 
+// Holds: C-56.
 #[test]
 fn a_key_in_crypto_key_beside_vapid_must_be_the_same_key() {
     let field = authorization(&pair(1));
@@ -59,6 +62,7 @@ fn a_key_in_crypto_key_beside_vapid_must_be_the_same_key() {
     assert_eq!(status(&[&field], &[&twice]), Err(VapidError::RepeatedParameter));
 }
 
+// Holds: C-51, C-52, C-54.
 #[test]
 fn the_schemes_of_the_drafts_take_the_key_from_crypto_key() {
     let vapid = authorization(&pair(1));
@@ -74,6 +78,7 @@ fn the_schemes_of_the_drafts_take_the_key_from_crypto_key() {
     }
 }
 
+// Holds: C-17, C-18, C-19, C-21.
 #[test]
 fn times_are_taken_with_their_leeway_and_no_further() {
     let at = |exp: u64, nbf: &str| {
@@ -98,6 +103,7 @@ fn times_are_taken_with_their_leeway_and_no_further() {
     assert_eq!(at(now + 60, ",\"nbf\":null"), Err(VapidError::MalformedNotBefore));
 }
 
+// Holds: C-22, C-31.
 #[test]
 fn nesting_and_repeated_names_are_refused_within_the_longest_token_too() {
     assert_eq!(claims(""), Ok(true));
@@ -118,6 +124,7 @@ fn nesting_and_repeated_names_are_refused_within_the_longest_token_too() {
     }
 }
 
+// Holds: C-31.
 #[test]
 fn what_is_too_long_is_refused_unread() {
     let field = authorization(&pair(1));

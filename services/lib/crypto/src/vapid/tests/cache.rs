@@ -7,6 +7,7 @@ fn counts(verifier: &Verifier) -> (u64, u64) {
     (hits, misses)
 }
 
+// Holds: C-33.
 #[test]
 fn a_thousand_requests_with_one_token_verify_once() {
     let verifier = verifier();
@@ -18,6 +19,7 @@ fn a_thousand_requests_with_one_token_verify_once() {
     assert_eq!(counts(&verifier), (999, 1));
 }
 
+// Holds: C-17, C-33.
 #[test]
 fn a_remembered_token_dies_when_it_expires() {
     let verifier = verifier();
@@ -44,6 +46,7 @@ fn a_remembered_token_is_not_valid_before_its_time_when_the_clock_steps_back() {
     assert_eq!(counts(&verifier), (0, 3));
 }
 
+// Holds: C-23.
 #[test]
 fn a_refused_field_is_refused_anew_every_time() {
     let verifier = verifier();
@@ -54,6 +57,7 @@ fn a_refused_field_is_refused_anew_every_time() {
     assert_eq!(counts(&verifier), (0, 3));
 }
 
+// Holds: C-26.
 #[test]
 fn the_other_good_signature_of_a_token_is_verified_for_itself() {
     let verifier = verifier();
@@ -65,6 +69,7 @@ fn the_other_good_signature_of_a_token_is_verified_for_itself() {
     assert_eq!(counts(&verifier), (0, 2));
 }
 
+// Holds: C-26.
 #[test]
 fn a_remembered_token_speaks_only_for_the_key_it_came_with() {
     let verifier = verifier();

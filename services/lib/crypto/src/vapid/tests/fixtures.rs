@@ -74,6 +74,8 @@ impl Case {
     }
 }
 
+// Holds: C-01, C-02, C-03, C-04, C-05, C-06, C-09, C-10, C-11, C-12, C-13, C-14, C-16, C-17, C-18, C-19.
+// Holds: C-20, C-21, C-22, C-24, C-25, C-27, C-28, C-29, C-30, C-31, C-52, C-53, C-54.
 #[test]
 fn every_fixture_gets_its_verdict_also_when_asked_again() {
     let fixtures = fixtures();
@@ -90,6 +92,7 @@ fn every_fixture_gets_its_verdict_also_when_asked_again() {
     assert_eq!(verdicts, BTreeMap::from([("accept", 23), ("policy", 14), ("reject", 73)]));
 }
 
+// Holds: C-23, C-35.
 #[test]
 fn no_error_shows_anything_that_was_sent() {
     let fixtures = fixtures();
@@ -165,6 +168,7 @@ fn faults_that_a_person_can_mend_are_told_apart() {
     }
 }
 
+// Holds: C-17, C-25.
 #[test]
 fn the_example_of_rfc_8292_is_valid_with_either_s_until_it_expires() {
     let expires = Timestamp::from_secs(1_453_523_768);

@@ -172,6 +172,7 @@ fn a_signed_field_holds_what_was_asked_and_is_valid_for_its_origin_only() {
     assert_eq!(elsewhere.verify(&[&field], &[], NOW), Err(VapidError::WrongAudience { wanted }));
 }
 
+// Holds: C-10, C-11, C-12, C-45.
 #[test]
 fn a_public_key_is_one_key_in_every_text() {
     let key = pair(5).public();

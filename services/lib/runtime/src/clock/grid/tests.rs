@@ -411,6 +411,7 @@ fn moved(by: i32) -> Timestamp {
 }
 
 proptest! {
+    // Holds: A-58.
     #[test]
     fn whatever_is_done_to_fewer_than_half_of_the_clocks_nobody_judges_wrongly(events in events()) {
         let mut world = World::new();

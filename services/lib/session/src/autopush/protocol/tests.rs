@@ -22,6 +22,7 @@ fn receive(protocol: &mut Protocol, frame: &Value) -> Action {
     protocol.receive(&frame.to_string(), NOW, &ALLOWANCE).1
 }
 
+// Holds: H-02, H-24.
 #[test]
 fn hello_comes_first_and_once() {
     let mut protocol = Protocol::default();
@@ -37,6 +38,7 @@ fn hello_comes_first_and_once() {
     assert_eq!(receive(&mut protocol, &hello), Action::Close(Close::SecondHello));
 }
 
+// Holds: C-45, G-06.
 #[test]
 fn a_key_is_taken_in_every_base64_that_is_deployed() {
     let expected = vapid::PublicKey::from_text(KEY).unwrap().hash();
@@ -61,6 +63,7 @@ fn a_key_is_taken_in_every_base64_that_is_deployed() {
     );
 }
 
+// Holds: D-07, H-07.
 #[test]
 fn a_bad_key_is_answered_and_the_connection_goes_on() {
     let not_on_the_curve = format!("B{}", "A".repeat(86));
@@ -74,6 +77,7 @@ fn a_bad_key_is_answered_and_the_connection_goes_on() {
     }
 }
 
+// Holds: A-116, D-13, H-12.
 #[test]
 fn every_code_of_an_ack_ends_the_message() {
     let id = MessageId::from_octets([0; 16]);
@@ -95,6 +99,7 @@ fn every_code_of_an_ack_ends_the_message() {
     assert_eq!(receive(&mut identified(), &nothing), Action::Nothing);
 }
 
+// Holds: H-14.
 #[test]
 fn both_forms_of_a_ping_are_answered_until_they_flood() {
     let mut protocol = identified();
@@ -105,6 +110,7 @@ fn both_forms_of_a_ping_are_answered_until_they_flood() {
     assert!(closed);
 }
 
+// Holds: H-13, H-23.
 #[test]
 fn a_nack_and_a_broadcast_subscription_leave_the_connection_open() {
     let mut protocol = identified();

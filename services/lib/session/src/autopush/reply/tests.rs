@@ -31,6 +31,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
+// Holds: H-04, H-07, H-09, H-10.
 #[test]
 fn the_frames_read_as_deployed_user_agents_expect_them() {
     let user_agent = "924808b7504247a08ad130c1e8757e55".parse().unwrap();
@@ -58,6 +59,7 @@ fn the_frames_read_as_deployed_user_agents_expect_them() {
     );
 }
 
+// Holds: B-06, H-10.
 #[test]
 fn an_empty_message_has_neither_data_nor_headers() {
     let content = Content { encoding: Some("aes128gcm".into()), ..Content::default() };
@@ -67,6 +69,7 @@ fn an_empty_message_has_neither_data_nor_headers() {
     );
 }
 
+// Holds: B-18, H-10.
 #[test]
 fn headers_of_aesgcm_lose_their_quotes_and_padding() {
     let content = Content {
@@ -87,6 +90,7 @@ fn headers_of_aesgcm_lose_their_quotes_and_padding() {
     );
 }
 
+// Holds: A-29.
 #[test]
 fn a_media_type_is_handed_on_as_it_came_unless_it_says_nothing() {
     let headers = |encoding: Option<&str>, media: &str| {
@@ -106,6 +110,7 @@ fn a_media_type_is_handed_on_as_it_came_unless_it_says_nothing() {
     assert_eq!(headers(None, "application/octet-stream"), Value::Null);
 }
 
+// Holds: H-07.
 #[test]
 fn a_refused_register_has_words_where_the_endpoint_would_be() {
     let channel = CHANNEL.parse().unwrap();
@@ -122,6 +127,7 @@ fn a_refused_register_has_words_where_the_endpoint_would_be() {
     }
 }
 
+// Holds: H-23.
 #[test]
 fn unknown_broadcasts_are_named_up_to_a_bound() {
     assert_eq!(unknown_broadcasts(&[]), None);
@@ -134,6 +140,7 @@ fn unknown_broadcasts_are_named_up_to_a_bound() {
 }
 
 proptest! {
+    // Holds: A-28, B-01, H-10.
     #[test]
     fn a_notification_carries_the_body_octet_for_octet(
         body: Vec<u8>,

@@ -89,6 +89,7 @@ proptest! {
     }
 }
 
+// Holds: H-22.
 #[test]
 fn mutated_frames_are_read_or_refused_clearly() {
     let frames = [
@@ -124,11 +125,13 @@ fn mutated_frames_are_read_or_refused_clearly() {
     }
 }
 
+// Holds: G-17, H-03.
 #[test]
 fn a_hello_of_one_member_is_enough() {
     assert_eq!(Request::parse(r#"{"messageType":"hello"}"#), Ok(Request::Hello { user_agent: None }));
 }
 
+// Holds: H-05.
 #[test]
 fn a_uaid_that_is_none_starts_afresh_and_one_of_another_type_is_refused() {
     for none in [r#""""#, r#""not-a-uuid""#, "null"] {
@@ -138,6 +141,7 @@ fn a_uaid_that_is_none_starts_afresh_and_one_of_another_type_is_refused() {
     assert_eq!(Request::parse(r#"{"messageType":"hello","uaid":7}"#), Err(Close::MalformedHello));
 }
 
+// Holds: H-03.
 #[test]
 fn members_that_are_not_of_a_message_are_ignored() {
     let hello =
@@ -145,6 +149,7 @@ fn members_that_are_not_of_a_message_are_ignored() {
     assert!(Request::parse(hello).is_ok());
 }
 
+// Holds: H-07.
 #[test]
 fn a_channel_is_a_lower_case_uuid_with_dashes() {
     let upper = CHANNEL.to_uppercase();
@@ -158,6 +163,7 @@ fn a_channel_is_a_lower_case_uuid_with_dashes() {
     }
 }
 
+// Holds: H-12.
 #[test]
 fn versions_that_nobody_gave_out_are_left_out_of_an_ack() {
     let updates = json!([
@@ -170,6 +176,7 @@ fn versions_that_nobody_gave_out_are_left_out_of_an_ack() {
     assert_eq!(updates.as_slice(), [only]);
 }
 
+// Holds: H-22.
 #[test]
 fn what_cannot_be_answered_says_why() {
     let deep = format!("{{\"a\":{}", "[".repeat(5000));
