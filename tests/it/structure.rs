@@ -5,6 +5,7 @@ mod circles;
 mod conformance;
 mod map;
 mod prose;
+mod quotes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;

@@ -97,6 +97,8 @@ async fn take<S: Submission>(
 /// The message for the log: named, and with its life cut to the granted time and begun.
 fn stamp(ingress: &Shared, to: SubscriptionRef, terms: Terms, content: Content) -> Message {
     let accepted_at = ingress.clock.now();
+    //= RFC 8030 section 5.2
+    //# This TTL value MUST be less than or equal to the value provided by the application server.
     let ttl = terms.ttl.at_most(ingress.config.max_ttl);
     Message {
         id: MessageId::random(&*ingress.rng),

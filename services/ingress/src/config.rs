@@ -67,6 +67,9 @@ impl Config {
                 0..=10_000_000,
                 "Verified VAPID tokens that are remembered until they expire.",
             ),
+            //= RFC 8030 section 7.2
+            //# Push services MUST NOT return a 413 status code in responses to an entity body that is 4096
+            //# bytes or less in size.
             max_body: reader.octets(
                 "ingress.max_body",
                 "5630",

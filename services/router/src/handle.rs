@@ -164,6 +164,8 @@ impl RouterLink for Handle {
                 }
             }
         }
+        //= RFC 8030 section 8.2
+        //# A user agent MUST be able to create new subscriptions with new identifiers at any time.
         let incarnation = Incarnation::random(&*context.rng);
         let new = Subscription {
             id: SubscriptionRef { user_agent, channel, incarnation },

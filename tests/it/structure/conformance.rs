@@ -250,7 +250,8 @@ from `tests/conformance/rows.tsv` and the marks of the tests (`// Holds: A-19, C
 
 Sections are those of the standard in the heading, unless they name another. Levels are the words of the standard; IMPL:
 the standard is silent, and deployed software needs it; CONTESTED: standards or deployments disagree; a dash: a fact, or
-a form that deployed software has fixed. A reason beside tests says why a row is held in this way.
+a form that deployed software has fixed. A reason beside tests says why a row is held in this way. Sentences of the RFCs
+with a MUST are in `tests/conformance/sentences.tsv`, and are quoted at the lines of the code that fulfil them.
 
 | part | rows | held by tests | explained | not built | the client's |
 |---|---|---|---|---|---|

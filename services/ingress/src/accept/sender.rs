@@ -46,6 +46,9 @@ pub(super) fn authorize(
 ) -> Result<(), Refusal> {
     let restriction = endpoint.map_or(Restriction::Open, |endpoint| endpoint.restriction);
     let anonymous = sender.fulfils == Restriction::Open;
+    //= RFC 8292 section 4.2
+    //# A push service MUST reject a message sent to a restricted push message subscription if that message
+    //# includes no "vapid" authentication or invalid "vapid" authentication.
     match wanted(restriction) {
         None if anonymous && identified => Err(Refusal::Anonymous),
         None => Ok(()),

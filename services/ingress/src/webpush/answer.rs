@@ -55,6 +55,9 @@ fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
     match fault {
         Fault::Refused(refusal) => match refusal {
             Refusal::NoMessage => (StatusCode::NOT_FOUND, 107, DELIVERY),
+            //= RFC 8030 section 7.3
+            //# A push service MUST return a 404 (Not Found) status code if an application server attempts to
+            //# send a push message to an expired push message subscription.
             // As libraries know it by its status.
             Refusal::NotAnEndpoint | Refusal::Gone => {
                 (config.gone_status, if config.gone_status == StatusCode::GONE { 106 } else { 102 }, EXPIRY)
@@ -87,8 +90,14 @@ fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
             (status, 109, VAPID)
         }
         Fault::SameKey => (StatusCode::BAD_REQUEST, 110, VAPID),
+        //= RFC 8030 section 5.2
+        //# A push service MUST return a 400 (Bad Request) status code in response to requests that omit the
+        //# TTL header field.
         Fault::NoTtl => (StatusCode::BAD_REQUEST, 111, TTL),
         Fault::BadTtl => (StatusCode::BAD_REQUEST, 112, TTL),
+        //= RFC 8030 section 5.4
+        //# A push service that receives a request with a Topic header field that does not meet these
+        //# constraints MUST return a 400 (Bad Request) status code to the application server.
         Fault::BadTopic => (StatusCode::BAD_REQUEST, 113, TOPIC),
         Fault::BadUrgency => (StatusCode::BAD_REQUEST, 115, URGENCY),
         Fault::Encoding(_) => (StatusCode::BAD_REQUEST, 110, ENCRYPTION),

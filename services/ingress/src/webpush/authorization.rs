@@ -8,6 +8,9 @@ use crate::shared::Shared;
 /// The holder of the VAPID key of a request (RFC 8292), if a valid token came with the request. Nothing of an
 /// invalid token is used.
 pub(super) fn sender(ingress: &Shared, fields: &HeaderMap) -> Result<Sender, Fault> {
+    //= RFC 8292 section 3
+    //# Therefore, this authentication scheme MUST NOT be used with the Proxy-Authenticate or
+    //# Proxy-Authorization header fields.
     let authorization = lines(fields, &header::AUTHORIZATION)?;
     let crypto_key = lines(fields, &HeaderName::from_static("crypto-key"))?;
     let now = ingress.wall.wall();

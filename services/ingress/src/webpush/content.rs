@@ -110,7 +110,9 @@ impl Envelope {
             body,
             encoding: self.encoding,
             encryption: Some(self.encryption.to_text()),
-            // Who sent the message is between the sender and the service (RFC 8292 section 4.2).
+            //= RFC 8292 section 4.2
+            //# A push service MUST NOT forward the JWT or public key to the user agent when delivering the
+            //# push message.
             crypto_key: Some(self.crypto_key.without("p256ecdsa").to_text()),
             content_type: self.content_type,
             trace_parent: None,

@@ -10,6 +10,9 @@ use crate::accept::Terms;
 /// list, and none of the three is a list.
 pub(super) fn parse(fields: &HeaderMap) -> Result<Terms, Fault> {
     let ttl = one(fields, "ttl").map_err(|Several| Fault::BadTtl)?.ok_or(Fault::NoTtl)?;
+    //= RFC 8030 section 5.3
+    //# Multiple values for the Urgency header field MUST NOT be included in requests; otherwise, the push
+    //# service MUST return a 400 (Bad Request) status code.
     let urgency = one(fields, "urgency").map_err(|Several| Fault::BadUrgency)?;
     let topic = one(fields, "topic").map_err(|Several| Fault::BadTopic)?;
     Ok(Terms {

@@ -76,6 +76,9 @@ impl Submission for Post<'_> {
 impl IntoResponse for Created {
     fn into_response(self) -> Response {
         let mut fields = HeaderMap::with_capacity(2);
+        //= RFC 8030 section 5
+        //# A URI for the push message resource that was created in response to the request MUST be returned
+        //# in the Location header field.
         let location = HeaderValue::try_from(self.location).expect("a checked origin and base64url");
         fields.insert(header::LOCATION, location);
         fields.insert(HeaderName::from_static("ttl"), HeaderValue::from(self.ttl.as_secs()));

@@ -51,6 +51,9 @@ impl MessageAddresses {
         ];
         let plaintext: [u8; PLAINTEXT_SIZE] =
             parts.concat().try_into().expect("the parts have the sizes that make it up");
+        //= RFC 8030 section 8.2
+        //# Similarly, the URIs provided by the push service to identify a push message MUST NOT provide any
+        //# information that allows for correlation across subscriptions.
         self.0.seal(*nonce, plaintext)
     }
 

@@ -53,6 +53,11 @@ impl EndpointTokens {
         let (kind_of, value_of) = restriction.to_parts();
         kind[0] = kind_of;
         value.copy_from_slice(&value_of);
+        //= RFC 8030 section 8.2
+        //# The URIs provided for push resources MUST NOT provide any basis to correlate communications for a
+        //# given user agent.
+        //= RFC 8030 section 8.2
+        //# It MUST NOT be possible to correlate any two push resource URIs based solely on their contents.
         self.0.seal(*to.incarnation.as_octets(), plaintext)
     }
 

@@ -68,6 +68,12 @@ impl Sealer {
     /// Seals under the first key. The caller owes: one nonce, one plaintext.
     pub(crate) fn seal<const N: usize>(&self, nonce: [u8; NONCE_SIZE], plaintext: [u8; N]) -> String {
         let key = self.keys.first().expect("endpoint keys are never empty");
+        //= RFC 8030 section 8.2
+        //# User and device information MUST NOT be exposed through a push or push message URI.
+        //= RFC 8030 section 8.2
+        //# In addition, push URIs established by the same user agent or push message URIs for the same
+        //# subscription MUST NOT include any information that allows them to be correlated with the user
+        //# agent.
         let sealed = key
             .cipher
             .encrypt(&Nonce::from(nonce), Payload { msg: &plaintext, aad: &[key.id] })

@@ -90,6 +90,9 @@ impl Session {
     pub fn next(&mut self, now: Timestamp) -> Option<Next> {
         let message = self.pending.pop_front()?;
         trim(&mut self.pending);
+        //= RFC 8030 section 5.2
+        //# Once the TTL period elapses, the push service MUST NOT attempt to deliver the push message to the
+        //# user agent.
         if message.is_expired(now) {
             self.octets -= message.weight();
             return Some(Next::Expired(message));

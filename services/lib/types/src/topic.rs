@@ -28,6 +28,9 @@ impl FromStr for Topic {
     type Err = InvalidTopic;
 
     fn from_str(text: &str) -> Result<Self, InvalidTopic> {
+        //= RFC 8030 section 5.4
+        //# For use with this protocol, the Topic header field MUST be restricted to no more than 32
+        //# characters from the URL and a filename-safe Base 64 alphabet [RFC4648].
         let fits = (1..=TOPIC_MAX).contains(&text.len());
         if fits && text.bytes().all(|octet| octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')) {
             Ok(Self(text.into()))

@@ -55,6 +55,9 @@ impl FromStr for Ttl {
         if text.is_empty() || !text.bytes().all(|octet| octet.is_ascii_digit()) {
             return Err(InvalidTtl);
         }
+        //= RFC 8030 section 5.2
+        //# If a recipient receives a TTL value greater than the greatest integer it can represent, or if any
+        //# of its subsequent calculations overflows, it MUST consider the value to be 2147483648 (2^31).
         Ok(Self::from_secs(text.parse().unwrap_or(TTL_OVERFLOW_SECONDS)))
     }
 }

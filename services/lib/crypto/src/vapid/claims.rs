@@ -34,6 +34,8 @@ impl Validity {
         if now > self.expires.plus(LEEWAY_PAST) {
             Err(VapidError::Expired)
         } else if self.expires > now.plus(LATEST_EXPIRY).plus(LEEWAY_AHEAD) {
+            //= RFC 8292 section 2
+            //# An "exp" claim MUST NOT be more than 24 hours from the time of the request.
             Err(VapidError::ExpiryTooFar)
         } else if self.not_before.is_some_and(|start| start > now.plus(LEEWAY_AHEAD)) {
             Err(VapidError::NotYetValid)
@@ -54,6 +56,8 @@ pub(super) fn verify(
     if token.len() > TOKEN_MAX {
         return Err(VapidError::TooLong);
     }
+    //= RFC 8292 section 2
+    //# The JWT MUST use a JSON Web Signature (JWS) [RFC7515].
     let (signed, signature) = token.rsplit_once('.').ok_or(VapidError::NotThreeParts)?;
     let (header, claims) = signed.split_once('.').ok_or(VapidError::NotThreeParts)?;
     if claims.contains('.') {
@@ -79,6 +83,9 @@ fn check_header(header: &BTreeMap<String, Json>) -> Result<(), VapidError> {
     if header.contains_key("crit") {
         return Err(VapidError::CriticalExtension);
     }
+    //= RFC 8292 section 2
+    //# The signature MUST use ECDSA on the NIST P-256 curve [FIPS186], which is identified as "ES256"
+    //# [RFC7518].
     match header.get("alg") {
         Some(Json::Text(algorithm)) if algorithm == "ES256" => Ok(()),
         Some(_) | None => Err(VapidError::WrongAlgorithm),
@@ -87,6 +94,8 @@ fn check_header(header: &BTreeMap<String, Json>) -> Result<(), VapidError> {
 
 /// The times of the claims: `exp` and `nbf` of RFC 7519 sections 4.1.4 and 4.1.5.
 fn validity(claims: &BTreeMap<String, Json>) -> Result<Validity, VapidError> {
+    //= RFC 8292 section 2
+    //# An "exp" (Expiry) claim MUST be included with the time after which the token expires.
     let Some(Json::Number(expires)) = claims.get("exp") else {
         return Err(VapidError::MissingExpiry);
     };
@@ -112,6 +121,9 @@ fn numeric_date(seconds: f64) -> Timestamp {
 /// Compares `aud` (RFC 8292 section 2, RFC 7519 section 4.1.3): one string, or a list with this service among its
 /// strings.
 fn check_audience(claim: Option<&Json>, audiences: &Audiences) -> Result<(), VapidError> {
+    //= RFC 8292 section 2
+    //# An "aud" (Audience) claim in the token MUST include the Unicode serialization of the origin (Section
+    //# 6.1 of [RFC6454]) of the push resource URL.
     let missing = || VapidError::MissingAudience { wanted: audiences.wanted() };
     let accepted = match claim {
         Some(Json::Text(origin)) => audiences.accept(origin),

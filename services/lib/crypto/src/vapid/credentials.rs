@@ -56,6 +56,8 @@ impl<'a> Credentials<'a> {
             let found = parameters.iter().position(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
             Some(parameters.swap_remove(found).1).filter(|value| !value.is_empty())
         };
+        //= RFC 8292 section 3
+        //# All unknown or unsupported parameters to "vapid" authentication credentials MUST be ignored.
         let token = take("t").ok_or(VapidError::MissingToken)?;
         let key = PublicKey::from_text(&take("k").ok_or(VapidError::MissingKey)?)?;
         match advertised {

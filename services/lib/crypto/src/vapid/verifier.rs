@@ -103,6 +103,8 @@ impl Verifier {
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
         let Credentials { token, key } = Credentials::read(authorization, advertised)?;
+        //= RFC 8292 section 2
+        //# A push service MUST NOT use information from an invalid token.
         let validity = claims::verify(&token, &key, &self.audiences, now)?;
         let verified = Verified { key, hash: key.hash() };
         self.remembered.insert(presented, Remembered { verified, validity });

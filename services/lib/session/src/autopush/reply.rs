@@ -114,6 +114,10 @@ pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
 /// key. `Content-Type` is in `headers` as it came, unless it is `application/octet-stream`.
 pub fn notification(message: &Message) -> String {
     let content = &message.content;
+    //= RFC 8030 section 5.3
+    //# The push service MUST NOT forward the Urgency header field to the user agent.
+    //= RFC 8030 section 5.4
+    //# The value of the Topic header field MUST NOT be forwarded to user agents.
     let headers = [
         ("encoding", &content.encoding),
         ("encryption", &content.encryption),
