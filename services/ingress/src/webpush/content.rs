@@ -221,11 +221,19 @@ mod tests {
     const NO_FIELDS: &[(&str, &str)] = &[];
 
     fn sealed(fields: &[(&'static str, impl AsRef<str>)], body: &'static [u8]) -> Result<Content, Fault> {
+        sealed_where(true, fields, body)
+    }
+
+    fn sealed_where(
+        strict: bool,
+        fields: &[(&'static str, impl AsRef<str>)],
+        body: &'static [u8],
+    ) -> Result<Content, Fault> {
         let mut map = HeaderMap::new();
         for (name, value) in fields {
             map.append(*name, HeaderValue::from_str(value.as_ref()).unwrap());
         }
-        envelope(&map, true)?.seal(Bytes::from_static(body), &Sender::ANONYMOUS)
+        envelope(&map, strict)?.seal(Bytes::from_static(body), &Sender::ANONYMOUS)
     }
 
     // Holds: B-06.
@@ -315,5 +323,20 @@ mod tests {
         for bad in ["br", "aes128gcm, gzip", "aesgcm128"] {
             assert!(matches!(sealed(&[("content-encoding", bad)], b"x"), Err(Fault::Encoding(_))), "{bad}");
         }
+    }
+
+    // Holds: B-04, B-05, A-142.
+    #[test]
+    fn an_operator_can_take_bodies_that_are_not_encrypted_as_they_come() {
+        assert_eq!(sealed_where(false, NO_FIELDS, b"x").unwrap().encoding, None);
+        for encoding in ["br", "aes128gcm, gzip", "aesgcm128"] {
+            let content = sealed_where(false, &[("content-encoding", encoding)], b"x").unwrap();
+            assert_eq!((content.encoding.as_deref(), &*content.body), (Some(encoding), b"x".as_slice()));
+        }
+        let aesgcm = [("content-encoding", "aesgcm")];
+        assert!(
+            matches!(sealed_where(false, &aesgcm, b"x"), Err(Fault::Encoding(_))),
+            "what is named is checked"
+        );
     }
 }
