@@ -2,6 +2,8 @@
 //! decisions of the turn. All I/O of a turn runs beside the loop and comes back as an event of its own.
 
 mod carry_out;
+mod log_end;
+mod look_up;
 
 use std::sync::Arc;
 use std::time::Duration;

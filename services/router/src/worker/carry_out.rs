@@ -5,21 +5,18 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pushgrid_runtime::Backoff;
-use pushgrid_store::{Claim, ErrorKind, LogEnd, StoreError, Stored, Subscriptions};
-use pushgrid_types::{
-    Message, MessageId, Outcome, Sequence, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
-};
+use pushgrid_store::{Claim, ErrorKind, StoreError, Stored};
+use pushgrid_types::{Message, MessageId, Outcome, Sequence, SessionRef, UserAgentId};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{CALLS, PartitionWorker, WorkerFailure, answer};
-use crate::handle::Shared;
 use crate::partition::{Cancelling, EndAsker, PageRequest, Routable, SettleStored, Turn};
 
 /// Messages in one call of `Mailbox::store`.
 const STORE_BATCH: usize = 512;
 /// Backoff between attempts of a failed store call.
-const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+pub(super) const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
 /// Backoff before the mailbox is retried for a user agent whose part is being restored.
 const UNREADABLE_PAUSE: Duration = Duration::from_secs(1);
 /// Deadline of the end of a message meanwhile. The backoff of the restoration doubles, so a longer wait would
@@ -207,74 +204,6 @@ impl PartitionWorker {
         Ok(())
     }
 
-    /// Looks a batch from the log up in one call, then decides each message. A user agent without a session
-    /// here may have one known to an earlier owner of the partition, so presence is asked too; the node
-    /// corrects a stale claim.
-    pub(super) fn look_up(&mut self, batch: Vec<Arc<Message>>) {
-        self.looking_up = true;
-        let read_to = self.consumer.read_to();
-        let ids: Vec<_> = batch.iter().map(|message| message.to).collect();
-        let mut unknown: Vec<_> = ids.iter().map(|id| id.user_agent).collect();
-        unknown.retain(|user_agent| !self.partition.is_connected(*user_agent));
-        unknown.sort_unstable();
-        unknown.dedup();
-        let shared = self.shared.clone();
-        self.calls.push(Box::pin(async move {
-            // A message with TTL 0 and no topic cannot wait in the mailbox, so its look-up is retried until it
-            // expires.
-            let now_or_never = batch.iter().filter(|message| {
-                message.ttl.is_zero()
-                    && message.topic.is_none()
-                    && unknown.binary_search(&message.to.user_agent).is_ok()
-            });
-            let until = now_or_never.map(|message| message.expires_at).max().unwrap_or_default();
-            let (alive, located) =
-                tokio::join!(alive(&*shared.subscriptions, &ids), locate(&shared, unknown, until));
-            Done::LookedUp { batch, alive, located, read_to }
-        }));
-    }
-
-    /// Keeps sessions waiting for the end of the log. A cancellation is answered by what is known.
-    fn ask_again(&mut self, askers: Vec<EndAsker>) {
-        for asker in askers {
-            match asker {
-                EndAsker::Session(..) => self.askers.push(asker),
-                EndAsker::Cancel(message, reply) => self.partition.cancel(message, reply),
-            }
-        }
-    }
-
-    /// Asks for the end of the log, once at a time: an answer to an earlier question is none to those who have come
-    /// since. True when it was known, and the partition may have decided on more.
-    fn ask_log_end(&mut self, draining: bool) -> bool {
-        if draining {
-            self.askers.retain(|asker| matches!(asker, EndAsker::Cancel(..)));
-        }
-        if self.asking || self.askers.is_empty() {
-            return false;
-        }
-        let askers = std::mem::take(&mut self.askers);
-        match self.consumer.end() {
-            LogEnd::Known(end) => {
-                let turn = Turn { now: self.shared.now(), nodes: &*self.nodes, log_end: Some(end) };
-                self.partition.log_ends_at(turn, end, askers);
-                true
-            }
-            LogEnd::Ask(end) => {
-                self.asking = true;
-                self.calls.push(Box::pin(async move {
-                    let end = end.await;
-                    if let Err(error) = &end {
-                        let mut backoff = BACKOFF;
-                        backoff.wait_after(error, "ask for the end of the log").await;
-                    }
-                    Done::LogEnd { end: end.ok(), askers }
-                }));
-                false
-            }
-        }
-    }
-
     /// Stores messages, retrying without a deadline: the log keeps them until then.
     fn store(&mut self, batch: Vec<Arc<Message>>) {
         let mailbox = self.shared.mailbox.clone();
@@ -384,49 +313,6 @@ impl PartitionWorker {
         count(&self.figures.busy, tally.busy);
         for latency in tally.delivered {
             self.figures.delivery.record(latency.as_secs_f64());
-        }
-    }
-}
-
-async fn alive(subscriptions: &dyn Subscriptions, ids: &[SubscriptionRef]) -> Vec<bool> {
-    let mut backoff = BACKOFF;
-    loop {
-        match subscriptions.alive(ids).await {
-            Ok(alive) => return alive,
-            // The mailbox checks subscriptions again when it stores, so a message for a dead one can only reach the
-            // socket of its own user agent, which refuses it. An unreadable user agent so delays no other.
-            Err(error) if matches!(error.kind, ErrorKind::Closed | ErrorKind::Corrupt) => {
-                return vec![true; ids.len()];
-            }
-            Err(error) => backoff.wait_after(&error, "look up subscriptions").await,
-        }
-    }
-}
-
-/// Looks sessions up, retrying until presence answers or `until` has passed.
-async fn locate(
-    shared: &Shared,
-    user_agents: Vec<UserAgentId>,
-    until: Timestamp,
-) -> Vec<(UserAgentId, Claim)> {
-    if user_agents.is_empty() {
-        return Vec::new();
-    }
-    let mut backoff = BACKOFF;
-    loop {
-        match shared.presence.locate(&user_agents).await {
-            Ok(found) => {
-                let found = user_agents.into_iter().zip(found);
-                return found.filter_map(|(user_agent, claim)| Some((user_agent, claim?))).collect();
-            }
-            Err(error) if error.is_retryable() && shared.now() < until => {
-                backoff.wait_after(&error, "look up sockets").await;
-            }
-            Err(error) => {
-                // The messages are stored, and are delivered when the node announces the session, or on the next one.
-                tracing::debug!(%error, "could not look up sockets");
-                return Vec::new();
-            }
         }
     }
 }
