@@ -3,7 +3,7 @@
 //! reply means an unknown outcome.
 
 use pushgrid_store::{Cancelled, End};
-use pushgrid_types::{MessageRef, Outcome};
+use pushgrid_types::{MessageRef, Outcome, Sequence};
 use tokio::sync::oneshot;
 
 use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
@@ -13,6 +13,17 @@ impl Partition {
     /// ([`super::EndAsker`]). Answers at once where the partition alone can tell; otherwise the mailbox is asked, and
     /// [`Self::cancel_met`] answers.
     pub(crate) fn cancel(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
+        let stored_to = self.storing_newer_topics(&message);
+        self.cancel_once_stored(message, reply, stored_to);
+    }
+
+    /// The same, once messages with a topic up to the sequence `stored_to` are in the mailbox.
+    pub(super) fn cancel_once_stored(
+        &mut self,
+        message: MessageRef,
+        reply: oneshot::Sender<Cancelled>,
+        stored_to: Option<Sequence>,
+    ) {
         let MessageRef { user_agent, id, sequence, .. } = message;
         let flying = self.agents.get_mut(&user_agent).and_then(|agent| {
             let session = agent.session.as_deref_mut()?;
@@ -34,8 +45,8 @@ impl Partition {
             agent.storing[index].ended.get_or_insert(Outcome::Cancelled);
             return answer(reply, if is_pending { Cancelled::Ended } else { Cancelled::Gone });
         }
-        if place.is_none() && self.is_storing_newer_topic(&message) {
-            return self.cancel_after_store(message, reply);
+        if let Some(stored_to) = stored_to.filter(|_| place.is_none()) {
+            return self.cancel_after_store(message, reply, stored_to);
         }
         self.work.settle_mailbox.push(SettleStored {
             user_agent,

@@ -2,16 +2,15 @@
 //! P5): a newer one that was accepted before a session began, or before a cancellation, may still be in the log.
 //!
 //! Invariant: a session is not sent a message with a topic before the log has been read to the end that it had
-//! after the session began, nor while a newer one of the topic is on the way into the mailbox. Until then the
-//! message stays in the mailbox, where the newer one replaces it. Nobody asks for the end of the log before
-//! there is such a message.
+//! after the session began, nor ever when a newer one of the topic is on the way into the mailbox, which replaces it
+//! there. Nobody asks for the end of the log before there is such a message.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use pushgrid_store::Cancelled;
 use pushgrid_types::{
-    ChannelId, Message, MessageRef, ReplaceKey, Sequence, SessionRef, Timestamp, UserAgentId,
+    ChannelId, Message, MessageId, MessageRef, ReplaceKey, Sequence, SessionRef, Timestamp, UserAgentId,
 };
 use tokio::sync::oneshot;
 
@@ -45,7 +44,7 @@ pub(super) struct Behind {
     /// In the order of their ends, and of their times.
     cancels: VecDeque<BehindCancel>,
     /// Cancellations waiting for messages on the way into the mailbox.
-    on_store: HashMap<UserAgentId, Vec<(MessageRef, oneshot::Sender<Cancelled>)>>,
+    on_store: HashMap<UserAgentId, Vec<StoreCancel>>,
     /// Number of those.
     cancels_on_store: usize,
     /// Topics whose newest message was stored while a page of the user agent was being read: the page may still
@@ -53,9 +52,17 @@ pub(super) struct Behind {
     stored_while_reading: HashMap<UserAgentId, Vec<Newest>>,
 }
 
+#[derive(Debug)]
+struct StoreCancel {
+    stored_to: Sequence,
+    message: MessageRef,
+    reply: oneshot::Sender<Cancelled>,
+}
+
 /// Newest message of a topic.
 #[derive(Debug)]
 struct Newest {
+    id: MessageId,
     channel: ChannelId,
     topic: ReplaceKey,
     sequence: Sequence,
@@ -77,10 +84,12 @@ impl Session {
 }
 
 impl Agent {
-    /// True while a newer message of its topic is on the way into the mailbox.
+    /// True while a newer message of its topic is on the way into the mailbox. One with the same id is none: a message
+    /// whose append was repeated ends there as a repeat, and the first one stays.
     pub(super) fn stores_newer(&self, message: &Message) -> bool {
         self.storing.iter().any(|storing| {
             storing.sequence > message.sequence
+                && storing.id != message.id
                 && storing.channel == message.to.channel
                 && storing.topic.is_some()
                 && storing.topic == message.topic
@@ -92,48 +101,51 @@ impl Agent {
         let older = &self.storing[index];
         let of_topic =
             self.storing.iter().filter(|newer| newer.topic.is_some() && newer.topic == older.topic);
-        of_topic.into_iter().any(|newer| newer.channel == older.channel && newer.sequence > older.sequence)
+        of_topic.into_iter().any(|newer| {
+            newer.channel == older.channel && newer.id != older.id && newer.sequence > older.sequence
+        })
     }
 }
 
 impl Partition {
-    /// True while a stored message may be older than another one of its topic. Then [`Self::wait_for_newer`].
-    pub(super) fn may_be_replaced(&self, user_agent: UserAgentId, message: &Message) -> bool {
+    /// True for a stored message of whose topic a newer one from before the session may still be in the log. Then
+    /// [`Self::wait_for_log_end`].
+    pub(super) fn awaits_log_end(&self, user_agent: UserAgentId, message: &Message) -> bool {
         if message.topic.is_none() {
             return false;
         }
-        let Some(agent) = self.agents.get(&user_agent) else { return false };
-        let knows = agent.session.as_deref().is_none_or(|session| session.knows_topics(self.read_to));
-        let mut stored = self.behind.stored_while_reading.get(&user_agent).into_iter().flatten();
-        !knows
-            || agent.stores_newer(message)
-            || stored.any(|newest| {
-                newest.sequence > message.sequence
-                    && newest.channel == message.to.channel
-                    && Some(&newest.topic) == message.topic.as_ref()
-            })
+        let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
+        session.is_some_and(|session| !session.knows_topics(self.read_to))
     }
 
-    /// Has the session read on when the newest message of the topic of `message` is in the mailbox, and asks for the
-    /// end of the log if that is not known.
-    pub(super) fn wait_for_newer(&mut self, user_agent: UserAgentId, message: &Message) {
-        let Some(agent) = self.agents.get_mut(&user_agent) else { return };
-        let stores_newer = agent.stores_newer(message);
-        let Some(session) = agent.session.as_deref_mut() else { return };
+    /// Has the session read on when the log is read to its end, which is asked for if it is not known.
+    pub(super) fn wait_for_log_end(&mut self, user_agent: UserAgentId) {
+        let session = self.agents.get_mut(&user_agent).and_then(|agent| agent.session.as_deref_mut());
+        let Some(session) = session else { return };
         match session.topic_bound {
             TopicBound::Unknown => {
                 session.topic_bound = TopicBound::Asked;
                 self.work.ask_end.push(EndAsker::Session(user_agent, session.at));
             }
-            TopicBound::At(end) if end > self.read_to => drop(self.behind.sessions.insert((end, user_agent))),
-            // The log, or the answer of the mailbox, has the session read on.
+            TopicBound::At(end) => drop(self.behind.sessions.insert((end, user_agent))),
             TopicBound::Asked => {}
-            TopicBound::At(_) if stores_newer => {}
-            TopicBound::At(_) => {
-                self.behind.stored_while_reading.remove(&user_agent);
-                self.read_on(user_agent);
-            }
         }
+    }
+
+    /// True for a message of a page that a newer one of its topic replaces, or has replaced since the page was read.
+    /// It is passed over: in the mailbox, the end of the one and the coming of the other are one change.
+    pub(super) fn is_replaced(&self, user_agent: UserAgentId, message: &Message) -> bool {
+        if message.topic.is_none() {
+            return false;
+        }
+        let mut stored = self.behind.stored_while_reading.get(&user_agent).into_iter().flatten();
+        self.agents.get(&user_agent).is_some_and(|agent| agent.stores_newer(message))
+            || stored.any(|newest| {
+                newest.sequence > message.sequence
+                    && newest.id != message.id
+                    && newest.channel == message.to.channel
+                    && Some(&newest.topic) == message.topic.as_ref()
+            })
     }
 
     /// Takes in that a message with a topic has been stored, perhaps while a page is being read.
@@ -143,8 +155,12 @@ impl Partition {
         if let Some(topic) = &message.topic
             && session.is_some_and(|session| matches!(session.backlog, Backlog::Reading { .. }))
         {
-            let newest =
-                Newest { channel: message.to.channel, topic: topic.clone(), sequence: message.sequence };
+            let newest = Newest {
+                id: message.id,
+                channel: message.to.channel,
+                topic: topic.clone(),
+                sequence: message.sequence,
+            };
             self.behind.stored_while_reading.entry(user_agent).or_default().push(newest);
         }
     }
@@ -192,32 +208,38 @@ impl Partition {
         }
     }
 
-    /// True while a newer message of the subscription, with a topic, is on the way into the mailbox: it may replace
-    /// `message` there.
-    pub(super) fn is_storing_newer_topic(&self, message: &MessageRef) -> bool {
-        self.agents.get(&message.user_agent).is_some_and(|agent| {
-            agent.storing.iter().any(|storing| {
-                storing.channel == message.channel
-                    && storing.topic.is_some()
-                    && storing.sequence > message.sequence
-            })
-        })
+    /// Sequence of the newest message of the subscription that has a topic, is on the way into the mailbox, and may
+    /// replace `message` there.
+    pub(super) fn storing_newer_topics(&self, message: &MessageRef) -> Option<Sequence> {
+        let storing = self.agents.get(&message.user_agent).into_iter().flat_map(|agent| &agent.storing);
+        let of_topics = storing.filter(|it| it.channel == message.channel && it.topic.is_some());
+        of_topics.map(|it| it.sequence).filter(|sequence| *sequence > message.sequence).max()
     }
 
-    /// Cancels a message once what is on the way into the mailbox of its user agent is there.
-    pub(super) fn cancel_after_store(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
+    /// Cancels a message once what is on the way into the mailbox, up to `stored_to`, is there.
+    pub(super) fn cancel_after_store(
+        &mut self,
+        message: MessageRef,
+        reply: oneshot::Sender<Cancelled>,
+        stored_to: Sequence,
+    ) {
         if self.behind.cancels_on_store < self.limits.early_cancels {
             self.behind.cancels_on_store += 1;
-            self.behind.on_store.entry(message.user_agent).or_default().push((message, reply));
+            let waiting = self.behind.on_store.entry(message.user_agent).or_default();
+            waiting.push(StoreCancel { stored_to, message, reply });
         } // Dropped unanswered, it is unavailable: too many wait already.
     }
 
-    /// Goes on with the cancellations that have waited for the mailbox of a user agent.
+    /// Goes on with the cancellations that have waited for the mailbox of a user agent. What has come since they did
+    /// is not waited for.
     pub(super) fn cancel_stored(&mut self, user_agent: UserAgentId) {
         let Some(waiting) = self.behind.on_store.remove(&user_agent) else { return };
         self.behind.cancels_on_store -= waiting.len();
-        for (message, reply) in waiting {
-            self.cancel(message, reply);
+        for StoreCancel { stored_to, message, reply } in waiting {
+            let storing = self.agents.get(&user_agent).into_iter().flat_map(|agent| &agent.storing);
+            let mut storing = storing.filter(|it| it.channel == message.channel && it.topic.is_some());
+            let waits = storing.any(|it| it.sequence > message.sequence && it.sequence <= stored_to);
+            self.cancel_once_stored(message, reply, waits.then_some(stored_to));
         }
     }
 

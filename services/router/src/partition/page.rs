@@ -113,9 +113,9 @@ impl Partition {
         while let Some(message) = page.peek()
             && message.sequence < bound
         {
-            if self.may_be_replaced(user_agent, message) {
+            if self.awaits_log_end(user_agent, message) {
                 self.watch(turn.now, user_agent);
-                return self.wait_for_newer(user_agent, message);
+                return self.wait_for_log_end(user_agent);
             }
             progress = true;
             let Some(message) = page.next() else { break };
@@ -155,10 +155,11 @@ impl Partition {
         user_agent: UserAgentId,
         message: Message,
     ) -> Result<(), NotDelivered> {
+        let is_replaced = self.is_replaced(user_agent, &message);
         let Some(agent) = self.agents.get_mut(&user_agent) else { return Ok(()) };
         let Some(session) = agent.session.as_deref_mut() else { return Ok(()) };
         // The end is under way: counting the message as sent keeps it from being sent again.
-        if self.ending.contains_key(&(user_agent, message.id)) {
+        if is_replaced || self.ending.contains_key(&(user_agent, message.id)) {
             session.cursor.pass(&message);
             return Ok(());
         }

@@ -136,6 +136,21 @@ fn one_that_is_too_late_for_itself_still_takes_the_place_of_the_older_one_of_its
 }
 
 #[test]
+fn a_message_is_replaced_by_a_newer_one_on_the_way_into_the_mailbox_and_not_by_its_own_repeat() {
+    for (id, replaces) in [(MessageId::from_octets([9; 16]), true), (MessageId::from_octets([1; 16]), false)]
+    {
+        let mut world = World::new();
+        world.post(0, false, Some(0));
+        world.collect();
+        world.answer_all();
+        let first = Message { id: MessageId::from_octets([1; 16]), ..(*world.posted[0]).clone() };
+        let newer = Arc::new(Message { id, sequence: Sequence(9), ..first.clone() });
+        world.turn(|partition, turn| partition.route(turn, Routable { message: newer, alive: true }));
+        assert_eq!(world.partition.is_replaced(user_agent(0), &first), replaces);
+    }
+}
+
+#[test]
 fn what_was_acknowledged_before_the_log_was_read_is_not_sent_again_however_long_that_takes() {
     let mut world = World::new();
     world.connect(0);
