@@ -14,6 +14,7 @@ mod notification;
 pub(crate) mod party;
 mod register;
 pub(crate) mod scene;
+pub(crate) mod sse;
 mod topic;
 mod ttl;
 mod vapid;

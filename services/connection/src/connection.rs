@@ -265,6 +265,9 @@ impl<P: Protocol> Connection<P> {
                 Some(Next::Send { message, .. }) => {
                     let span = spans::send(&message);
                     span.in_scope(|| self.protocol.put(Output::Message(&message)))?;
+                    if !P::ACKNOWLEDGES {
+                        self.slot.queue.sent(message.id);
+                    }
                     if !span.is_disabled() {
                         span.in_scope(|| tracing::debug!(target: spans::MESSAGES, "sent"));
                     }

@@ -7,8 +7,9 @@
 //! `send_queue` of its connection until the transport takes it.
 //!
 //! `protocol` is the seam, and a folder beside the core is a protocol: `autopush` with its WebSocket, frames
-//! and close codes. The core knows no frame, no close code and no JSON; a protocol knows no router, no timer
-//! and no drain.
+//! and close codes, and `sse` with the events of an HTTP answer. The core knows no frame, no close code and no
+//! JSON; a protocol knows no router and no drain. `resources` are the HTTP requests of user agents without a
+//! WebSocket, of which one opens a connection by `sse`.
 //!
 //! Not here: any durable state, and any knowledge of a store. Messages not settled when a connection ends are
 //! the router's to keep, and the end tells the router so.
@@ -33,14 +34,18 @@ mod end;
 mod jitter;
 mod node;
 mod protocol;
+mod refusal;
+mod resources;
 mod router_session;
 mod send_queue;
 mod service;
 mod shared;
+mod sse;
 mod timer;
 
 pub use config::Config;
 pub use node::Node;
+pub use resources::Resources;
 pub use service::{Connections, Deps};
 
 #[cfg(test)]

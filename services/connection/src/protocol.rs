@@ -22,10 +22,14 @@ use crate::router_session::Answer;
 /// [`Self::poll_flush`] before the task waits, so that all output leaves. [`Self::close`] is the last call.
 ///
 /// Polls register the task's waker, and may be given up at any time. Unread output is the caller's to bound:
-/// a protocol has no timers.
+/// a protocol needs no timer for it.
 pub(crate) trait Protocol: Send + 'static {
     /// Name of the protocol in log lines.
     const NAME: &'static str;
+
+    /// False if messages are acknowledged by other ways than [`Command::Acknowledge`]: then a message is owed until it
+    /// is sent, and the router's window alone bounds those that are not acknowledged.
+    const ACKNOWLEDGES: bool = true;
 
     /// Request as received, not decoded yet.
     type Request: Send;

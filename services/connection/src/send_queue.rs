@@ -23,6 +23,9 @@ pub(crate) enum Ending {
     Abandoned,
 }
 
+/// Messages remembered as sent on a connection whose messages are acknowledged by other ways.
+const SENT_MAX: usize = 256;
+
 /// Messages owed to a connection, shared between the router's threads (which fill the queue) and the
 /// connection's task (which empties it). One lock and one waker: a channel of its own would cost each idle
 /// connection more than all else.
@@ -44,6 +47,10 @@ struct State {
         reason = "most of the time there is none, and every idle connection has its room"
     )]
     unconfirmed: Option<Box<VecDeque<MessageId>>>,
+    /// Messages sent and not owed any more, oldest first: a new owner of the partition sends those that are not
+    /// acknowledged once more.
+    #[expect(clippy::box_collection, reason = "as above")]
+    sent: Option<Box<VecDeque<MessageId>>>,
     holder: Holder,
     ending: Option<Ending>,
     closed: bool,
@@ -68,6 +75,7 @@ impl SendQueue {
         let state = State {
             owed: Session::new(limits),
             unconfirmed: None,
+            sent: None,
             holder: Holder::Nobody,
             ending: None,
             closed: false,
@@ -83,7 +91,7 @@ impl SendQueue {
             if state.closed || state.ending.is_some() {
                 return Err(NotDelivered::NotHere);
             }
-            if state.unconfirmed.as_ref().is_some_and(|ids| ids.contains(&message.id)) {
+            if [&state.unconfirmed, &state.sent].into_iter().flatten().any(|ids| ids.contains(&message.id)) {
                 return Ok(());
             }
             state.owed.offer(Arc::clone(message)).map_err(|_| NotDelivered::Busy)?;
@@ -157,6 +165,17 @@ impl SendQueue {
         let mut state = self.lock();
         state.unconfirmed.get_or_insert_default().push_back(id);
         state.owed.settle(id)
+    }
+
+    /// Forgets a message sent by [`Self::next`], but for its id: its acknowledgement goes another way.
+    pub(crate) fn sent(&self, id: MessageId) {
+        let mut state = self.lock();
+        state.owed.settle(id);
+        let sent = state.sent.get_or_insert_default();
+        if sent.len() >= SENT_MAX {
+            sent.pop_front();
+        }
+        sent.push_back(id);
     }
 
     /// Forgets the oldest `count` of the messages ended here: the router has confirmed them.

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::counts::Counts;
 use crate::shared::Shared;
-use crate::{Config, Node, autopush, drain};
+use crate::{Config, Node, Resources, autopush, drain, resources};
 
 /// Dependencies of [`Connections`].
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub struct Deps {
     pub listener: TcpListener,
     /// Owner of the user agents' messages and subscriptions.
     pub router: Arc<dyn RouterLink>,
+    /// User agents over HTTP; `None` serves those with a WebSocket alone.
+    pub resources: Option<Resources>,
     /// This node: the same one to which the router hands messages.
     pub node: Node,
     /// Judges for the last time whether a message has expired.
@@ -55,7 +57,12 @@ impl Connections {
             config,
         });
         let edge = Arc::new(autopush::Edge::new(Arc::clone(&shared), &deps.meter));
-        Self { shared, routes: autopush::routes(edge), listener: deps.listener, latch: deps.latch }
+        let mut routes = autopush::routes(edge);
+        if let Some(resources) = deps.resources {
+            let edge = resources::Edge::new(Arc::clone(&shared), resources);
+            routes = routes.merge(resources::routes(Arc::new(edge)));
+        }
+        Self { shared, routes, listener: deps.listener, latch: deps.latch }
     }
 
     /// Serves user agents until `shutdown` drains; then closes every connection, at once or spread over

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use pushgrid_crypto::{EndpointKeys, ResourceAddresses};
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
@@ -17,11 +18,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::counts::Counts;
 use crate::shared::Shared;
-use crate::{Config, Connections, Deps, Node};
+use crate::{Config, Connections, Deps, Node, Resources};
 
 mod router;
 
-pub(crate) use router::{Call, Mood, Op, Router, message};
+pub(crate) use router::{Call, Mood, Op, Router, message, subscription};
 
 /// What the clock of the tests shows in the beginning.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -36,6 +37,11 @@ pub(crate) fn config(settings: &[&str]) -> Config {
     let config = Config::read(&mut reader, "0s");
     reader.finish().unwrap();
     config
+}
+
+/// Seals under keys that are made anew.
+pub(crate) fn addresses() -> ResourceAddresses {
+    ResourceAddresses::new(&EndpointKeys::generate(&SystemRng))
 }
 
 /// A node without a listener, with a router behind it: for connections that a test makes itself.
@@ -90,6 +96,7 @@ impl Server {
         let deps = Deps {
             listener,
             router: Arc::<Router>::clone(&router),
+            resources: Some(Resources { link: Arc::<Router>::clone(&router), addresses: addresses() }),
             node: node.clone(),
             clock: Arc::<ManualClock>::clone(&clock),
             rng: Arc::new(SystemRng),

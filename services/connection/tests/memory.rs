@@ -75,6 +75,7 @@ fn serve() -> (SocketAddr, Node, tokio::runtime::Runtime) {
     let deps = Deps {
         listener,
         router: Arc::new(Agreeable),
+        resources: None,
         node: node.clone(),
         clock: Arc::new(SteadyClock::of_machine()),
         rng: Arc::new(SystemRng),

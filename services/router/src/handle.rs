@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pushgrid_store::{
     Cancelled, Claim, Eviction, Held, IngressLink, LinkError, Mailbox, NodeLink, Opened, Presence,
-    Registered, RouterLink, Settlement, Subscription, Subscriptions,
+    Registered, ResourceLink, RouterLink, Settlement, Subscription, Subscriptions,
 };
 use pushgrid_types::{
     ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp,
@@ -19,6 +19,7 @@ use tokio::time::sleep;
 use tracing::{Instrument, Span};
 
 use crate::RouterContext;
+use crate::partition::CancelReply;
 
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
@@ -26,13 +27,37 @@ const RESUME_PAUSE: Duration = Duration::from_millis(250);
 /// An event for the worker of the user agent's partition.
 #[derive(Debug)]
 pub(crate) enum Event {
-    Open { user_agent: UserAgentId, claim: Claim },
-    Resume { user_agent: UserAgentId, claim: Claim },
-    Gone { node: NodeId },
-    Settle { user_agent: UserAgentId, ended: Vec<Settlement> },
-    Close { user_agent: UserAgentId, session: SessionRef, done: oneshot::Sender<()> },
-    Cancel { message: MessageRef, reply: oneshot::Sender<Cancelled> },
-    Unsubscribe { user_agent: UserAgentId, channel: ChannelId, done: oneshot::Sender<()> },
+    Open {
+        user_agent: UserAgentId,
+        claim: Claim,
+    },
+    Resume {
+        user_agent: UserAgentId,
+        claim: Claim,
+    },
+    Gone {
+        node: NodeId,
+    },
+    Settle {
+        user_agent: UserAgentId,
+        ended: Vec<Settlement>,
+    },
+    Close {
+        user_agent: UserAgentId,
+        session: SessionRef,
+        done: oneshot::Sender<()>,
+    },
+    Cancel {
+        message: MessageRef,
+        reply: CancelReply,
+    },
+    /// `dismiss`: the session ends too.
+    Unsubscribe {
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        dismiss: bool,
+        done: oneshot::Sender<()>,
+    },
 }
 
 /// Calls one partition's worker. Cheap to clone; fails with [`LinkError::Unavailable`] once the worker is
@@ -78,8 +103,30 @@ impl Handle {
     async fn end_subscription(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
         // First: once look-ups miss the subscription, no new message joins those that end below.
         self.shared.subscriptions.remove(user_agent, channel).await?;
+        self.end_in_flight(user_agent, channel, false).await
+    }
+
+    /// Ends the messages in flight of a subscription that has ended, and the session if told to `dismiss` the user
+    /// agent.
+    async fn end_in_flight(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        dismiss: bool,
+    ) -> Result<(), LinkError> {
         let (done, ended) = oneshot::channel();
-        self.tell(Event::Unsubscribe { user_agent, channel, done }).await?;
+        self.tell(Event::Unsubscribe { user_agent, channel, dismiss, done }).await?;
+        ended.await.map_err(|_| LinkError::Unavailable)
+    }
+
+    /// Ends a message by its address. A dropped reply means an unknown outcome.
+    async fn end_message(
+        &self,
+        message: MessageRef,
+        reply: impl FnOnce(oneshot::Sender<Cancelled>) -> CancelReply,
+    ) -> Result<Cancelled, LinkError> {
+        let (sender, ended) = oneshot::channel();
+        self.tell(Event::Cancel { message, reply: reply(sender) }).await?;
         ended.await.map_err(|_| LinkError::Unavailable)
     }
 
@@ -195,11 +242,30 @@ impl RouterLink for Handle {
 }
 
 #[async_trait]
+impl ResourceLink for Handle {
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        let now = self.shared.now();
+        self.end_message(message, |sender| CancelReply::to_acknowledgement(now, sender)).await
+    }
+
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        let SubscriptionRef { user_agent, channel, .. } = id;
+        let subscriptions = &self.shared.subscriptions;
+        if subscriptions.find(user_agent, channel).await?.is_some_and(|other| other.id != id) {
+            return Ok(Cancelled::Gone);
+        }
+        let was_there = subscriptions.remove(user_agent, channel).await?;
+        // In any case, for an earlier attempt may have come no further than this.
+        let dismiss = subscriptions.count(user_agent).await? == 0;
+        self.end_in_flight(user_agent, channel, dismiss).await?;
+        Ok(if was_there { Cancelled::Ended } else { Cancelled::Gone })
+    }
+}
+
+#[async_trait]
 impl IngressLink for Handle {
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
-        let (reply, cancelled) = oneshot::channel();
-        self.tell(Event::Cancel { message, reply }).await?;
-        cancelled.await.map_err(|_| LinkError::Unavailable)
+        self.end_message(message, CancelReply::to_cancellation).await
     }
 
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {

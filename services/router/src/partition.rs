@@ -32,13 +32,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_store::{Cancelled, NodeLink, PageLimit};
+use pushgrid_store::{NodeLink, PageLimit};
 use pushgrid_types::{
     ChannelId, Epoch, Message, MessageId, MessageRef, Outcome, ReplaceKey, Sequence, SessionRef, Timestamp,
     TraceParent, UserAgentId,
 };
-use tokio::sync::oneshot;
 
+pub(crate) use cancel::CancelReply;
 use cursor::Cursor;
 use early_ends::EarlyEnds;
 pub(crate) use log_end::EndAsker;
@@ -195,7 +195,7 @@ pub(crate) struct Cancelling {
     /// Set if the message was in flight from the mailbox: the message ends in any case, and is not sent
     /// again.
     was_stored: bool,
-    reply: oneshot::Sender<Cancelled>,
+    reply: CancelReply,
 }
 
 /// Cancellation of a message not out of the log yet.
@@ -205,7 +205,7 @@ struct EarlyCancel {
     sequence: Sequence,
     /// Read position of the log at the last check: while the log advances, the message may still come.
     read_to: Sequence,
-    reply: oneshot::Sender<Cancelled>,
+    reply: CancelReply,
 }
 
 /// Counts since the last [`Partition::take_tally`], for the metrics.

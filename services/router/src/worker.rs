@@ -176,9 +176,15 @@ impl PartitionWorker {
             Event::Close { user_agent, session, done } => {
                 self.partition.close(turn, user_agent, session, done);
             }
+            Event::Cancel { message, reply } if reply.is_acknowledgement() => {
+                self.partition.cancel(message, reply);
+            }
             Event::Cancel { message, reply } => self.askers.push(EndAsker::Cancel(message, reply)),
-            Event::Unsubscribe { user_agent, channel, done } => {
+            Event::Unsubscribe { user_agent, channel, dismiss, done } => {
                 self.partition.unsubscribe(user_agent, channel);
+                if dismiss {
+                    self.partition.dismiss(turn, user_agent);
+                }
                 answer(done);
             }
         }

@@ -36,6 +36,8 @@ struct Walk {
     house: House,
     listening: Option<(Child, tokio::io::Lines<BufReader<tokio::process::ChildStdout>>)>,
     public_key: String,
+    /// Placeholders of README, and what the service has answered in their places.
+    answered: Vec<(&'static str, String)>,
 }
 
 impl Walk {
@@ -46,6 +48,7 @@ impl Walk {
             house: House::start().await?,
             listening: None,
             public_key: String::new(),
+            answered: Vec::new(),
         })
     }
 
@@ -55,7 +58,10 @@ impl Walk {
         let program = Path::new(program.as_std().get_program());
         let folder = program.parent().context("the program is in a folder")?;
         let mut command = Command::new("bash");
-        let line = line.replace("PUBLIC_KEY", &self.public_key);
+        let mut line = line.replace("PUBLIC_KEY", &self.public_key);
+        for (placeholder, answered) in &self.answered {
+            line = line.replace(placeholder, answered);
+        }
         let path = format!("{}:{}", folder.display(), std::env::var("PATH")?);
         command.args(["-ec", &line]).env("PATH", path).current_dir(self.folder.path());
         for (name, _) in std::env::vars_os() {
@@ -89,8 +95,9 @@ impl Walk {
             "pushgrid listen --key PUBLIC_KEY --subscription subscription.json" => self.listen(line).await?,
             "pushgrid send --subscription subscription.json --vapid app.pem --message 'It works'" => {
                 self.run(line).await?;
-                self.hears("It works").await?;
+                drop(self.hears("It works").await?);
             }
+            _ if line.starts_with("curl ") => self.over_http(line).await?,
             "pushgrid backup backup-1" | "pushgrid restore backup-1" => self.of_data(line).await?,
             "pushgrid keys endpoint --out endpoint-keys" => drop(self.run(line).await?),
             _ => return Ok(false),
@@ -108,18 +115,44 @@ impl Walk {
         eventually(SOON, "the subscription is written", async || Ok(file.exists().then_some(()))).await
     }
 
-    async fn hears(&mut self, text: &str) -> Result<()> {
+    /// Runs a line of a user agent without a WebSocket.
+    async fn over_http(&mut self, line: &str) -> Result<()> {
+        let service = self.server.connection().replacen("ws://", "http://", 1);
+        let line = line.replace("http://localhost:8081", service.trim_end_matches('/'));
+        if line.contains("text/event-stream") {
+            let mut child = self.shell(&format!("exec {line}"))?.stdout(Stdio::piped()).spawn()?;
+            let lines = BufReader::new(child.stdout.take().context("it is a pipe")?).lines();
+            self.listening = Some((child, lines));
+            return Ok(());
+        }
+        let answer = self.run(&line.replacen("curl ", "curl --fail --silent --show-error ", 1)).await?;
+        if line.ends_with("/subscribe") {
+            let part = |begin: &str, end: char| {
+                let (_, rest) = answer.split_once(begin)?;
+                Some(rest.split(end).next().unwrap_or_default().to_owned())
+            };
+            self.answered.push(("SUBSCRIPTION", part("location: /s/", '\r').context("no Location")?));
+            self.answered.push(("ENDPOINT", part("link: <", '>').context("no Link")?));
+        } else if line.contains("ENDPOINT") {
+            let event = self.hears("data: ").await?;
+            let (_, rest) = event.split_once("/r/").context("no address of the message")?;
+            self.answered.push(("MESSAGE", rest.split('"').next().unwrap_or_default().to_owned()));
+        }
+        Ok(())
+    }
+
+    /// The first line with this text.
+    async fn hears(&mut self, text: &str) -> Result<String> {
         let (_, lines) = self.listening.as_mut().context("nobody listens")?;
         let hear = async {
             while let Some(line) = lines.next_line().await? {
                 if line.contains(text) {
-                    return anyhow::Ok(true);
+                    return Ok(line);
                 }
             }
-            Ok(false)
+            anyhow::bail!("{text:?} did not come")
         };
-        ensure!(within(SOON, "the message", hear).await??, "{text:?} did not come");
-        Ok(())
+        within(SOON, "the message", hear).await?
     }
 
     /// Runs a line about the data directory.

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::party::{Agent, Application, MINUTE, ending, signature};
 use super::scene::Scene;
+use super::sse::Subscription;
 
 /// Last segment of a URL.
 fn last_part(url: &str) -> &str {
@@ -115,6 +116,7 @@ async fn no_secret_is_ever_in_the_log_or_in_a_metric() -> Result<()> {
     deliveries(&mut agent, &mut secrets).await.context("deliveries")?;
     refusals(&mut agent, &mut secrets).await.context("refusals")?;
     bad_frames(&server, &mut agent, &mut secrets).await.context("bad frames")?;
+    over_http(&server, &mut secrets).await.context("over HTTP")?;
 
     let (_, metrics) = server.admin_get("/metrics").await?;
     secrets.are_not_in(&metrics, "a metric")?;
@@ -134,6 +136,27 @@ async fn no_secret_is_ever_in_the_log_or_in_a_metric() -> Result<()> {
         ensure!(log.contains(&format!("\"name\":\"{span}\"")), "no line is in a span {span}");
     }
     secrets.are_not_in(&log, "the log")
+}
+
+/// Reads, acknowledges and ends a subscription without a WebSocket.
+async fn over_http(server: &Server, secrets: &mut Secrets) -> Result<()> {
+    let app = Application::new();
+    let to = Subscription::new(server.connection()).await?;
+    secrets.add("the address of a subscription", last_part(&to.path));
+    secrets.add("an endpoint", last_part(&to.endpoint));
+    let mut reader = to.read().await?;
+    for body in ["body-of-an-event", "body-of-the-next-event"] {
+        secrets.add("a body", body);
+        secrets.add("a body as base64", URL_SAFE_NO_PAD.encode(body));
+        let location = app.send(&to.endpoint, body).await?;
+        secrets.add("the address of a message", last_part(&location));
+        let event = reader.next().await?;
+        let address = event.data["message"].as_str().context("a message has an address")?;
+        secrets.add("the address of a message", last_part(address));
+        ensure!([to.ack(&event).await?, to.ack(&event).await?] == [204, 404]);
+    }
+    ensure!([to.end().await?, to.end().await?] == [204, 404]);
+    Ok(())
 }
 
 /// Trace contexts of senders: one that is sampled, and one that is not.

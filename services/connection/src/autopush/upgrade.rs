@@ -8,10 +8,7 @@ use axum::body::{Body, HttpBody as _};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use axum::routing::any;
-use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, UPGRADE,
-};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use pushgrid_runtime::http::into_socket;
@@ -24,6 +21,7 @@ use super::{Autopush, Edge};
 use crate::connection;
 use crate::node::Slot;
 use crate::protocol::Protocol;
+use crate::refusal::{self, refuse};
 
 /// Subprotocol asked for by Firefox. Strict clients fail without an echo of the name, and Firefox fails at
 /// any other name.
@@ -41,9 +39,7 @@ pub(crate) fn routes(edge: Arc<Edge>) -> Router {
 /// every idle connection a pair of windows, and push messages are encrypted anyway.
 async fn enter(State(edge): State<Arc<Edge>>, mut request: Request) -> Response {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, "only GET, with an upgrade to WebSocket");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+        return refusal::method("GET, HEAD", "only GET, with an upgrade to WebSocket");
     }
     if !names(request.headers(), &UPGRADE, "websocket") {
         return upgrade_required(
@@ -71,9 +67,7 @@ async fn enter(State(edge): State<Arc<Edge>>, mut request: Request) -> Response 
         Err(error) => return refuse(StatusCode::BAD_REQUEST, &error.to_string()),
     };
     let Some(slot) = edge.shared.node.enter() else {
-        let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "the server is restarting; connect again");
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
-        return response;
+        return refusal::unavailable("the server is restarting; connect again");
     };
     if names(request.headers(), &SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL) {
         response.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
@@ -112,16 +106,6 @@ fn upgrade_required(version: Version, message: &str) -> Response {
     }
     response.headers_mut().insert(UPGRADE, HeaderValue::from_static("websocket"));
     response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    response
-}
-
-/// The shape of every error: the fault, and the remedy.
-fn refuse(status: StatusCode, message: &str) -> Response {
-    let error = status.canonical_reason().unwrap_or("Error");
-    let body = serde_json::json!({ "code": status.as_u16(), "error": error, "message": message });
-    let mut response = Response::new(Body::from(body.to_string()));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 

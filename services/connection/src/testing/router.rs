@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pushgrid_store::{
-    Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, RouterLink, Sessions, Settlement,
-    StoreError, Subscription,
+    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, ResourceLink, RouterLink,
+    Sessions, Settlement, StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, Restriction, Sequence, SessionRef,
-    SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Restriction, Sequence,
+    SessionRef, SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId,
 };
 use tokio::sync::watch;
 
@@ -44,6 +44,8 @@ pub(crate) enum Call {
     Unregister(UserAgentId, ChannelId),
     Settle(Vec<Settlement>),
     Close(UserAgentId),
+    Acknowledge(MessageRef),
+    Unsubscribe(SubscriptionRef),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -209,7 +211,20 @@ impl RouterLink for Router {
     }
 }
 
-fn subscription(user_agent: UserAgentId, channel: ChannelId) -> SubscriptionRef {
+#[async_trait]
+impl ResourceLink for Router {
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        self.note(Call::Acknowledge(message));
+        Ok(Cancelled::Ended)
+    }
+
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        self.note(Call::Unsubscribe(id));
+        Ok(Cancelled::Ended)
+    }
+}
+
+pub(crate) fn subscription(user_agent: UserAgentId, channel: ChannelId) -> SubscriptionRef {
     SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) }
 }
 

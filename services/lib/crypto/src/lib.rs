@@ -1,7 +1,7 @@
 //! The cryptography of pushgrid: endpoint tokens, message addresses, VAPID and message encryption.
 //!
-//! - [`EndpointTokens`] and [`MessageAddresses`] seal the meaning of a URL into the URL, so a forged or foreign one
-//!   costs no look-up. Both work under [`EndpointKeys`], which an operator makes and rotates.
+//! - [`EndpointTokens`], [`MessageAddresses`] and [`ResourceAddresses`] seal the meaning of a URL into the URL, so a
+//!   forged or foreign one costs no look-up. All work under [`EndpointKeys`], which an operator makes and rotates.
 //! - [`vapid`] tells application servers apart (RFC 8292 and the draft before it), and signs for our own.
 //! - [`encryption`] is the other two parties' side of a message (RFC 8291, RFC 8188 and the `aesgcm` draft): for our
 //!   user agent, our application server and tests. The service itself never decrypts, and has no key for decryption.
@@ -23,6 +23,7 @@ pub mod encryption;
 mod endpoint;
 mod fields;
 mod keys;
+mod resource;
 mod sealer;
 mod text;
 pub mod vapid;
@@ -33,3 +34,4 @@ mod testing;
 pub use address::MessageAddresses;
 pub use endpoint::{EndpointTokens, SealedEndpoint};
 pub use keys::{EndpointKeys, InvalidEndpointKeys, KeyId};
+pub use resource::ResourceAddresses;

@@ -1,7 +1,7 @@
-//! The one sealed form behind endpoint tokens and message addresses: AES-256-GCM in base64url, under rotating keys.
+//! The one sealed form behind endpoint tokens and all other addresses: AES-256-GCM in base64url, under rotating keys.
 //!
 //! Invariant: the format never changes, for endpoints live for years in other people's databases. A nonce used twice
-//! is for the callers to prevent.
+//! is for the callers of [`Sealer::seal`] to prevent; [`Sealer::seal_whole`] derives one from all that is sealed.
 
 use std::fmt;
 
@@ -24,6 +24,10 @@ const TAG_SIZE: usize = 16;
 pub(crate) enum Purpose {
     Endpoint,
     MessageAddress,
+    /// A push message subscription, for its user agent.
+    Subscription,
+    /// A push message, for its user agent.
+    Delivery,
 }
 
 impl Purpose {
@@ -32,6 +36,8 @@ impl Purpose {
         match self {
             Self::Endpoint => b"pushgrid endpoint token 1",
             Self::MessageAddress => b"pushgrid message address 1",
+            Self::Subscription => b"pushgrid subscription of a user agent 1",
+            Self::Delivery => b"pushgrid message of a user agent 1",
         }
     }
 }
@@ -47,16 +53,30 @@ pub(crate) struct Sealer {
 struct Key {
     id: u8,
     cipher: Aes256Gcm,
+    /// Derives nonces from plaintexts.
+    nonces: Hkdf<Sha256>,
 }
 
 impl Key {
     fn derive(secret: &[u8; KEY_SIZE], purpose: Purpose) -> Self {
-        let mut derived = [0; KEY_SIZE + 1];
+        let mut derived = [0; KEY_SIZE + 1 + KEY_SIZE];
         Hkdf::<Sha256>::new(None, secret)
             .expand(purpose.info(), &mut derived)
-            .expect("33 octets are within what HKDF can give");
-        let [key @ .., id] = derived;
-        Self { id, cipher: Aes256Gcm::new(&key.into()) }
+            .expect("65 octets are within what HKDF can give");
+        let (sealing, nonces) = derived.split_at(KEY_SIZE + 1);
+        let (id, key) = sealing.split_last().expect("a key and its id");
+        Self {
+            id: *id,
+            cipher: Aes256Gcm::new_from_slice(key).expect("a key has the size of a key"),
+            nonces: Hkdf::from_prk(nonces).expect("a key is long enough for HKDF"),
+        }
+    }
+
+    /// The nonce for a plaintext: pseudorandom, and the same whenever the plaintext is.
+    fn nonce_of(&self, plaintext: &[u8]) -> [u8; NONCE_SIZE] {
+        let mut nonce = [0; NONCE_SIZE];
+        self.nonces.expand(plaintext, &mut nonce).expect("12 octets are within what HKDF can give");
+        nonce
     }
 }
 
@@ -65,9 +85,15 @@ impl Sealer {
         Self { keys: keys.octets().iter().map(|secret| Key::derive(secret, purpose)).collect() }
     }
 
+    /// Seals under the first key, with a nonce that tells nothing of the plaintext and is not used for another. Equal
+    /// plaintexts have equal texts until the keys change.
+    pub(crate) fn seal_whole<const N: usize>(&self, plaintext: [u8; N]) -> String {
+        self.seal(self.first().nonce_of(&plaintext), plaintext)
+    }
+
     /// Seals under the first key. The caller owes: one nonce, one plaintext.
     pub(crate) fn seal<const N: usize>(&self, nonce: [u8; NONCE_SIZE], plaintext: [u8; N]) -> String {
-        let key = self.keys.first().expect("endpoint keys are never empty");
+        let key = self.first();
         //= RFC 8030 section 8.2
         //# User and device information MUST NOT be exposed through a push or push message URI.
         //= RFC 8030 section 8.2
@@ -79,6 +105,10 @@ impl Sealer {
             .encrypt(&Nonce::from(nonce), Payload { msg: &plaintext, aad: &[key.id] })
             .expect("a plaintext this short can always be sealed");
         text::encode(&[&[key.id], &nonce[..], &sealed].concat())
+    }
+
+    fn first(&self) -> &Key {
+        self.keys.first().expect("endpoint keys are never empty")
     }
 
     /// The nonce and the plaintext of exactly `N` octets, when [`Self::seal`] made this very text under one

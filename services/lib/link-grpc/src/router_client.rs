@@ -16,7 +16,8 @@ use pushgrid_runtime::Backoff;
 use pushgrid_runtime::config::Reader;
 use pushgrid_runtime::metrics::{BREAKER_OPEN, Meter};
 use pushgrid_store::{
-    Cancelled, ErrorKind, IngressLink, LinkError, Opened, Registered, RouterLink, Settlement, StoreError,
+    Cancelled, ErrorKind, IngressLink, LinkError, Opened, Registered, ResourceLink, RouterLink, Settlement,
+    StoreError,
 };
 use pushgrid_types::cast::fitting;
 use pushgrid_types::{
@@ -100,11 +101,11 @@ impl RoutersConfig {
     }
 }
 
-/// [`RouterLink`] and [`IngressLink`] over the owners of partitions. Clones share the connections.
+/// [`RouterLink`], [`ResourceLink`] and [`IngressLink`] over the owners of partitions. Clones share the connections.
 ///
 /// A call without a known owner, that does not reach the owner, or that the owner answers with "unavailable", is
 /// retried when the member list changes or after an exponential backoff, until [`RoutersConfig::patience`]. A retried
-/// call may happen twice, which is harmless: the answer is the same, except that a cancellation that has happened may
+/// call may happen twice, which is harmless: the answer is the same, except that what has been ended by name may
 /// be answered with [`Cancelled::Gone`].
 ///
 /// [`RouterLink::settle`] and [`RouterLink::close`] of many sessions go to a router in batches: while one is in flight
@@ -187,6 +188,35 @@ impl Routers {
         }
     }
 
+    async fn end_subscription(
+        &self,
+        user_agent: UserAgentId,
+        request: wire::UnregisterRequest,
+    ) -> Result<Cancelled, LinkError> {
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.unregister(request).await).await }
+        };
+        let answer = self.ask(user_agent, call).await?;
+        Ok(if answer.gone { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn end_message(&self, message: MessageRef, acknowledged: bool) -> Result<Cancelled, LinkError> {
+        let request = wire::CancelRequest {
+            user_agent: form::of_user_agent(message.user_agent),
+            channel: form::of_channel(message.channel),
+            id: Bytes::copy_from_slice(message.id.as_octets()),
+            sequence: message.sequence.0,
+            acknowledged,
+        };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.cancel(request).await).await }
+        };
+        let answer = self.ask(message.user_agent, call).await?;
+        Ok(if answer.ended { Cancelled::Ended } else { Cancelled::Gone })
+    }
+
     /// Connection to the owner of the partition of a user agent.
     fn owner(&self, member_list: &Arc<MemberList>, user_agent: UserAgentId) -> Option<Arc<Peer>> {
         let owner = member_list.owner_of(user_agent)?;
@@ -243,12 +273,9 @@ impl RouterLink for Routers {
         let request = wire::UnregisterRequest {
             user_agent: form::of_user_agent(user_agent),
             channel: form::of_channel(channel),
+            incarnation: None,
         };
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.unregister(request).await).await }
-        };
-        self.ask(user_agent, call).await?;
+        self.end_subscription(user_agent, request).await?;
         Ok(())
     }
 
@@ -275,20 +302,25 @@ impl RouterLink for Routers {
 }
 
 #[async_trait]
+impl ResourceLink for Routers {
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        self.end_message(message, true).await
+    }
+
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        let request = wire::UnregisterRequest {
+            user_agent: form::of_user_agent(id.user_agent),
+            channel: form::of_channel(id.channel),
+            incarnation: Some(Bytes::copy_from_slice(id.incarnation.as_octets())),
+        };
+        self.end_subscription(id.user_agent, request).await
+    }
+}
+
+#[async_trait]
 impl IngressLink for Routers {
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
-        let request = wire::CancelRequest {
-            user_agent: form::of_user_agent(message.user_agent),
-            channel: form::of_channel(message.channel),
-            id: Bytes::copy_from_slice(message.id.as_octets()),
-            sequence: message.sequence.0,
-        };
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.cancel(request).await).await }
-        };
-        let answer = self.ask(message.user_agent, call).await?;
-        Ok(if answer.ended { Cancelled::Ended } else { Cancelled::Gone })
+        self.end_message(message, false).await
     }
 
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {

@@ -1,4 +1,4 @@
-//! The router's side of the calls of nodes and ingresses: decodes requests and hands them to a [`RouterLink`] and an [`IngressLink`].
+//! The router's side of the calls of nodes and ingresses: decodes requests and hands them to the links of a router.
 //! Invariant: calls under way and entries of a batch are bounded; more is answered "unavailable" or refused.
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use pushgrid_proto::stored;
 use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::router::v1::router_server::{Router, RouterServer};
 use pushgrid_runtime::Shutdown;
-use pushgrid_store::{Cancelled, IngressLink, LinkError, Opened, RouterLink, Settlement};
+use pushgrid_store::{Cancelled, IngressLink, LinkError, Opened, ResourceLink, RouterLink, Settlement};
 use pushgrid_types::{DropReason, MessageId, MessageRef, Outcome, Sequence, SubscriptionRef, UserAgentId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -37,7 +37,7 @@ const FINISH: Duration = Duration::from_secs(3);
 /// Serves `router` until `shutdown` drains, then finishes calls under way; drops them when `shutdown` stops.
 ///
 /// Guarantee: a call that has reached `router` is carried through, also after its caller has gone.
-pub async fn serve_router<R: RouterLink + IngressLink + 'static>(
+pub async fn serve_router<R: RouterLink + ResourceLink + IngressLink + 'static>(
     listener: TcpListener,
     router: Arc<R>,
     shutdown: Shutdown,
@@ -100,7 +100,7 @@ impl<R> Service<R> {
 }
 
 #[tonic::async_trait]
-impl<R: RouterLink + IngressLink + 'static> Router for Service<R> {
+impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R> {
     async fn open(
         &self,
         request: Request<wire::OpenRequest>,
@@ -143,8 +143,13 @@ impl<R: RouterLink + IngressLink + 'static> Router for Service<R> {
         let (user_agent, channel) =
             (form::user_agent(&request.user_agent)?, form::channel(&request.channel)?);
         let router = Arc::clone(&self.router);
-        self.carry(async move { router.unregister(user_agent, channel).await }).await?;
-        Ok(Response::new(wire::UnregisterResponse {}))
+        let Some(incarnation) = request.incarnation else {
+            self.carry(async move { router.unregister(user_agent, channel).await }).await?;
+            return Ok(Response::new(wire::UnregisterResponse { gone: false }));
+        };
+        let id = SubscriptionRef { user_agent, channel, incarnation: form::incarnation(&incarnation)? };
+        let ended = self.carry(async move { router.unsubscribe(id).await }).await?;
+        Ok(Response::new(wire::UnregisterResponse { gone: ended == Cancelled::Gone }))
     }
 
     async fn settle(
@@ -188,8 +193,11 @@ impl<R: RouterLink + IngressLink + 'static> Router for Service<R> {
             id: form::message_id(&request.id)?,
             sequence: Sequence(request.sequence),
         };
-        let router = Arc::clone(&self.router);
-        let ended = match self.carry(async move { router.cancel(message).await }).await? {
+        let (router, acknowledged) = (Arc::clone(&self.router), request.acknowledged);
+        let end = async move {
+            if acknowledged { router.acknowledge(message).await } else { router.cancel(message).await }
+        };
+        let ended = match self.carry(end).await? {
             Cancelled::Ended => true,
             Cancelled::Gone => false,
         };

@@ -13,7 +13,8 @@ use pushgrid_proto::wire::node::v1::node_server::{Node, NodeServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{
     Cancelled, Claim, ErrorKind, Eviction, Held, IngressLink, LinkError, Member, NodeLink, NotDelivered,
-    Opened, Registered, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError, Subscription,
+    Opened, Registered, ResourceLink, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError,
+    Subscription,
 };
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, LeaderEpoch, Message, MessageId, MessageRef, NodeId, Partition,
@@ -110,6 +111,8 @@ pub(crate) enum Call {
     Unregister(UserAgentId, ChannelId),
     Settle(UserAgentId, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
+    Acknowledge(MessageRef),
+    Unsubscribe(SubscriptionRef),
     Cancel(MessageRef),
     Alive(SubscriptionRef),
 }
@@ -212,6 +215,19 @@ impl RouterLink for ModelRouter {
 
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         self.note(Call::Close(user_agent, session))
+    }
+}
+
+#[async_trait]
+impl ResourceLink for ModelRouter {
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        self.note(Call::Acknowledge(message))?;
+        Ok(if message.id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        self.note(Call::Unsubscribe(id))?;
+        Ok(if id.user_agent == self::user_agent(0) { Cancelled::Gone } else { Cancelled::Ended })
     }
 }
 

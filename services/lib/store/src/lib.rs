@@ -40,7 +40,7 @@ pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
     Cancelled, Eviction, Held, IngressLink, LinkError, NodeLink, NotDelivered, Opened, OwnershipLink,
-    Registered, RouterLink, SessionEvents, Sessions, Settlement,
+    Registered, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement,
 };
 pub use log::{EventLog, LogConsumer, LogEnd};
 pub use mailbox::{Mailbox, PageLimit, Stored, Usage};

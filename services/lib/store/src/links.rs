@@ -1,6 +1,6 @@
-//! The two directions between a router and a connection node, and the questions of an ingress to a router:
-//! one seam for each caller, so that none can do the work of another. In one process the links are queues;
-//! between processes, gRPC.
+//! The two directions between a router and a connection node, the requests of user agents outside of a session, and
+//! the questions of an ingress to a router: one seam for each caller, so that none can do the work of another. In one
+//! process the links are queues; between processes, gRPC.
 
 use std::fmt;
 use std::sync::Arc;
@@ -130,6 +130,20 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError>;
 }
 
+/// Node to router, for a user agent that names a subscription or a message by an address of its own, outside of any
+/// session (RFC 8030 sections 6.2 and 7.3).
+#[async_trait]
+pub trait ResourceLink: Send + Sync + fmt::Debug {
+    /// Ends a message as delivered: its user agent has acknowledged it. A session to which the message was sent
+    /// has room for another.
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
+
+    /// Ends exactly this incarnation of a subscription with all messages waiting for it, durably, as
+    /// [`RouterLink::unregister`] does. A session of a user agent without any other subscription is closed, as
+    /// superseded.
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError>;
+}
+
 /// Ingress to router.
 #[async_trait]
 pub trait IngressLink: Send + Sync + fmt::Debug {
@@ -160,12 +174,12 @@ pub struct Registered {
     pub endpoint: String,
 }
 
-/// Result of a cancellation.
+/// Result of ending a message or a subscription by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cancelled {
-    /// The message was pending and has ended.
+    /// It was there and has ended.
     Ended,
-    /// There was no such message (any more).
+    /// There was none (any more).
     Gone,
 }
 

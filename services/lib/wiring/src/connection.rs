@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use pushgrid_connection::{Connections, Deps, Node};
+use pushgrid_connection::{Connections, Deps, Node, Resources};
+use pushgrid_crypto::ResourceAddresses;
 use pushgrid_link_grpc::{RouterStreams, Routers, serve_node};
+use pushgrid_runtime::config::Secret;
+use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Shutdown, http};
 use pushgrid_store::Role as MemberRole;
 use pushgrid_store_redis::Redis;
 
 use crate::failure::Failure;
 use crate::grid::GridProcess;
+use crate::keys;
 use crate::process::Addresses;
 use crate::settings::Settings;
 
@@ -23,6 +27,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let listener = http::bind(settings.connection.listen).await?;
     let grpc = http::bind(settings.grid.node_listen).await?;
     let (address, grpc_address) = (listener.local_addr()?, grpc.local_addr()?);
+    let addresses = addresses(settings.endpoint_keys.as_ref(), &process.meter)?;
 
     latch.not_ready("waiting for Redis");
     let redis = Redis::connect(&settings.grid.redis, &process.meter).await?;
@@ -42,6 +47,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         settings.connection,
         Deps {
             listener,
+            resources: addresses.map(|addresses| Resources { link: Arc::new(routers.clone()), addresses }),
             router: Arc::new(routers),
             node,
             clock: Arc::new(grid.time.clock()),
@@ -71,4 +77,15 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     latch.not_ready("draining");
     grid.membership_view.touch();
     grid.leave().await
+}
+
+/// Seals for user agents over HTTP; without keys there are none, as in the first release.
+fn addresses(keys: Option<&Secret>, meter: &Meter) -> Result<Option<ResourceAddresses>, Failure> {
+    if keys.is_none() {
+        tracing::info!("endpoint.keys is not set: user agents are served by WebSocket only");
+        return Ok(None);
+    }
+    let keys = keys::needed(keys)?;
+    keys::show(&keys, meter);
+    Ok(Some(ResourceAddresses::new(&keys)))
 }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pushgrid_connection::{Connections, Node};
+use pushgrid_connection::{Connections, Node, Resources};
 use pushgrid_crypto::vapid::{Audiences, Verifier};
-use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses};
+use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses, ResourceAddresses};
 use pushgrid_ingress::Ingress;
 use pushgrid_router::{PartitionWorker, RouterContext};
 use pushgrid_runtime::clock::{self, LocalTime};
@@ -87,6 +87,10 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
         settings.connection,
         pushgrid_connection::Deps {
             listener: listeners.connection,
+            resources: Some(Resources {
+                link: Arc::new(handle.clone()),
+                addresses: ResourceAddresses::new(&keys),
+            }),
             router: Arc::new(handle),
             node,
             clock,

@@ -1,18 +1,50 @@
-//! Cancellation of a message by its application server. Looks in every possible place of the message: in the
-//! window, on the way into the mailbox, in the mailbox, or still in the log. The reply is exact; a dropped
-//! reply means an unknown outcome.
+//! End of a message by its address: cancelled by its application server, or acknowledged by its user agent outside of
+//! a session. Looks in every possible place of the message: in the window, on the way into the mailbox, in the
+//! mailbox, or still in the log. The reply is exact; a dropped reply means an unknown outcome.
 
 use pushgrid_store::{Cancelled, End};
-use pushgrid_types::{MessageRef, Outcome, Sequence};
+use pushgrid_types::{MessageRef, Outcome, Sequence, Timestamp};
 use tokio::sync::oneshot;
 
 use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
 
+/// Receiver of the exact answer, and the outcome that the message is to have.
+#[derive(Debug)]
+pub(crate) struct CancelReply {
+    /// Instant of the acknowledgement; `None` for a cancellation.
+    acknowledged_at: Option<Timestamp>,
+    sender: oneshot::Sender<Cancelled>,
+}
+
+impl CancelReply {
+    pub(crate) const fn to_cancellation(sender: oneshot::Sender<Cancelled>) -> Self {
+        Self { acknowledged_at: None, sender }
+    }
+
+    pub(crate) const fn to_acknowledgement(at: Timestamp, sender: oneshot::Sender<Cancelled>) -> Self {
+        Self { acknowledged_at: Some(at), sender }
+    }
+
+    /// True when the user agent has had the message: nothing of its topic is of interest any more.
+    pub(crate) const fn is_acknowledgement(&self) -> bool {
+        self.acknowledged_at.is_some()
+    }
+
+    pub(super) const fn outcome(&self) -> Outcome {
+        if self.is_acknowledgement() { Outcome::Delivered } else { Outcome::Cancelled }
+    }
+
+    /// Answers. The caller may have gone away, which undoes nothing.
+    pub(super) fn answer(self, cancelled: Cancelled) {
+        let _ = self.sender.send(cancelled);
+    }
+}
+
 impl Partition {
-    /// Cancels a message for its application server, in a log that has been read as far as it matters
+    /// Ends a message by its address: a cancellation in a log that has been read as far as it matters
     /// ([`super::EndAsker`]). Answers at once where the partition alone can tell; otherwise the mailbox is asked, and
     /// [`Self::cancel_met`] answers.
-    pub(crate) fn cancel(&mut self, message: MessageRef, reply: oneshot::Sender<Cancelled>) {
+    pub(crate) fn cancel(&mut self, message: MessageRef, reply: CancelReply) {
         let stored_to = self.storing_newer_topics(&message);
         self.cancel_once_stored(message, reply, stored_to);
     }
@@ -21,36 +53,39 @@ impl Partition {
     pub(super) fn cancel_once_stored(
         &mut self,
         message: MessageRef,
-        reply: oneshot::Sender<Cancelled>,
+        reply: CancelReply,
         stored_to: Option<Sequence>,
     ) {
+        let outcome = reply.outcome();
         let MessageRef { user_agent, id, sequence, .. } = message;
         let flying = self.agents.get_mut(&user_agent).and_then(|agent| {
             let session = agent.session.as_deref_mut()?;
             session.find(id).map(|index| session.take(index))
         });
-        // The freed slot of the window may take a stored message.
-        if flying.is_some() {
+        if let Some(flying) = &flying {
+            let delivered = reply.acknowledged_at.map(|at| at.since(flying.accepted_at));
+            self.tally.delivered.extend(delivered);
+            // The freed slot of the window may take a stored message.
             self.read_on(user_agent);
         }
         let place = flying.map(|flying| flying.place);
         if let Some(Place::Log(message)) = &place {
-            self.work.settle_log.push(End::of(message, Outcome::Cancelled));
-            return answer(reply, Cancelled::Ended);
+            self.work.settle_log.push(End::of(message, outcome));
+            return reply.answer(Cancelled::Ended);
         }
         if let Some(agent) = self.agents.get_mut(&user_agent)
             && let Some(index) = agent.storing.iter().position(|storing| storing.id == id)
         {
             let is_pending = agent.storing[index].ended.is_none() && !agent.replaces(index);
-            agent.storing[index].ended.get_or_insert(Outcome::Cancelled);
-            return answer(reply, if is_pending { Cancelled::Ended } else { Cancelled::Gone });
+            agent.storing[index].ended.get_or_insert(outcome);
+            return reply.answer(if is_pending { Cancelled::Ended } else { Cancelled::Gone });
         }
         if let Some(stored_to) = stored_to.filter(|_| place.is_none()) {
             return self.cancel_after_store(message, reply, stored_to);
         }
         self.work.settle_mailbox.push(SettleStored {
             user_agent,
-            ended: vec![(id, Outcome::Cancelled)],
+            ended: vec![(id, outcome)],
             cancel: Some(Cancelling {
                 message,
                 routed: sequence < self.read_to,
@@ -68,7 +103,7 @@ impl Partition {
     fn forget_cancelling(&mut self, cancelling: &Cancelling, was_there: bool) {
         if cancelling.was_stored {
             let MessageRef { user_agent, id, .. } = cancelling.message;
-            self.settled(user_agent, &[(id, Outcome::Cancelled)], &[was_there]);
+            self.settled(user_agent, &[(id, cancelling.reply.outcome())], &[was_there]);
         }
     }
 
@@ -78,9 +113,9 @@ impl Partition {
         self.forget_cancelling(&cancelling, was_there);
         let Cancelling { message, routed, reply, .. } = cancelling;
         if was_there {
-            answer(reply, Cancelled::Ended);
+            reply.answer(Cancelled::Ended);
         } else if routed {
-            answer(reply, Cancelled::Gone);
+            reply.answer(Cancelled::Gone);
         } else if message.sequence < self.read_to {
             // The message came out while the mailbox was asked.
             self.cancel(message, reply);
@@ -94,9 +129,4 @@ impl Partition {
             self.early.entry((message.user_agent, message.id)).or_insert(early);
         } // Dropped unanswered, it is unavailable: too many wait already, or somebody does for this very message.
     }
-}
-
-/// The caller may have gone away, which undoes nothing.
-pub(super) fn answer(reply: oneshot::Sender<Cancelled>, cancelled: Cancelled) {
-    let _ = reply.send(cancelled);
 }

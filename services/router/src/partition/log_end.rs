@@ -8,13 +8,11 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use pushgrid_store::Cancelled;
 use pushgrid_types::{
     ChannelId, Message, MessageId, MessageRef, ReplaceKey, Sequence, SessionRef, Timestamp, UserAgentId,
 };
-use tokio::sync::oneshot;
 
-use super::{Agent, Backlog, Partition, Session, Turn};
+use super::{Agent, Backlog, CancelReply, Partition, Session, Turn};
 
 /// Longest wait of a cancellation for the log to be read. What is known by then is the answer.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
@@ -34,7 +32,7 @@ pub(crate) enum EndAsker {
     /// A session with a message of a topic to be sent.
     Session(UserAgentId, SessionRef),
     /// A cancellation, and the receiver of its answer.
-    Cancel(MessageRef, oneshot::Sender<Cancelled>),
+    Cancel(MessageRef, CancelReply),
 }
 
 /// Those who wait until the log is read to an end.
@@ -56,7 +54,7 @@ pub(super) struct Behind {
 struct StoreCancel {
     stored_to: Sequence,
     message: MessageRef,
-    reply: oneshot::Sender<Cancelled>,
+    reply: CancelReply,
 }
 
 /// Newest message of a topic.
@@ -73,7 +71,7 @@ struct BehindCancel {
     end: Sequence,
     until: Timestamp,
     message: MessageRef,
-    reply: oneshot::Sender<Cancelled>,
+    reply: CancelReply,
 }
 
 impl Session {
@@ -220,7 +218,7 @@ impl Partition {
     pub(super) fn cancel_after_store(
         &mut self,
         message: MessageRef,
-        reply: oneshot::Sender<Cancelled>,
+        reply: CancelReply,
         stored_to: Sequence,
     ) {
         if self.behind.cancels_on_store < self.limits.early_cancels {

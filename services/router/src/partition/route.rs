@@ -7,7 +7,6 @@ use pushgrid_runtime::spans;
 use pushgrid_store::{Cancelled, End, NotDelivered};
 use pushgrid_types::{ChannelId, Message, Outcome, ReplaceKey, Sequence, UserAgentId};
 
-use super::cancel::answer;
 use super::{Backlog, InFlight, Partition, Place, Turn};
 
 /// Message from the log, with the state of its subscription.
@@ -38,10 +37,11 @@ impl Partition {
             return "ended";
         }
         let user_agent = message.to.user_agent;
-        if let Some(topic) = &message.topic {
-            self.replace_in_flight(user_agent, message.to.channel, topic);
-        }
-        if message.is_expired(turn.now) {
+        let replaces_stored = match &message.topic {
+            Some(topic) => self.replace_in_flight(user_agent, message.to.channel, topic),
+            None => false,
+        };
+        if replaces_stored || message.is_expired(turn.now) {
             return self.keep_or_end(message);
         }
         match self.deliver_directly(turn, &message) {
@@ -61,8 +61,9 @@ impl Partition {
     fn ends_at_once(&mut self, turn: Turn<'_>, message: &Message, alive: bool) -> Option<Outcome> {
         let ended = self.early_ends.take(message.to.user_agent, message.id);
         if let Some(early) = self.early.remove(&(message.to.user_agent, message.id)) {
-            answer(early.reply, if ended.is_some() { Cancelled::Gone } else { Cancelled::Ended });
-            return ended.or(Some(Outcome::Cancelled));
+            let outcome = early.reply.outcome();
+            early.reply.answer(if ended.is_some() { Cancelled::Gone } else { Cancelled::Ended });
+            return ended.or(Some(outcome));
         }
         if ended.is_some() {
             return ended;
@@ -87,11 +88,13 @@ impl Partition {
         }
     }
 
-    /// Ends the messages in flight replaced by `topic` (RFC 8030 section 5.4); late acknowledgements change
-    /// nothing. Stored messages in no window are replaced by the mailbox, when the newer one is stored.
-    fn replace_in_flight(&mut self, user_agent: UserAgentId, channel: ChannelId, topic: &ReplaceKey) {
-        let Some(agent) = self.agents.get_mut(&user_agent) else { return };
-        let Some(session) = agent.session.as_deref_mut() else { return };
+    /// Ends the messages in flight replaced by `topic` (RFC 8030 section 5.4). Stored messages are replaced by
+    /// the mailbox, when the newer one is stored: in one change, so that the newer one cannot end before. True if one
+    /// of those was in flight.
+    fn replace_in_flight(&mut self, user_agent: UserAgentId, channel: ChannelId, topic: &ReplaceKey) -> bool {
+        let mut is_stored = false;
+        let Some(agent) = self.agents.get_mut(&user_agent) else { return is_stored };
+        let Some(session) = agent.session.as_deref_mut() else { return is_stored };
         let same = |flying: &InFlight| match &flying.place {
             Place::Log(message) => message.topic.as_ref() == Some(topic),
             Place::Mailbox(of) => of.as_ref() == Some(topic),
@@ -104,11 +107,10 @@ impl Partition {
             let old = session.take(index);
             match old.place {
                 Place::Log(message) => self.work.settle_log.push(End::of(&message, Outcome::Replaced)),
-                Place::Moving | Place::Mailbox(_) => {
-                    self.work.end_stored(user_agent, old.id, Outcome::Replaced);
-                }
+                Place::Moving | Place::Mailbox(_) => is_stored = true,
             }
         }
+        is_stored
     }
 
     /// Delivers the message to a session already sent all older ones. `Err(None)`: no such session, or no

@@ -5,7 +5,6 @@
 use pushgrid_store::{Cancelled, End};
 use pushgrid_types::{Outcome, Timestamp, UserAgentId};
 
-use super::cancel::answer;
 use super::{Partition, Place, Turn};
 
 impl Partition {
@@ -89,7 +88,7 @@ impl Partition {
         });
         for (_, early) in over {
             if early.sequence < read_to {
-                answer(early.reply, Cancelled::Gone);
+                early.reply.answer(Cancelled::Gone);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The partition against a model of its stores: whatever is posted, acknowledged, cancelled, disconnected and
 //! restarted, in whatever order the work comes back, every message ends once, and none is lost.
 
+mod addresses;
 mod checks;
 mod world;
 
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use pushgrid_store::Cancelled;
 use pushgrid_types::{Message, MessageId, Outcome, Sequence};
 use tokio::sync::oneshot;
 
@@ -99,7 +101,7 @@ fn a_delete_waits_for_a_message_that_has_not_come_out_of_the_log_and_for_no_othe
     world.answer_all();
     let ask = |world: &mut World, message: &Message| {
         let (reply, answer) = oneshot::channel();
-        world.partition.cancel(reference(message), reply);
+        world.partition.cancel(reference(message), CancelReply::to_cancellation(reply));
         world.collect();
         world.answer_all();
         answer
@@ -214,7 +216,7 @@ fn a_delete_of_a_message_that_may_still_come_out_of_the_log_is_never_told_that_i
     world.take_over(false);
     let ask = |world: &mut World| {
         let (reply, answer) = oneshot::channel();
-        world.partition.cancel(reference(&message), reply);
+        world.partition.cancel(reference(&message), CancelReply::to_cancellation(reply));
         world.collect();
         world.answer_all();
         answer
@@ -243,7 +245,7 @@ fn what_ended_in_an_earlier_life_is_gone_at_once() {
     assert_eq!(world.outcomes.get(&message.id), Some(&Outcome::Expired), "it missed its user agent");
     world.take_over(false);
     let (reply, mut answer) = oneshot::channel();
-    world.partition.cancel(reference(&message), reply);
+    world.partition.cancel(reference(&message), CancelReply::to_cancellation(reply));
     world.collect();
     world.answer_all();
     assert_eq!(answer.try_recv(), Ok(Cancelled::Gone));

@@ -1,7 +1,7 @@
-use pushgrid_store::End;
+use pushgrid_store::{End, Eviction};
 use pushgrid_types::{ChannelId, Outcome, UserAgentId};
 
-use super::{Partition, Place};
+use super::{Partition, Place, Turn};
 
 impl Partition {
     /// Ends messages in flight of a subscription whose only copy is in the log. Stored ones have ended with
@@ -16,5 +16,13 @@ impl Partition {
             }
         }
         self.read_on(user_agent);
+    }
+
+    /// Closes the session of a user agent whose last subscription has ended.
+    pub(crate) fn dismiss(&mut self, turn: Turn<'_>, user_agent: UserAgentId) {
+        let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
+        let Some(at) = session.map(|session| session.at) else { return };
+        self.end_session(turn.now, user_agent, None);
+        turn.nodes.evict(at, Eviction::Superseded);
     }
 }

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use pushgrid_store::{
     Cancelled, ErrorKind, Held, IngressLink, LedgerSnapshot, LinkError, Opened, OwnershipLink,
-    PartitionLifecycle, Registered, RouterLink, SessionEvents, Settlement,
+    PartitionLifecycle, Registered, ResourceLink, RouterLink, SessionEvents, Settlement,
 };
 use pushgrid_types::{
     ChannelId, LeaderEpoch, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef,
@@ -152,6 +152,19 @@ impl RouterLink for PartitionRegistry {
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         let handle = self.handle(user_agent)?;
         handle.close(user_agent, session).await.map_err(passing(&handle))
+    }
+}
+
+#[async_trait]
+impl ResourceLink for PartitionRegistry {
+    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
+        let handle = self.handle(message.user_agent)?;
+        handle.acknowledge(message).await.map_err(passing(&handle))
+    }
+
+    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        let handle = self.handle(id.user_agent)?;
+        handle.unsubscribe(id).await.map_err(passing(&handle))
     }
 }
 

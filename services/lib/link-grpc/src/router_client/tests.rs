@@ -58,9 +58,13 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
     routers.close(somebody, socket).await.unwrap();
     assert_eq!(routers.cancel(message_ref(somebody, 1)).await.unwrap(), Cancelled::Ended);
     assert_eq!(routers.cancel(message_ref(somebody, 0)).await.unwrap(), Cancelled::Gone);
+    assert_eq!(routers.acknowledge(message_ref(somebody, 1)).await.unwrap(), Cancelled::Ended);
+    assert_eq!(routers.acknowledge(message_ref(somebody, 0)).await.unwrap(), Cancelled::Gone);
     let life = |user_agent| registered(user_agent, channel(), Restriction::Open).subscription.id;
     assert!(routers.alive(life(somebody)).await.unwrap());
     assert!(!routers.alive(life(stranger)).await.unwrap());
+    assert_eq!(routers.unsubscribe(life(somebody)).await.unwrap(), Cancelled::Ended);
+    assert_eq!(routers.unsubscribe(life(stranger)).await.unwrap(), Cancelled::Gone);
 
     let expected = [
         Call::Open(somebody, socket),
@@ -73,8 +77,12 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Close(somebody, socket),
         Call::Cancel(message_ref(somebody, 1)),
         Call::Cancel(message_ref(somebody, 0)),
+        Call::Acknowledge(message_ref(somebody, 1)),
+        Call::Acknowledge(message_ref(somebody, 0)),
         Call::Alive(life(somebody)),
         Call::Alive(life(stranger)),
+        Call::Unsubscribe(life(somebody)),
+        Call::Unsubscribe(life(stranger)),
     ];
     assert_eq!(router.calls(), expected);
 }

@@ -24,7 +24,7 @@ pub(super) struct Patience {
     pub(super) header: Duration,
     /// From an answer to the first octet of the next request.
     pub(super) idle: Duration,
-    /// From the last progress of an answer, while no other request is being worked on.
+    /// From the last progress of an answer, while no route is being waited for.
     pub(super) answer: Duration,
 }
 
@@ -53,6 +53,10 @@ pub(super) struct Activity {
     unsettled: AtomicU32,
     /// Requests in flight with an answer on the way.
     answered: AtomicU32,
+    /// Answers among those of which all is sent that their routes have made so far.
+    quiet: AtomicU32,
+    /// True while the socket takes nothing more.
+    blocked: AtomicBool,
     multiplexed: AtomicBool,
     late: AtomicBool,
     /// True when the client may still be sending octets without a reader.
@@ -89,6 +93,8 @@ impl Activity {
             in_flight: AtomicU32::new(0),
             unsettled: AtomicU32::new(0),
             answered: AtomicU32::new(0),
+            quiet: AtomicU32::new(0),
+            blocked: AtomicBool::new(false),
             multiplexed: AtomicBool::new(false),
             late: AtomicBool::new(false),
             unread: AtomicBool::new(false),
@@ -153,6 +159,23 @@ impl Activity {
     /// Notes progress of the client in taking an answer.
     pub(super) fn answer_goes_on(&self) {
         self.since_now();
+    }
+
+    /// Notes that the route of an answer has no more of it yet: the client is not waited for, except to read.
+    pub(super) fn answer_pauses(&self) {
+        self.quiet.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Notes more of an answer that has paused.
+    pub(super) fn answer_resumes(&self) {
+        self.quiet.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Notes whether the socket has taken octets, or is full: then the client does not read.
+    pub(super) fn socket_takes(&self, taken: bool) {
+        if self.blocked.swap(!taken, Ordering::Relaxed) == taken {
+            self.since_now();
+        }
     }
 
     /// Notes the end of an answer: sent, or given up.
@@ -270,8 +293,11 @@ impl Activity {
         let in_flight = self.in_flight.load(Ordering::Acquire);
         let since = self.opened + Duration::from_nanos(self.since.load(Ordering::Relaxed));
         if in_flight > 0 {
-            // A request without an answer is for its route to work on: no time of the client runs.
-            let waits = self.answered.load(Ordering::Acquire) == in_flight;
+            // A request without an answer, or with an answer that is not at its end, is for its route to work on: no
+            // time of the client runs, unless the client leaves the socket full.
+            let all_answered = self.answered.load(Ordering::Acquire) == in_flight;
+            let all_quiet = self.quiet.load(Ordering::Acquire) == in_flight;
+            let waits = all_answered && (!all_quiet || self.blocked.load(Ordering::Relaxed));
             return waits.then_some(Pause::Answering(since));
         }
         if self.phase.load(Ordering::Relaxed) < TALKING {

@@ -153,16 +153,21 @@ impl Server {
         }
         sleep(self.finish_timeout).await;
         activity.close_doors();
-        while activity.is_working() {
-            sleep(LOOK).await;
-        }
-        // An answer has a moment to leave. A client without room for it on the stream is not waited for.
-        let left = async {
-            while activity.is_talking() {
+        loop {
+            while activity.is_working() {
                 sleep(LOOK).await;
             }
-        };
-        let _ = timeout(LEAVE, left).await;
+            // An answer has a moment to leave, or its next part. A client without room for it on the stream is not
+            // waited for.
+            let left = async {
+                while activity.is_talking() && !activity.is_working() {
+                    sleep(LOOK).await;
+                }
+            };
+            if timeout(LEAVE, left).await.is_err() || !activity.is_working() {
+                return;
+            }
+        }
     }
 }
 
@@ -217,39 +222,77 @@ async fn discard(rest: Rest, activity: &Activity, status: StatusCode) -> bool {
 /// A request in flight: from head to end of the answer.
 struct Ongoing {
     activity: Arc<Activity>,
-    /// True when the end of the process does not wait for this request: it came too late, or the answer is on its
-    /// way.
-    is_unsettled: bool,
-    is_answered: bool,
+    /// True when the request came too late for the end of the process to wait.
+    is_late: bool,
+    stage: Stage,
+}
+
+/// Who has to go on with a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// The route has to answer.
+    Working,
+    /// The client has to take the answer.
+    Answering,
+    /// The route has to go on with the answer: the client has, or is about to have, all that there is.
+    Pausing,
 }
 
 impl Ongoing {
     fn begin(activity: Arc<Activity>, multiplexed: bool, length: Option<u64>) -> Self {
         activity.begin(multiplexed, length);
-        let is_unsettled = activity.is_late();
-        if is_unsettled {
+        let is_late = activity.is_late();
+        if is_late {
             activity.unsettle();
         }
-        Self { activity, is_unsettled, is_answered: false }
+        Self { activity, is_late, stage: Stage::Working }
     }
 
     /// Notes the answer: the client has to take it from here on.
     fn answer(&mut self) {
-        self.is_answered = true;
         self.activity.answer();
-        if !self.is_unsettled {
-            self.is_unsettled = true;
-            self.activity.unsettle();
+        self.enter(Stage::Answering);
+    }
+
+    /// Notes whether there was a part of the answer to be taken: only a client with something to take is timed, and
+    /// the end of the process waits only for the route.
+    fn polled(&mut self, has_part: bool) {
+        if has_part {
+            self.activity.answer_goes_on();
         }
+        self.enter(if has_part { Stage::Answering } else { Stage::Pausing });
+    }
+
+    fn enter(&mut self, stage: Stage) {
+        if stage == self.stage {
+            return;
+        }
+        if self.stage == Stage::Pausing {
+            self.activity.answer_resumes();
+        }
+        if stage == Stage::Pausing {
+            self.activity.answer_pauses();
+        }
+        if !self.is_late {
+            match stage {
+                Stage::Answering => self.activity.unsettle(),
+                Stage::Pausing => self.activity.settle(),
+                Stage::Working => {}
+            }
+        }
+        self.stage = stage;
     }
 }
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        if self.is_unsettled {
+        if self.is_late || self.stage == Stage::Answering {
             self.activity.settle();
         }
-        if self.is_answered {
+        if self.stage == Stage::Pausing {
+            self.activity.answer_resumes();
+        }
+        if self.stage != Stage::Working {
             self.activity.answer_ends();
         }
         self.activity.end();
@@ -271,9 +314,7 @@ impl hyper::body::Body for Answer {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(context);
-        if frame.is_ready() {
-            self.ongoing.activity.answer_goes_on();
-        }
+        self.ongoing.polled(frame.is_ready());
         frame
     }
 

@@ -21,7 +21,8 @@ pub struct Limits {
     /// connection, or a request on the way at that moment is lost. While places are scarce, connections idle for
     /// `header_timeout` are closed.
     pub idle_timeout: Duration,
-    /// Time without progress in taking answers, while no other request is being worked on. Default 60 s.
+    /// Time without progress in taking answers, while no route is being waited for: neither for an answer nor for the
+    /// next part of one. Default 60 s.
     pub answer_timeout: Duration,
     /// Time for a client, at the end of the process, to finish a request that is being sent, and to close. Requests
     /// received by then are answered in any case. Default 5 s.

@@ -77,7 +77,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, octets)
+        let written = Pin::new(&mut self.socket).poll_write(context, octets);
+        self.activity.socket_takes(written.is_ready());
+        written
     }
 
     fn poll_write_vectored(
@@ -85,7 +87,9 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         octets: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, octets)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, octets);
+        self.activity.socket_takes(written.is_ready());
+        written
     }
 
     fn is_write_vectored(&self) -> bool {

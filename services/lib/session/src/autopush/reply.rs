@@ -6,18 +6,15 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pushgrid_types::{ChannelId, Message, UserAgentId};
+
+use crate::content::{self, push_json};
 
 /// The answer to a ping.
 pub const PONG: &str = "{}";
 
 /// Largest number of unknown broadcasts named in one frame. Real user agents ask for one or two.
 pub const BROADCASTS_MAX: usize = 32;
-
-/// The media type of a body of which nothing is known: not handed on, for a missing one says the same.
-const UNKNOWN_MEDIA: &str = "application/octet-stream";
 
 /// Octets of a notification besides data and headers, rounded up.
 const NOTIFICATION_FRAME: usize = 160;
@@ -110,24 +107,9 @@ pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
     Some(text)
 }
 
-/// The frame of a push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID
-/// key. `Content-Type` is in `headers` as it came, unless it is `application/octet-stream`.
+/// The frame of a push message, with the members of [`crate::content`].
 pub fn notification(message: &Message) -> String {
-    let content = &message.content;
-    //= RFC 8030 section 5.3
-    //# The push service MUST NOT forward the Urgency header field to the user agent.
-    //= RFC 8030 section 5.4
-    //# The value of the Topic header field MUST NOT be forwarded to user agents.
-    let headers = [
-        ("encoding", &content.encoding),
-        ("encryption", &content.encryption),
-        ("crypto_key", &content.crypto_key),
-    ];
-    let values: usize =
-        headers.iter().filter_map(|(_, value)| value.as_ref()).map(|value| value.len() + 16).sum();
-    let media = content.content_type.as_deref().filter(|media| !media.eq_ignore_ascii_case(UNKNOWN_MEDIA));
-    let values = values + media.map_or(0, |media| media.len() + 24);
-    let mut text = String::with_capacity(NOTIFICATION_FRAME + content.body.len().div_ceil(3) * 4 + values);
+    let mut text = String::with_capacity(NOTIFICATION_FRAME + content::size(&message.content));
     write!(
         text,
         r#"{{"messageType":"notification","channelID":"{}","version":"{}""#,
@@ -135,56 +117,9 @@ pub fn notification(message: &Message) -> String {
         message.id.to_text()
     )
     .expect("a string takes all that is written");
-    if !content.body.is_empty() {
-        text.push_str(r#","data":""#);
-        URL_SAFE_NO_PAD.encode_string(&content.body, &mut text);
-        text.push('"');
-        push_headers(&mut text, &headers, media);
-    }
+    content::push_members(&mut text, &message.content);
     text.push('}');
     text
-}
-
-fn push_headers(text: &mut String, headers: &[(&str, &Option<Box<str>>)], media: Option<&str>) {
-    let mut separator = r#","headers":{"#;
-    let bare = headers.iter().filter_map(|(name, value)| Some((*name, bare(value.as_deref()?))));
-    for (name, value) in bare.chain(media.map(|media| ("content_type", Cow::Borrowed(media)))) {
-        text.push_str(separator);
-        separator = ",";
-        write!(text, r#""{name}":"#).expect("a string takes all that is written");
-        push_json(text, &value);
-    }
-    if separator == "," {
-        text.push('}');
-    }
-}
-
-/// Strips quotes and base64 padding from parameter values, as user agents want; leaves all else as it came.
-fn bare(value: &str) -> Cow<'_, str> {
-    if !value.contains(['"', '=']) {
-        return Cow::Borrowed(value);
-    }
-    let mut bare = String::with_capacity(value.len());
-    for part in value.split_inclusive([',', ';']) {
-        let (part, end) = match part.strip_suffix([',', ';']) {
-            Some(inner) => (inner, &part[inner.len()..]),
-            None => (part, ""),
-        };
-        match part.split_once('=') {
-            Some((name, value)) => {
-                bare.push_str(name);
-                bare.push('=');
-                bare.push_str(value.trim().trim_matches('"').trim_end_matches('='));
-            }
-            None => bare.push_str(part),
-        }
-        bare.push_str(end);
-    }
-    Cow::Owned(bare)
-}
-
-fn push_json(text: &mut String, value: &str) {
-    text.push_str(&serde_json::to_string(value).expect("a string is always JSON"));
 }
 
 #[cfg(test)]

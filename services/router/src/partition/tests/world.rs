@@ -13,7 +13,7 @@ use pushgrid_types::{
 use tokio::sync::oneshot;
 
 use super::Step;
-use crate::partition::{EndAsker, Limits, PageRequest, Partition, Routable, SettleStored, Turn};
+use crate::partition::{CancelReply, EndAsker, Limits, PageRequest, Partition, Routable, SettleStored, Turn};
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,6 +27,8 @@ pub(super) struct Nodes {
     pub(super) busy: Mutex<bool>,
     /// What was posted with a topic.
     of_topics: Mutex<Vec<Arc<Message>>>,
+    /// Messages that were acknowledged to this owner or an earlier one.
+    ever_acknowledged: Mutex<HashSet<MessageId>>,
 }
 
 impl NodeLink for Nodes {
@@ -41,8 +43,10 @@ impl NodeLink for Nodes {
         let of_topics = self.of_topics.lock();
         let newer = of_topics.iter().filter(|it| it.to == message.to && it.topic == message.topic);
         let mut newer = newer.filter(|it| it.sequence > message.sequence);
-        // Sessions and messages are numbered alike.
-        assert!(newer.all(|it| it.sequence.0 > to.session.0), "a newer one of the topic was posted before");
+        // Sessions and messages are numbered alike. An acknowledgement that a take-over has lost is as good as none.
+        let again = self.ever_acknowledged.lock().contains(&message.id);
+        let is_newest = newer.all(|it| it.sequence.0 > to.session.0);
+        assert!(is_newest || again, "a newer one of the topic was posted before");
         if !message.ttl.is_zero() {
             let last = sent.iter().rev().find(|earlier| !earlier.ttl.is_zero());
             assert!(last.is_none_or(|last| last.sequence < message.sequence), "sent out of order");
@@ -157,7 +161,7 @@ impl World {
                 if !self.posted.is_empty() {
                     let message = self.posted[which.index(self.posted.len())].clone();
                     let (reply, _) = oneshot::channel();
-                    let asker = EndAsker::Cancel(reference(&message), reply);
+                    let asker = EndAsker::Cancel(reference(&message), CancelReply::to_cancellation(reply));
                     self.asked.push(Asked::LogEnd(Sequence(self.next + 1), vec![asker]));
                 }
             }
@@ -313,6 +317,7 @@ impl World {
     pub(super) fn acknowledge(&mut self, agent: u8, id: MessageId) {
         self.acknowledged.push(id);
         self.nodes.acknowledged.lock().insert(id);
+        self.nodes.ever_acknowledged.lock().insert(id);
         self.tell_acknowledged(agent, id);
     }
 

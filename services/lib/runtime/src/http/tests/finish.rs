@@ -132,3 +132,23 @@ async fn an_answer_that_the_client_does_not_take_is_not_waited_for() {
     assert!(drained.elapsed() < FINISH + Duration::from_secs(3), "ended after {:?}", drained.elapsed());
     drop(stream);
 }
+
+#[tokio::test]
+async fn an_answer_that_is_not_at_its_end_is_waited_for() {
+    let (app, send) = silence::parts();
+    let server = start(app, Limits { finish_timeout: Duration::ZERO, ..Limits::default() }).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GET).await.unwrap();
+    send.send("first".into()).await.unwrap();
+    assert!(read_until(&mut stream, "first").await.starts_with("HTTP/1.1 200 "));
+    server.shutdown.drain();
+    // Longer than an answer has to leave.
+    let mut idle = server.serving;
+    let ended = tokio::time::timeout(Duration::from_millis(1500), &mut idle).await;
+    assert!(ended.is_err(), "it was cut off");
+    send.send("second".into()).await.unwrap();
+    assert!(read_until(&mut stream, "second").await.ends_with("second"));
+    drop(send);
+    assert_eq!(read_until(&mut stream, "never").await, "\r\n0\r\n\r\n");
+    within(idle).await.unwrap();
+}

@@ -1,6 +1,12 @@
 //! Clients that say nothing: how long each kind is kept.
 
+use std::convert::Infallible;
+
+use futures_util::stream;
+use tokio::sync::watch;
+
 use super::*;
+use crate::http::activity::{Activity, Expired, Patience};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -186,4 +192,57 @@ async fn a_route_that_takes_its_time_is_no_answer_that_is_not_taken() {
     }
     go_on.send(()).await.unwrap();
     assert!(read_until(&mut stream, "finished").await.starts_with("HTTP/1.1 200 "));
+}
+
+/// A route whose answer has parts, each sent on demand.
+pub(super) fn parts() -> (Router, mpsc::Sender<Bytes>) {
+    let (send, parts) = mpsc::channel::<Bytes>(1);
+    let parts = Arc::new(parking_lot::Mutex::new(Some(parts)));
+    let answer = async move || {
+        let mut parts = parts.lock().take().expect("one request");
+        let parts = stream::poll_fn(move |cx| parts.poll_recv(cx));
+        Body::from_stream(futures_util::StreamExt::map(parts, Ok::<_, Infallible>))
+    };
+    (Router::new().route("/", get(answer)), send)
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_at_its_end_is_no_answer_that_is_not_taken() {
+    let (app, send) = parts();
+    let brief = Duration::from_millis(100);
+    let limits =
+        Limits { header_timeout: brief, idle_timeout: HOUR, answer_timeout: brief, ..Limits::default() };
+    let server = start(app, limits).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GET).await.unwrap();
+    for part in ["first", "second"] {
+        send.send(part.into()).await.unwrap();
+        assert!(read_until(&mut stream, part).await.ends_with(part));
+        for _ in 0..3 {
+            within(server.connect().await.read_to_end(&mut Vec::new())).await.unwrap();
+        }
+    }
+    // With its end the connection is as any other.
+    drop(send);
+    read_until(&mut stream, "0\r\n\r\n").await;
+    stream.write_all(&GET[..10]).await.unwrap();
+    assert_eq!(read_until(&mut stream, "never").await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_the_socket_full_is_timed_whatever_its_routes_do() {
+    let patience = Patience { header: HOUR, idle: HOUR, answer: Duration::from_mins(1) };
+    let (activity, crowded) = (Activity::new(), watch::Sender::new(false));
+    activity.begin(false, None);
+    activity.answer();
+    activity.answer_pauses();
+    let expired = activity.expired(patience, &crowded);
+    assert!(tokio::time::timeout(2 * HOUR, expired).await.is_err(), "it has taken all that there is");
+    activity.socket_takes(false);
+    let began = tokio::time::Instant::now();
+    assert_eq!(activity.expired(patience, &crowded).await, Expired::Answer);
+    assert_eq!(began.elapsed().as_secs(), 60);
+    activity.socket_takes(true);
+    let expired = activity.expired(patience, &crowded);
+    assert!(tokio::time::timeout(2 * HOUR, expired).await.is_err(), "it reads again");
 }

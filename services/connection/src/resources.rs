@@ -1,0 +1,130 @@
+//! The resources of user agents over HTTP (RFC 8030 sections 4, 6 and 7.3): subscriptions are made, read and ended, and
+//! messages acknowledged, each by an address of its own that its user agent alone knows.
+//!
+//! | resource | method | answer |
+//! |---|---|---|
+//! | `/subscribe` | `POST` | 201: `Location` is the subscription, `Link` the push resource for the application server |
+//! | `/s/...`, a subscription | `GET` | a stream of its messages, for those who accept `text/event-stream` |
+//! | | `DELETE` | 204: the subscription has ended with all that waits |
+//! | `/r/...`, a message | `DELETE` | 204: the message is acknowledged, and does not come again |
+//!
+//! A user agent here is like any other, with one subscription: nothing shows that two subscriptions are of one device.
+//! How a subscription is read is the matter of a protocol, of which `sse` is one. HTTP/2 server push, as RFC 8030 has
+//! it, would be another one on the same resources.
+
+mod preferences;
+mod read;
+mod subscribe;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use http::{Method, StatusCode};
+use pushgrid_crypto::ResourceAddresses;
+use pushgrid_store::{Cancelled, LinkError, ResourceLink};
+use tokio::time::timeout;
+
+use crate::refusal::{self, refuse};
+use crate::shared::Shared;
+
+/// Dependencies of user agents over HTTP.
+#[derive(Debug)]
+pub struct Resources {
+    /// Ends messages and subscriptions at their router.
+    pub link: Arc<dyn ResourceLink>,
+    /// Seals the addresses of subscriptions and messages.
+    pub addresses: ResourceAddresses,
+}
+
+/// State shared by all requests.
+pub(crate) struct Edge {
+    shared: Arc<Shared>,
+    resources: Resources,
+}
+
+impl Edge {
+    pub(crate) const fn new(shared: Arc<Shared>, resources: Resources) -> Self {
+        Self { shared, resources }
+    }
+
+    /// Waits for a router, but not longer than it may take. Fails with the answer for the client.
+    async fn ask<T>(
+        &self,
+        call: &'static str,
+        asked: impl Future<Output = Result<T, LinkError>>,
+    ) -> Result<T, Response> {
+        let answer = timeout(self.shared.config.router_timeout, asked).await;
+        answer.unwrap_or(Err(LinkError::Unavailable)).map_err(|error| {
+            tracing::debug!(call, %error, "the router did not do what it was asked");
+            unavailable()
+        })
+    }
+}
+
+/// The routes of user agents over HTTP.
+pub(crate) fn routes(edge: Arc<Edge>) -> Router {
+    Router::new()
+        .route("/subscribe", any(subscribe::subscribe))
+        .route("/s/{address}", any(subscription))
+        .route("/r/{address}", any(message))
+        .with_state(edge)
+}
+
+async fn subscription(
+    State(edge): State<Arc<Edge>>,
+    address: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    if *request.method() != Method::GET && *request.method() != Method::DELETE {
+        return refusal::method("GET, DELETE", "GET reads the messages of a subscription, DELETE ends it");
+    }
+    let id = address.ok().and_then(|Path(address)| edge.resources.addresses.open_subscription(&address));
+    let Some(id) = id else { return no_subscription() };
+    if *request.method() == Method::GET {
+        return read::read(&edge, id, request).await;
+    }
+    match edge.ask("unsubscribe", edge.resources.link.unsubscribe(id)).await {
+        Ok(Cancelled::Ended) => empty(StatusCode::NO_CONTENT),
+        Ok(Cancelled::Gone) => no_subscription(),
+        Err(unavailable) => unavailable,
+    }
+}
+
+async fn message(
+    State(edge): State<Arc<Edge>>,
+    address: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Response {
+    if *request.method() != Method::DELETE {
+        return refusal::method("DELETE", "DELETE acknowledges a message");
+    }
+    let message = address.ok().and_then(|Path(address)| edge.resources.addresses.open_delivery(&address));
+    let Some(message) = message else { return no_message() };
+    match edge.ask("acknowledge", edge.resources.link.acknowledge(message)).await {
+        Ok(Cancelled::Ended) => empty(StatusCode::NO_CONTENT),
+        Ok(Cancelled::Gone) => no_message(),
+        Err(unavailable) => unavailable,
+    }
+}
+
+fn empty(status: StatusCode) -> Response {
+    let mut response = Response::default();
+    *response.status_mut() = status;
+    response
+}
+
+fn no_subscription() -> Response {
+    refuse(StatusCode::NOT_FOUND, "there is no such subscription (any more): subscribe again at /subscribe")
+}
+
+fn no_message() -> Response {
+    refuse(StatusCode::NOT_FOUND, "there is no such message (any more): it was acknowledged, or has ended")
+}
+
+fn unavailable() -> Response {
+    refusal::unavailable("the service cannot do this just now; try again")
+}

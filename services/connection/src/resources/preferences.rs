@@ -1,0 +1,59 @@
+//! Header fields of a request that reads: the form of the answer, and its end.
+
+use http::HeaderMap;
+use http::header::{ACCEPT, HeaderName};
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// True if the client names `text/event-stream` among what it accepts. A wildcard is no wish for a stream without end.
+pub(super) fn accepts_events(fields: &HeaderMap) -> bool {
+    members(fields, &ACCEPT).any(|(media, _)| media.eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// True with `Prefer: wait=0` (RFC 8030 section 6, RFC 7240 section 4.3): only what waits is wanted.
+pub(super) fn wants_no_wait(fields: &HeaderMap) -> bool {
+    members(fields, &PREFER).any(|(name, value)| {
+        name.eq_ignore_ascii_case("wait") && value.trim_matches('"').parse::<u32>() == Ok(0)
+    })
+}
+
+/// Name and value of each member of a list over any number of lines, without parameters.
+fn members<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let lines = fields.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).map(|member| {
+        let member = member.split(';').next().unwrap_or_default();
+        let (name, value) = member.split_once('=').unwrap_or((member, ""));
+        (name.trim(), value.trim())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn fields(name: &HeaderName, lines: &[&'static str]) -> HeaderMap {
+        lines.iter().map(|line| (name.clone(), HeaderValue::from_static(line))).collect()
+    }
+
+    #[test]
+    fn events_are_accepted_only_by_name() {
+        for lines in [&["text/event-stream"][..], &["text/html", "*/*;q=0.1, Text/Event-Stream;q=1"]] {
+            assert!(accepts_events(&fields(&ACCEPT, lines)), "{lines:?}");
+        }
+        for lines in [&[][..], &["*/*"], &["text/*"], &["text/plain;x=text/event-stream"]] {
+            assert!(!accepts_events(&fields(&ACCEPT, lines)), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_wait_of_zero_is_no_wait() {
+        for lines in [&["wait=0"][..], &["return=minimal, Wait = \"0\"; x=1"], &["a", "wait=00"]] {
+            assert!(wants_no_wait(&fields(&PREFER, lines)), "{lines:?}");
+        }
+        for lines in [&[][..], &["wait"], &["wait=10"], &["wait=-0"], &["await=0"], &["x; wait=0"]] {
+            assert!(!wants_no_wait(&fields(&PREFER, lines)), "{lines:?}");
+        }
+    }
+}

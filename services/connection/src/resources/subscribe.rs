@@ -1,0 +1,75 @@
+//! `POST` to the subscribe resource (RFC 8030 section 4), perhaps for one application server alone (RFC 8292 section
+//! 4.1).
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use pushgrid_session::options;
+use pushgrid_store::Registered;
+use pushgrid_types::{ChannelId, Restriction, UserAgentId};
+use tokio::time::timeout;
+
+use super::{Edge, empty, unavailable};
+use crate::refusal::{self, refuse};
+
+/// Largest body of options, in octets: a key takes about a hundred.
+const OPTIONS_MAX: usize = 4096;
+
+/// Makes a user agent with one subscription. The body is read only if it is of the media type of options.
+pub(super) async fn subscribe(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    if *request.method() != Method::POST {
+        return refusal::method("POST", "POST makes a subscription");
+    }
+    let (head, body) = request.into_parts();
+    let restriction = match restriction(&edge, &head.headers, body).await {
+        Ok(restriction) => restriction,
+        Err(refused) => return refused,
+    };
+    let shared = &edge.shared;
+    let (user_agent, channel) = (UserAgentId::random(&*shared.rng), ChannelId::random(&*shared.rng));
+    match edge.ask("register", shared.router.register(user_agent, channel, restriction)).await {
+        Ok(registered) => created(&edge, &registered).unwrap_or_else(unavailable),
+        Err(unavailable) => unavailable,
+    }
+}
+
+/// The credential that senders will need.
+async fn restriction(edge: &Edge, fields: &HeaderMap, body: Body) -> Result<Restriction, Response> {
+    let media = fields.get(CONTENT_TYPE).and_then(|media| media.to_str().ok());
+    if !media.is_some_and(options::is_options) {
+        return Ok(Restriction::Open);
+    }
+    let body = read(edge, body).await?;
+    options::restriction(&body).map_err(|fault| refuse(StatusCode::BAD_REQUEST, &fault.to_string()))
+}
+
+async fn read(edge: &Edge, body: Body) -> Result<Bytes, Response> {
+    let patience = edge.shared.config.hello_timeout;
+    match timeout(patience, Limited::new(body, OPTIONS_MAX).collect()).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            let text = format!("the options of a subscription are at most {OPTIONS_MAX} octets");
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &text))
+        }
+        Ok(Err(_cut_short)) => Err(refuse(StatusCode::BAD_REQUEST, "the body did not come to its end")),
+        Err(_elapsed) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
+    }
+}
+
+/// The answer. Its `Link` has the only form that every client of RFC 8030 reads: no comma, one semicolon, and quotes.
+fn created(edge: &Edge, registered: &Registered) -> Option<Response> {
+    let address = edge.resources.addresses.seal_subscription(&registered.subscription.id);
+    let link = format!("<{}>; rel=\"urn:ietf:params:push\"", registered.endpoint);
+    let mut response = empty(StatusCode::CREATED);
+    let fields = response.headers_mut();
+    fields.insert(LOCATION, HeaderValue::try_from(format!("/s/{address}")).ok()?);
+    fields.insert(LINK, HeaderValue::try_from(link).ok()?);
+    fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Some(response)
+}
