@@ -15,6 +15,7 @@ mod load;
 mod moving;
 mod outages;
 mod readme;
+mod sse;
 mod strange;
 
 use std::path::Path;

@@ -66,7 +66,7 @@ impl Config {
                 "connection.ping_interval",
                 "300s",
                 SHORTEST..=DAY,
-                "Interval between pings to each user agent, give or take a tenth. A shorter one finds dead connections sooner, and wakes phones more often.",
+                "Interval between pings to each user agent (comments, in a stream of events), give or take a tenth. A shorter one finds dead connections sooner, and wakes phones more often.",
             ),
             pong_timeout: reader.duration(
                 "connection.pong_timeout",

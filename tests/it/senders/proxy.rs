@@ -16,6 +16,8 @@ use tokio::time::sleep;
 
 use super::{ARRIVAL, Scene};
 use crate::readme;
+use crate::wire::party::Application;
+use crate::wire::sse::Subscription;
 
 /// URL without its scheme.
 fn address(url: &str) -> Result<&str> {
@@ -176,6 +178,28 @@ async fn the_lines_of_the_readme_bring_a_message_of_node_and_log_no_endpoint() -
     let log = proxy.log("access.log");
     ensure!(log.contains(" POST 201 201 ") && log.contains(" POST 502 502 "), "it says too little: {log}");
     Ok(())
+}
+
+#[tokio::test]
+async fn the_lines_of_the_readme_bring_events_to_a_client_without_a_websocket() -> Result<()> {
+    let ports = [Port::reserve()?, Port::reserve()?];
+    let plain = format!("http://{}", ports[1].address());
+    let scene = Scene::start_at(&plain).await?;
+    let proxy = Proxy::start(ports, &scene).await?;
+    let to = Subscription::new(&plain).await?;
+    ensure!(to.endpoint.starts_with(&plain), "the endpoint is not at the proxy");
+    let mut reader = to.read().await?;
+    // Nothing is kept back until there is more.
+    for body in ["one", "two"] {
+        Application::new().send(&to.endpoint, body).await?;
+        let event = reader.next().await?;
+        ensure!(to.ack(&event).await? == 204);
+        proxy.keeps(event.data["message"].as_str().context("it has an address")?)?;
+    }
+    ensure!(to.end().await? == 204);
+    ensure!(reader.ending().await? == "superseded");
+    proxy.logged(7).await?;
+    proxy.keeps(&to.path)
 }
 
 #[tokio::test]

@@ -139,7 +139,7 @@ impl Settings {
             endpoint_keys: reader.secret(
                 "endpoint.keys",
                 "Keys that endpoints are sealed with, newest first: made by `pushgrid keys endpoint`. All ingresses and \
-                 routers of a grid need the same. Standalone makes its own on first start and keeps them in the data directory.",
+                 routers of a grid need the same, and connection nodes for user agents over HTTP. Standalone makes its own on first start and keeps them in the data directory.",
             ),
             admin_listen: reader.address(
                 "admin.listen",

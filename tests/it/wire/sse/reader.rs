@@ -89,6 +89,11 @@ impl Subscription {
         Ok(Self { origin, path, endpoint })
     }
 
+    /// The same subscription at another address for user agents.
+    pub(crate) fn at(&self, url: &str) -> Self {
+        Self { origin: origin(url), ..self.clone() }
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("{}{}", self.origin, self.path)
     }
