@@ -38,13 +38,11 @@ use pushgrid_types::{
     TraceParent, UserAgentId,
 };
 
-pub(crate) use cancel::CancelReply;
 use cursor::Cursor;
 use early_ends::EarlyEnds;
-pub(crate) use log_end::EndAsker;
 use log_end::{Behind, TopicBound};
 pub(crate) use route::Routable;
-pub(crate) use work::{PageRequest, SettleStored, Work};
+pub(crate) use work::{CancelReply, EndAsker, PageRequest, SettleStored, Work};
 
 /// Key of a message within its user agent. The id alone would let one user agent name the message of another.
 type Named = (UserAgentId, MessageId);

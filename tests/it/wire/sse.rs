@@ -43,6 +43,7 @@ fn bodies(events: &[Event]) -> Result<Vec<String>> {
     events.iter().map(body).collect()
 }
 
+// Holds.
 #[tokio::test]
 async fn each_subscription_has_addresses_of_its_own_and_each_address_does_one_thing() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -86,6 +87,7 @@ async fn each_subscription_has_addresses_of_its_own_and_each_address_does_one_th
     scene.end().await
 }
 
+// Holds, G-14.
 #[tokio::test]
 async fn messages_come_as_events_until_they_are_acknowledged() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -148,6 +150,7 @@ async fn an_acknowledgement_makes_room_for_the_next_message() -> Result<()> {
     scene.end_with(&[("delivered", 12)]).await
 }
 
+// Holds: A-15, C-37, C-38, C-39, C-40, C-55.
 #[tokio::test]
 async fn a_subscription_for_one_application_server_takes_messages_of_no_other() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -169,6 +172,8 @@ async fn a_subscription_for_one_application_server_takes_messages_of_no_other() 
         (&[("content-type", "text/plain")], "x"),
         (&[], options.as_str()),
         (&[OPTIONS], "{}"),
+        // The form of an early draft.
+        (&[("crypto-key", "p256ecdsa=BA")], ""),
     ] {
         let to = Subscription::with(url, fields, body.to_owned()).await?;
         scene.send(&to.endpoint, "unsigned").await?;
@@ -187,6 +192,7 @@ async fn a_subscription_for_one_application_server_takes_messages_of_no_other() 
     scene.end().await
 }
 
+// Holds: A-106.
 #[tokio::test]
 async fn a_client_that_does_not_ask_for_events_is_told_how_to() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -214,6 +220,7 @@ async fn a_client_that_does_not_ask_for_events_is_told_how_to() -> Result<()> {
     scene.end().await
 }
 
+// Holds.
 #[tokio::test]
 async fn whoever_does_not_wait_gets_what_waits_or_nothing() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -236,6 +243,7 @@ async fn whoever_does_not_wait_gets_what_waits_or_nothing() -> Result<()> {
     scene.end_with(&[("delivered", 3), ("expired", 1)]).await
 }
 
+// Holds.
 #[tokio::test]
 async fn a_subscription_that_is_ended_ends_its_stream_and_all_that_waits() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -258,6 +266,7 @@ async fn a_subscription_that_is_ended_ends_its_stream_and_all_that_waits() -> Re
     scene.end_with(&[("unsubscribed", 1), ("delivered", 1)]).await
 }
 
+// Holds: A-103.
 #[tokio::test]
 async fn a_later_stream_takes_the_place_of_an_earlier_one() -> Result<()> {
     let scene = Scene::shared().await?;

@@ -68,7 +68,13 @@ fn created(edge: &Edge, registered: &Registered) -> Option<Response> {
     let link = format!("<{}>; rel=\"urn:ietf:params:push\"", registered.endpoint);
     let mut response = empty(StatusCode::CREATED);
     let fields = response.headers_mut();
+    //= RFC 8030 section 4
+    //# A URI for the push message subscription resource that was created in response to the request
+    //# MUST be returned in the Location header field.
     fields.insert(LOCATION, HeaderValue::try_from(format!("/s/{address}")).ok()?);
+    //= RFC 8030 section 4
+    //# The push service MUST provide a URI for the push resource corresponding to the push message
+    //# subscription in a link relation of type "urn:ietf:params:push".
     fields.insert(LINK, HeaderValue::try_from(link).ok()?);
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Some(response)

@@ -30,6 +30,9 @@ pub fn restriction(body: &[u8]) -> Result<Restriction, InvalidOptions> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(InvalidOptions::Json);
     }
+    //= RFC 8292 section 4.1
+    //# For the "application/webpush-options+json" media type, a push service MUST ignore any members on
+    //# this object that it does not understand.
     let Options { vapid } = serde_json::from_slice(body).map_err(|_| InvalidOptions::Json)?;
     let Some(key) = vapid else { return Ok(Restriction::Open) };
     let key = PublicKey::from_text(&key).map_err(InvalidOptions::Key)?;

@@ -3,42 +3,9 @@
 //! mailbox, or still in the log. The reply is exact; a dropped reply means an unknown outcome.
 
 use pushgrid_store::{Cancelled, End};
-use pushgrid_types::{MessageRef, Outcome, Sequence, Timestamp};
-use tokio::sync::oneshot;
+use pushgrid_types::{MessageRef, Sequence};
 
-use super::{Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
-
-/// Receiver of the exact answer, and the outcome that the message is to have.
-#[derive(Debug)]
-pub(crate) struct CancelReply {
-    /// Instant of the acknowledgement; `None` for a cancellation.
-    acknowledged_at: Option<Timestamp>,
-    sender: oneshot::Sender<Cancelled>,
-}
-
-impl CancelReply {
-    pub(crate) const fn to_cancellation(sender: oneshot::Sender<Cancelled>) -> Self {
-        Self { acknowledged_at: None, sender }
-    }
-
-    pub(crate) const fn to_acknowledgement(at: Timestamp, sender: oneshot::Sender<Cancelled>) -> Self {
-        Self { acknowledged_at: Some(at), sender }
-    }
-
-    /// True when the user agent has had the message: nothing of its topic is of interest any more.
-    pub(crate) const fn is_acknowledgement(&self) -> bool {
-        self.acknowledged_at.is_some()
-    }
-
-    pub(super) const fn outcome(&self) -> Outcome {
-        if self.is_acknowledgement() { Outcome::Delivered } else { Outcome::Cancelled }
-    }
-
-    /// Answers. The caller may have gone away, which undoes nothing.
-    pub(super) fn answer(self, cancelled: Cancelled) {
-        let _ = self.sender.send(cancelled);
-    }
-}
+use super::{CancelReply, Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
 
 impl Partition {
     /// Ends a message by its address: a cancellation in a log that has been read as far as it matters

@@ -9,10 +9,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use pushgrid_types::{
-    ChannelId, Message, MessageId, MessageRef, ReplaceKey, Sequence, SessionRef, Timestamp, UserAgentId,
+    ChannelId, Message, MessageId, MessageRef, ReplaceKey, Sequence, Timestamp, UserAgentId,
 };
 
-use super::{Agent, Backlog, CancelReply, Partition, Session, Turn};
+use super::{Agent, Backlog, CancelReply, EndAsker, Partition, Session, Turn};
 
 /// Longest wait of a cancellation for the log to be read. What is known by then is the answer.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
@@ -24,15 +24,6 @@ pub(super) enum TopicBound {
     Unknown,
     Asked,
     At(Sequence),
-}
-
-/// Somebody who waits to be told the end of the log.
-#[derive(Debug)]
-pub(crate) enum EndAsker {
-    /// A session with a message of a topic to be sent.
-    Session(UserAgentId, SessionRef),
-    /// A cancellation, and the receiver of its answer.
-    Cancel(MessageRef, CancelReply),
 }
 
 /// Those who wait until the log is read to an end.

@@ -1,12 +1,14 @@
-//! Calls of the stores that a partition has decided on, for its worker to carry out.
+//! Calls of the stores that a partition has decided on, for its worker to carry out, and those who wait for an answer.
 
 use std::sync::Arc;
 
-use pushgrid_store::{End, PageLimit};
-use pushgrid_types::{Epoch, Message, MessageId, Outcome, Sequence, SessionRef, UserAgentId};
+use pushgrid_store::{Cancelled, End, PageLimit};
+use pushgrid_types::{
+    Epoch, Message, MessageId, MessageRef, Outcome, Sequence, SessionRef, Timestamp, UserAgentId,
+};
 use tokio::sync::oneshot;
 
-use super::{Cancelling, EndAsker};
+use super::Cancelling;
 
 /// Store calls of a turn.
 #[derive(Debug, Default)]
@@ -69,4 +71,45 @@ impl Work {
             }),
         }
     }
+}
+
+/// Receiver of the exact answer, and the outcome that the message is to have.
+#[derive(Debug)]
+pub(crate) struct CancelReply {
+    /// Instant of the acknowledgement; `None` for a cancellation.
+    pub(super) acknowledged_at: Option<Timestamp>,
+    sender: oneshot::Sender<Cancelled>,
+}
+
+impl CancelReply {
+    pub(crate) const fn to_cancellation(sender: oneshot::Sender<Cancelled>) -> Self {
+        Self { acknowledged_at: None, sender }
+    }
+
+    pub(crate) const fn to_acknowledgement(at: Timestamp, sender: oneshot::Sender<Cancelled>) -> Self {
+        Self { acknowledged_at: Some(at), sender }
+    }
+
+    /// True when the user agent has had the message: nothing of its topic is of interest any more.
+    pub(crate) const fn is_acknowledgement(&self) -> bool {
+        self.acknowledged_at.is_some()
+    }
+
+    pub(super) const fn outcome(&self) -> Outcome {
+        if self.is_acknowledgement() { Outcome::Delivered } else { Outcome::Cancelled }
+    }
+
+    /// Answers. The caller may have gone away, which undoes nothing.
+    pub(super) fn answer(self, cancelled: Cancelled) {
+        let _ = self.sender.send(cancelled);
+    }
+}
+
+/// Somebody who waits to be told the end of the log.
+#[derive(Debug)]
+pub(crate) enum EndAsker {
+    /// A session with a message of a topic to be sent.
+    Session(UserAgentId, SessionRef),
+    /// A cancellation, and the receiver of its answer.
+    Cancel(MessageRef, CancelReply),
 }
