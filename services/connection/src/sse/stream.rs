@@ -123,6 +123,7 @@ mod tests {
     use std::future::poll_fn;
 
     use super::*;
+    use crate::testing::within;
 
     async fn read(reader: &mut Reader) -> Option<Bytes> {
         let frame = poll_fn(|cx| Pin::new(&mut *reader).poll_frame(cx)).await;
@@ -154,6 +155,6 @@ mod tests {
         let waiting = tokio::spawn(async move { poll_fn(|cx| writer.poll_gone(cx)).await });
         tokio::task::yield_now().await;
         drop(reader);
-        assert_eq!(waiting.await.unwrap(), Gone);
+        assert_eq!(within(waiting).await.unwrap(), Gone);
     }
 }

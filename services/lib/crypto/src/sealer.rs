@@ -162,11 +162,16 @@ mod tests {
     #[test]
     fn a_text_of_one_purpose_does_not_open_for_another() {
         let keys = EndpointKeys::generate(&SeededRng::new(5));
-        let sealed = Sealer::new(&keys, Purpose::Endpoint).seal([7; 12], [1, 2, 3]);
-        let mut other = Sealer::new(&keys, Purpose::MessageAddress);
-        // Also when the key id octets happen to be equal.
-        other.keys[0].id = Key::derive(&keys.octets()[0], Purpose::Endpoint).id;
-        assert_eq!(other.open::<3>(&sealed), None);
+        let all = [Purpose::Endpoint, Purpose::MessageAddress, Purpose::Subscription, Purpose::Delivery];
+        for (one, purpose) in all.into_iter().enumerate() {
+            let sealed = Sealer::new(&keys, purpose).seal([7; 12], [1, 2, 3]);
+            for (other, foreign) in all.into_iter().enumerate() {
+                let mut sealer = Sealer::new(&keys, foreign);
+                // Also when the key id octets happen to be equal.
+                sealer.keys[0].id = Key::derive(&keys.octets()[0], purpose).id;
+                assert_eq!(sealer.open::<3>(&sealed).is_some(), one == other);
+            }
+        }
     }
 
     #[test]
@@ -178,5 +183,9 @@ mod tests {
         assert_eq!(sealed, "JQkJCQkJCQkJCQkJCQYY9BUsXfuMiphZxT47fMM1CklZQer0E0I");
         let sealed = Sealer::new(&keys, Purpose::MessageAddress).seal([9; 12], *b"as it was");
         assert_eq!(sealed, "fgkJCQkJCQkJCQkJCf0bVD2SVYtmlMwmoHaOQ6NkE0sa6B5AXtQ");
+        let sealed = Sealer::new(&keys, Purpose::Subscription).seal_whole(*b"as it was");
+        assert_eq!(sealed, "p4wM1gnv2JW92r5HxxerYvlpnpxyErn8iEiF9RHu3X4reCISt-g");
+        let sealed = Sealer::new(&keys, Purpose::Delivery).seal_whole(*b"as it was");
+        assert_eq!(sealed, "jpxp4BtmM4LIh2ERwXKHIz8EZRjH2sObx92gW8BfCz3YIjnVybM");
     }
 }
