@@ -166,10 +166,10 @@ mod tests {
         for (one, purpose) in all.into_iter().enumerate() {
             let sealed = Sealer::new(&keys, purpose).seal([7; 12], [1, 2, 3]);
             for (other, foreign) in all.into_iter().enumerate() {
-                let mut sealer = Sealer::new(&keys, foreign);
+                let mut opening = Sealer::new(&keys, foreign);
                 // Also when the key id octets happen to be equal.
-                sealer.keys[0].id = Key::derive(&keys.octets()[0], purpose).id;
-                assert_eq!(sealer.open::<3>(&sealed).is_some(), one == other);
+                opening.keys[0].id = Key::derive(&keys.octets()[0], purpose).id;
+                assert_eq!(opening.open::<3>(&sealed).is_some(), one == other);
             }
         }
     }

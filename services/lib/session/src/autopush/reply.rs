@@ -107,7 +107,8 @@ pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
     Some(text)
 }
 
-/// The frame of a push message, with the members of [`crate::content`].
+/// The frame of a push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID
+/// key. `Content-Type` is in `headers` as it came, unless it is `application/octet-stream`.
 pub fn notification(message: &Message) -> String {
     let mut text = String::with_capacity(NOTIFICATION_FRAME + content::size(&message.content));
     write!(
