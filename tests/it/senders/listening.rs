@@ -40,9 +40,9 @@ async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_
         }
         send("first").await
     };
-    let (first, sent) = tokio::join!(listen(folder.path(), &server, 1), written);
-    sent?;
-    ensure!(first? == ["first"]);
+    let (printed, written) = tokio::join!(listen(folder.path(), &server, 1), written);
+    written?;
+    ensure!(printed? == ["first"]);
 
     // The second one is printed by a process that is killed before its acknowledgement: all that stays of it is the line
     // in its file.
