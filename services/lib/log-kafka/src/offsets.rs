@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use pushgrid_store::{Commit, ErrorKind, Offsets, StoreError};
 use pushgrid_types::Sequence;
 use pushgrid_types::cast::saturating;
-use rdkafka::consumer::{CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{Mutex, oneshot};
@@ -29,6 +29,8 @@ const REBALANCING: Duration = Duration::from_millis(50);
 pub(crate) struct KafkaOffsets {
     share: Arc<ShareState>,
     consumer: Weak<GroupConsumer>,
+    /// Client that reads nothing.
+    asker: Arc<BaseConsumer>,
     /// Answer to a commit whose caller stopped waiting. Only one is in flight, so that an older commit never
     /// overwrites a newer one.
     under_way: Mutex<Option<oneshot::Receiver<KafkaResult<()>>>>,
@@ -69,8 +71,12 @@ fn refusal(error: &KafkaError) -> Refusal {
 }
 
 impl KafkaOffsets {
-    pub(crate) fn new(share: Arc<ShareState>, consumer: Weak<GroupConsumer>) -> Self {
-        Self { share, consumer, under_way: Mutex::default() }
+    pub(crate) fn new(
+        share: Arc<ShareState>,
+        consumer: Weak<GroupConsumer>,
+        asker: Arc<BaseConsumer>,
+    ) -> Self {
+        Self { share, consumer, asker, under_way: Mutex::default() }
     }
 
     fn consumer(&self) -> Result<Arc<GroupConsumer>, StoreError> {
@@ -162,9 +168,10 @@ impl Offsets for KafkaOffsets {
     }
 
     async fn end(&self) -> Result<Sequence, StoreError> {
-        let consumer = self.consumer()?;
+        self.consumer()?;
+        let asker = Arc::clone(&self.asker);
         let (topic, partition) = (Arc::clone(&self.share.topic), number(self.share.partition));
-        let ask = move || consumer.fetch_watermarks(&topic, partition, PATIENCE);
+        let ask = move || asker.fetch_watermarks(&topic, partition, PATIENCE);
         let (_, end) = tokio::task::spawn_blocking(ask).await.map_err(of_thread)?.map_err(of_question)?;
         let end = u64::try_from(end).map_err(|error| StoreError::new(ErrorKind::Unavailable, error))?;
         Ok(Sequence(end + 1))

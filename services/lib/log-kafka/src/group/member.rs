@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pushgrid_store::{Assignment, ErrorKind, Share, StoreError};
 use pushgrid_types::Partition;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -33,6 +33,9 @@ const HANDING_OVER: Duration = Duration::from_millis(5);
 
 pub(super) struct Member {
     consumer: Arc<GroupConsumer>,
+    /// Client for the ends of partitions. It reads nothing: on the connection of a reader, a question waits behind a
+    /// fetch that waits for messages.
+    asker: Arc<BaseConsumer>,
     shared: Arc<Shared>,
     topic: Arc<str>,
     events: mpsc::Sender<Result<Assignment, StoreError>>,
@@ -81,6 +84,7 @@ impl HandOver {
 impl Member {
     pub(super) fn new(
         consumer: Arc<GroupConsumer>,
+        asker: Arc<BaseConsumer>,
         shared: Arc<Shared>,
         topic: Arc<str>,
         events: mpsc::Sender<Result<Assignment, StoreError>>,
@@ -88,6 +92,7 @@ impl Member {
     ) -> Self {
         Self {
             consumer,
+            asker,
             shared,
             topic,
             events,
@@ -190,7 +195,7 @@ impl Member {
         self.rests.handed_out(number, Instant::now());
         let consumer = Arc::downgrade(&self.consumer);
         let reader = Box::new(KafkaReader::new(Arc::clone(&share), consumer.clone()));
-        let offsets = Arc::new(KafkaOffsets::new(share, consumer));
+        let offsets = Arc::new(KafkaOffsets::new(share, consumer, Arc::clone(&self.asker)));
         self.say(Ok(Assignment::Gained(Share { partition, reader, offsets })));
     }
 
