@@ -9,7 +9,7 @@
 //! | `/r/...`, a message | `DELETE` | 204: the message is acknowledged, and does not come again |
 //!
 //! A user agent here is like any other, with one subscription: nothing shows that two subscriptions are of one device.
-//! How a subscription is read is the matter of a protocol, of which `sse` is one. HTTP/2 server push, as RFC 8030 has
+//! Reading a subscription is the matter of a protocol, of which `sse` is one. HTTP/2 server push, as RFC 8030 has
 //! it, would be another one on the same resources.
 
 mod preferences;

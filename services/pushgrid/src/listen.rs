@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// Address of the push service for user agents
     #[arg(long, default_value = "ws://localhost:8081")]
     url: String,
-    /// Keeps the identity of this user agent, and the private keys (mode 0600)
+    /// Keeps the identity of this user agent, and the private keys (mode 0600); FILE.recent beside it has the ids of the
+    /// messages printed last
     #[arg(long, value_name = "FILE", default_value = "pushgrid-listen.json")]
     state: PathBuf,
     /// Take only messages signed with the private half of this VAPID key: the key as text, or a file with the pair

@@ -47,7 +47,7 @@ async fn enter(State(edge): State<Arc<Edge>>, mut request: Request) -> Response 
             "this is the WebSocket address of a push service: give it to a user agent, as dom.push.serverURL in Firefox",
         );
     }
-    // hyper upgrades at the end of a body whatever the answer, so the frames would follow the refusal of a bad body.
+    // The listener upgrades no request with a body.
     if !request.body().is_end_stream() {
         return refuse(StatusCode::BAD_REQUEST, "a WebSocket handshake has no body");
     }

@@ -13,13 +13,14 @@ use parking_lot::{Mutex, MutexGuard};
 use pushgrid_runtime::metrics::{Meter, ROUTER_LAG, level};
 use pushgrid_store::{Assignment, Assignments, StoreError};
 use pushgrid_types::{Partition, Sequence};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, watch};
 
 use crate::callbacks::{GroupConsumer, GroupContext, Told};
 use crate::passed::Passed;
 use crate::share::ShareState;
+use crate::watermarks::Watermarks;
 use crate::{Config, Failure, Topics};
 
 mod member;
@@ -88,9 +89,8 @@ impl KafkaAssignments {
     /// for the brokers; [`GroupWatch::joined`] does.
     pub fn join(config: &Config, topics: &Topics, meter: &Meter) -> Result<Self, Failure> {
         let client = |error: KafkaError| Failure::client(&error);
-        let passed = Passed::new(&topics.accepted, meter, "accepted");
-        let shared = Arc::new(Shared::new(passed));
-        let asker: BaseConsumer = config.glance().create().map_err(client)?;
+        let shared = Arc::new(Shared::new(Passed::new(&topics.accepted, meter, "accepted")));
+        let watermarks = Watermarks::new(config).map_err(client)?;
         let context = GroupContext::new(Arc::clone(&shared.told));
         let consumer: GroupConsumer = config.member().create_with_context(context).map_err(client)?;
         consumer.subscribe(&[&topics.accepted]).map_err(client)?;
@@ -99,7 +99,7 @@ impl KafkaAssignments {
         let (joined, is_joined) = watch::channel(false);
         let member = Member::new(
             Arc::new(consumer),
-            Arc::new(asker),
+            Arc::new(watermarks),
             Arc::clone(&shared),
             topics.accepted.as_str().into(),
             events,

@@ -29,6 +29,7 @@ mod reading;
 pub mod records;
 mod share;
 pub mod topics;
+mod watermarks;
 
 pub use changelog::KafkaChangelog;
 pub use config::{Config, Security};

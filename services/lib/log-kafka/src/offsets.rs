@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use pushgrid_store::{Commit, ErrorKind, Offsets, StoreError};
 use pushgrid_types::Sequence;
 use pushgrid_types::cast::saturating;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::{Mutex, oneshot};
@@ -19,6 +19,7 @@ use crate::callbacks::GroupConsumer;
 use crate::failure::{of_question, of_thread};
 use crate::producer::number;
 use crate::share::ShareState;
+use crate::watermarks::Watermarks;
 
 /// Deadline of a commit, and of the question for the last one.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,8 +30,7 @@ const REBALANCING: Duration = Duration::from_millis(50);
 pub(crate) struct KafkaOffsets {
     share: Arc<ShareState>,
     consumer: Weak<GroupConsumer>,
-    /// Client that reads nothing.
-    asker: Arc<BaseConsumer>,
+    watermarks: Arc<Watermarks>,
     /// Answer to a commit whose caller stopped waiting. Only one is in flight, so that an older commit never
     /// overwrites a newer one.
     under_way: Mutex<Option<oneshot::Receiver<KafkaResult<()>>>>,
@@ -74,9 +74,9 @@ impl KafkaOffsets {
     pub(crate) fn new(
         share: Arc<ShareState>,
         consumer: Weak<GroupConsumer>,
-        asker: Arc<BaseConsumer>,
+        watermarks: Arc<Watermarks>,
     ) -> Self {
-        Self { share, consumer, asker, under_way: Mutex::default() }
+        Self { share, consumer, watermarks, under_way: Mutex::default() }
     }
 
     fn consumer(&self) -> Result<Arc<GroupConsumer>, StoreError> {
@@ -169,12 +169,9 @@ impl Offsets for KafkaOffsets {
 
     async fn end(&self) -> Result<Sequence, StoreError> {
         self.consumer()?;
-        let asker = Arc::clone(&self.asker);
-        let (topic, partition) = (Arc::clone(&self.share.topic), number(self.share.partition));
-        let ask = move || asker.fetch_watermarks(&topic, partition, PATIENCE);
-        let (_, end) = tokio::task::spawn_blocking(ask).await.map_err(of_thread)?.map_err(of_question)?;
-        let end = u64::try_from(end).map_err(|error| StoreError::new(ErrorKind::Unavailable, error))?;
-        Ok(Sequence(end + 1))
+        let (share, watermarks) = (Arc::clone(&self.share), Arc::clone(&self.watermarks));
+        let ask = move || watermarks.end(&share.topic, share.partition);
+        tokio::task::spawn_blocking(ask).await.map_err(of_thread)?
     }
 
     /// Takes at most five seconds, and retries until then during a rebalance.

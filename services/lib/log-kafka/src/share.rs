@@ -7,7 +7,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -27,9 +26,7 @@ use crate::feed::Feed;
 use crate::passed::Passed;
 use crate::producer::number;
 use crate::records;
-
-/// Deadline for the brokers to answer with the end of a partition.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::watermarks::Watermarks;
 
 /// State of one partition, shared by its reader, its offsets and the group thread.
 #[derive(Debug)]
@@ -148,14 +145,6 @@ impl ShareState {
         matches!(*self.slot(), Slot::Reading(_)).then(|| self.read.load(Ordering::Relaxed))
     }
 
-    /// Sequence of the next accepted message.
-    fn end(&self, consumer: &Weak<GroupConsumer>) -> Result<Sequence, StoreError> {
-        let consumer = consumer.upgrade().ok_or_else(|| StoreError::plain(ErrorKind::Closed))?;
-        let partition = number(self.partition);
-        let (_, end) = consumer.fetch_watermarks(&self.topic, partition, PATIENCE).map_err(of_question)?;
-        Ok(Sequence(saturating::<u64>(end) + 1))
-    }
-
     /// Starts fetching at `offset`. Until then the rebalance had been answered without this partition.
     fn start(&self, consumer: &Weak<GroupConsumer>, offset: u64) -> Result<(), StoreError> {
         let closed = || StoreError::plain(ErrorKind::Closed);
@@ -236,6 +225,7 @@ impl ShareState {
 pub(crate) struct KafkaReader {
     share: Arc<ShareState>,
     consumer: Weak<GroupConsumer>,
+    watermarks: Arc<Watermarks>,
     /// Error met after the last messages handed out; returned by the next call.
     failed: Option<StoreError>,
     /// Sequences of records of a newer release, until taken by [`LogReader::newer`].
@@ -252,8 +242,12 @@ impl fmt::Debug for KafkaReader {
 }
 
 impl KafkaReader {
-    pub(crate) fn new(share: Arc<ShareState>, consumer: Weak<GroupConsumer>) -> Self {
-        Self { share, consumer, failed: None, newer: Vec::new() }
+    pub(crate) fn new(
+        share: Arc<ShareState>,
+        consumer: Weak<GroupConsumer>,
+        watermarks: Arc<Watermarks>,
+    ) -> Self {
+        Self { share, consumer, watermarks, failed: None, newer: Vec::new() }
     }
 
     /// Takes fetched messages, up to `limit`; `None` once the partition is lost.
@@ -289,9 +283,13 @@ impl Drop for KafkaReader {
 impl LogReader for KafkaReader {
     async fn seek(&mut self, from: Sequence) -> Result<Sequence, StoreError> {
         let (share, consumer) = (Arc::clone(&self.share), Weak::clone(&self.consumer));
+        let watermarks = Arc::clone(&self.watermarks);
         let offset = from.0.saturating_sub(1);
         // The end first: a failed question is retried by the caller, while reading can start only once.
-        let seek = move || share.end(&consumer).and_then(|end| share.start(&consumer, offset).map(|()| end));
+        let seek = move || {
+            let end = watermarks.end(&share.topic, share.partition)?;
+            share.start(&consumer, offset).map(|()| end)
+        };
         tokio::task::spawn_blocking(seek).await.map_err(of_thread)?
     }
 

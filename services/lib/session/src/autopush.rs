@@ -25,7 +25,7 @@
 //! | 4774 | far too many pings | stays away until the next request |
 
 //!
-//! Where this is more tolerant than autopush, on purpose:
+//! More tolerant than autopush, on purpose:
 //!
 //! | what | autopush | here | why |
 //! |---|---|---|---|

@@ -12,7 +12,7 @@ use crate::secret_file;
 const LINES: usize = 10 * FIREFOX_RECENT_MESSAGES;
 
 /// Ids of the messages printed last, in a file beside the state: a redelivery carries the same id, and is not printed
-/// again, by the next process neither.
+/// again, nor by the next process.
 ///
 /// Guarantee: a message that was added stays known when the process is killed (not when the machine loses power). A
 /// process that is killed between printing and adding prints the message again: none is lost.

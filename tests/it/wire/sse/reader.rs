@@ -117,7 +117,7 @@ impl Subscription {
         ask(Method::GET, &self.url(), fields, "").await
     }
 
-    /// What waits: the events of an answer of 200, or none of 204.
+    /// Messages that wait: the events of an answer of 200, or none of 204.
     pub(crate) async fn waiting(&self) -> Result<Vec<Event>> {
         let answer = self.get(NO_WAIT).await?;
         let text = String::from_utf8(answer.body.to_vec())?;

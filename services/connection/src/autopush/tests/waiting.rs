@@ -29,7 +29,7 @@ async fn asked(server: &Server, op: Op) {
     server.router.called(|calls| calls.contains(&Call::Failed(op))).await;
 }
 
-/// What kind of answer it is, to which channel, and how it went.
+/// Kind, channel and status of an answer.
 fn answer(reply: &Value) -> (&str, &str, u64) {
     let text = |name: &str| reply[name].as_str().unwrap();
     (text("messageType"), text("channelID"), reply["status"].as_u64().unwrap())

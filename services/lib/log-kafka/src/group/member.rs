@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use pushgrid_store::{Assignment, ErrorKind, Share, StoreError};
 use pushgrid_types::Partition;
 use rdkafka::TopicPartitionList;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -21,6 +21,7 @@ use crate::callbacks::{GroupConsumer, Rebalance};
 use crate::failure::is_fatal;
 use crate::offsets::KafkaOffsets;
 use crate::share::{KafkaReader, ShareState};
+use crate::watermarks::Watermarks;
 
 /// Deadline for a router to give a partition up; afterwards commits are refused.
 const HAND_OVER: Duration = Duration::from_secs(5);
@@ -33,9 +34,7 @@ const HANDING_OVER: Duration = Duration::from_millis(5);
 
 pub(super) struct Member {
     consumer: Arc<GroupConsumer>,
-    /// Client for the ends of partitions. It reads nothing: on the connection of a reader, a question waits behind a
-    /// fetch that waits for messages.
-    asker: Arc<BaseConsumer>,
+    watermarks: Arc<Watermarks>,
     shared: Arc<Shared>,
     topic: Arc<str>,
     events: mpsc::Sender<Result<Assignment, StoreError>>,
@@ -84,7 +83,7 @@ impl HandOver {
 impl Member {
     pub(super) fn new(
         consumer: Arc<GroupConsumer>,
-        asker: Arc<BaseConsumer>,
+        watermarks: Arc<Watermarks>,
         shared: Arc<Shared>,
         topic: Arc<str>,
         events: mpsc::Sender<Result<Assignment, StoreError>>,
@@ -92,7 +91,7 @@ impl Member {
     ) -> Self {
         Self {
             consumer,
-            asker,
+            watermarks,
             shared,
             topic,
             events,
@@ -194,8 +193,10 @@ impl Member {
         }
         self.rests.handed_out(number, Instant::now());
         let consumer = Arc::downgrade(&self.consumer);
-        let reader = Box::new(KafkaReader::new(Arc::clone(&share), consumer.clone()));
-        let offsets = Arc::new(KafkaOffsets::new(share, consumer, Arc::clone(&self.asker)));
+        let watermarks = Arc::clone(&self.watermarks);
+        let reader = KafkaReader::new(Arc::clone(&share), consumer.clone(), watermarks.clone());
+        let reader = Box::new(reader);
+        let offsets = Arc::new(KafkaOffsets::new(share, consumer, watermarks));
         self.say(Ok(Assignment::Gained(Share { partition, reader, offsets })));
     }
 

@@ -227,7 +227,7 @@ struct Ongoing {
     stage: Stage,
 }
 
-/// Who has to go on with a request.
+/// Party that has to go on with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The route has to answer.

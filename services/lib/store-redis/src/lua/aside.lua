@@ -57,8 +57,8 @@ local function faults()
     until #step == 0
   end
 
-  -- Whether an error comes of what is kept of one user agent. What the server may not or cannot do at all is nobody's
-  -- fault, and fails the call.
+  -- True when an error comes of what is kept of one user agent. An error of what the server may not or cannot do at
+  -- all is nobody's fault, and fails the call.
   local function is_of_value(failure)
     local text = type(failure) == 'table' and failure.err or tostring(failure)
     local code = string.match(text, '%f[%u](%u%u+) ')

@@ -1,4 +1,4 @@
-//! What has to be true of the world, meanwhile and at its end.
+//! Invariants of the world, meanwhile and at its end.
 
 use std::collections::HashSet;
 

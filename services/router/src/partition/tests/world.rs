@@ -25,7 +25,7 @@ pub(super) struct Nodes {
     acknowledged: Mutex<HashSet<MessageId>>,
     /// True while no node has room.
     pub(super) busy: Mutex<bool>,
-    /// What was posted with a topic.
+    /// Messages that were posted with a topic.
     of_topics: Mutex<Vec<Arc<Message>>>,
     /// Messages that were acknowledged to this owner or an earlier one.
     ever_acknowledged: Mutex<HashSet<MessageId>>,
