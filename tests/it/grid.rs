@@ -17,6 +17,7 @@ mod outages;
 mod readme;
 mod sse;
 mod strange;
+mod urgency;
 
 use std::path::Path;
 

@@ -17,5 +17,6 @@ pub(crate) mod scene;
 pub(crate) mod sse;
 mod topic;
 mod ttl;
+mod urgency;
 mod vapid;
 mod waiting;

@@ -74,6 +74,10 @@ impl Autopush {
                 let status = ended.map_or_else(|error| refused(&error).status(), |()| 200);
                 (Sent::Unregister, reply::unregistered(channel, status))
             }
+            Answer::UrgencySet(set) => {
+                let status = set.map_or_else(|error| refused(&error).status(), |()| 200);
+                (Sent::Urgency, reply::urgency(status))
+            }
         }
     }
 }
@@ -99,7 +103,8 @@ impl Protocol for Autopush {
         let (kind, action) = self.state.receive(&text, now, &self.edge.shared.config.pings);
         counts.received(kind);
         Ok(match action {
-            Action::Identify { claimed } => Command::Identify { claimed },
+            Action::Identify { claimed, min_urgency } => Command::Identify { claimed, min_urgency },
+            Action::SetUrgency { min_urgency } => Command::SetUrgency { min_urgency },
             Action::Register { channel, restriction } => Command::Register { channel, restriction },
             Action::RefuseKey { channel } => Command::RegisterWithBadKey { channel },
             Action::Unregister { channel } => Command::Unregister { channel },

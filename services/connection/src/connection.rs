@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::end::End;
 use crate::node::Slot;
 use crate::protocol::{Command, EndOf, Input, Output, Protocol};
-use crate::router_session::{AckReport, Answer, Request, RouterFailure, RouterSession};
+use crate::router_session::{AckReport, Answer, Answered, Request, RouterSession};
 use crate::send_queue::Ending;
 use crate::shared::Shared;
 use crate::timer::{Due, Timer};
@@ -60,7 +60,7 @@ enum Event<P: Protocol> {
     /// The router has confirmed the report, or could not be reached for too long.
     Confirmed(bool),
     /// The request under way has ended.
-    Answer(Result<Answer, RouterFailure>),
+    Answer(Answered),
 }
 
 /// State of the transport for which output waits.
@@ -109,11 +109,19 @@ impl<P: Protocol> Connection<P> {
             Event::Timer => self.due().await?,
             Event::Queue => {}
             Event::Confirmed(confirmed) => self.confirmed(confirmed)?,
-            Event::Answer(answer) => self.answered(answer?).await?,
+            Event::Answer(answer) => {
+                if let Some(answer) = answer? {
+                    self.answered(answer).await?;
+                }
+            }
         }
         self.carry_out_requests().await?;
         if let Some(ending) = self.slot.queue.ending() {
             return Err(ending.into());
+        }
+        if let Some(dropped) = self.slot.queue.take_dropped() {
+            self.session.tell_urgency(dropped);
+            self.carry_out_requests().await?;
         }
         if self.delivers() {
             self.messages().await?;
@@ -209,7 +217,8 @@ impl<P: Protocol> Connection<P> {
             return Ok(());
         }
         match (self.protocol.decode(request, self.shared.clock.now())?, user_agent) {
-            (Command::Identify { claimed }, _) => {
+            (Command::Identify { claimed, min_urgency }, _) => {
+                self.slot.queue.set_min_urgency(min_urgency);
                 // From now on it is about probes, however long the answer takes.
                 self.timer.identified(&self.shared.config, &*self.shared.rng);
                 let Some(claimed) = claimed else {
@@ -229,6 +238,9 @@ impl<P: Protocol> Connection<P> {
                 self.ask(Request::RegisterWithBadKey { channel }).await
             }
             (Command::Unregister { channel }, Some(_)) => self.ask(Request::Unregister { channel }).await,
+            (Command::SetUrgency { min_urgency }, Some(_)) => {
+                self.ask(Request::SetUrgency { min_urgency }).await
+            }
             (Command::Acknowledge(acks), Some(user_agent)) => {
                 for ack in &acks {
                     // Ids that it does not owe are for the router to judge: an earlier connection may have sent them.

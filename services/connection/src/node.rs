@@ -131,9 +131,10 @@ impl Sessions for Node {
         for shard in &self.0.shards {
             let shard = shard.lock();
             let open = shard.iter().filter_map(|(session, queue)| Some((*session, queue.announce(chosen)?)));
-            held.extend(open.map(|(session, (user_agent, epoch))| Held {
+            held.extend(open.map(|(session, (user_agent, epoch, min_urgency))| Held {
                 user_agent,
                 claim: Claim { epoch, session: SessionRef { node: self.0.id, session } },
+                min_urgency,
             }));
         }
         held

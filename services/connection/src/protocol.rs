@@ -9,7 +9,7 @@ use std::fmt;
 use std::task::{Context, Poll};
 
 use pushgrid_store::Settlement;
-use pushgrid_types::{ChannelId, CloseReason, Message, Restriction, Timestamp, UserAgentId};
+use pushgrid_types::{ChannelId, CloseReason, Message, Restriction, Timestamp, Urgency, UserAgentId};
 use smallvec::SmallVec;
 
 use crate::end::End;
@@ -76,15 +76,17 @@ pub(crate) enum Input<R> {
 /// Meaning of a request.
 #[derive(Debug)]
 pub(crate) enum Command<R> {
-    /// The user agent's claim of an identity, if it has one from an earlier connection. Answered before any
-    /// other output.
-    Identify { claimed: Option<UserAgentId> },
+    /// The user agent's claim of an identity, if it has one from an earlier connection, and the least urgency of the
+    /// messages that it takes. Answered before any other output.
+    Identify { claimed: Option<UserAgentId>, min_urgency: Urgency },
     /// Makes a subscription. Answered in order, as are the next two.
     Register { channel: ChannelId, restriction: Restriction },
     /// Asks for a subscription with an invalid key.
     RegisterWithBadKey { channel: ChannelId },
     /// Ends a subscription.
     Unregister { channel: ChannelId },
+    /// Sets the least urgency of the messages that are to come. Answered in order with the last three.
+    SetUrgency { min_urgency: Urgency },
     /// Acknowledges messages, those of earlier connections too. No answer.
     Acknowledge(SmallVec<[Settlement; 1]>),
     /// Wants an answer made without the router, and overtakes requests to the router.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use pushgrid_runtime::spans;
 use pushgrid_store::{LinkError, Settlement};
-use pushgrid_types::{ChannelId, Restriction, UserAgentId};
+use pushgrid_types::{ChannelId, Restriction, Urgency, UserAgentId};
 
 use self::call::Caller;
 pub(crate) use self::report::AckReport;
@@ -29,10 +29,27 @@ const WAITING: usize = 32;
 /// Request of a user agent to its router, or one refused here, with a place among the former.
 #[derive(Debug)]
 pub(crate) enum Request {
-    Identify { claimed: UserAgentId },
-    Register { user_agent: UserAgentId, channel: ChannelId, restriction: Restriction },
-    RegisterWithBadKey { channel: ChannelId },
-    Unregister { channel: ChannelId },
+    Identify {
+        claimed: UserAgentId,
+    },
+    Register {
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    },
+    RegisterWithBadKey {
+        channel: ChannelId,
+    },
+    Unregister {
+        channel: ChannelId,
+    },
+    SetUrgency {
+        min_urgency: Urgency,
+    },
+    /// Tells a router of the least urgency, below which it has sent messages, again.
+    TellUrgency {
+        dropped: Urgency,
+    },
 }
 
 /// Answer to a request.
@@ -40,6 +57,7 @@ pub(crate) enum Answer {
     Identified(UserAgentId),
     Registered { channel: ChannelId, endpoint: Result<String, NotRegistered> },
     Unregistered { channel: ChannelId, ended: Result<(), LinkError> },
+    UrgencySet(Result<(), LinkError>),
 }
 
 /// Reason for the absence of a subscription.
@@ -80,7 +98,10 @@ struct Asked {
 }
 
 /// A request being carried out. At the end the answer names the user agent whose session may be open.
-type Call = Pin<Box<dyn Future<Output = (Option<UserAgentId>, Result<Answer, RouterFailure>)> + Send>>;
+type Call = Pin<Box<dyn Future<Output = (Option<UserAgentId>, Answered)> + Send>>;
+
+/// Result of a request: an answer, unless the request was the node's own.
+pub(crate) type Answered = Result<Option<Answer>, RouterFailure>;
 
 #[derive(Debug)]
 struct Waiting {
@@ -125,6 +146,20 @@ impl RouterSession {
         self.asked.get_or_insert_default().waiting.push_back(Waiting { request, unconfirmed });
     }
 
+    /// Adds the request to tell a router of the least urgency again; one that waits already is enough.
+    pub(crate) fn tell_urgency(&mut self, dropped: Urgency) {
+        let waiting = &mut self.asked.get_or_insert_default().waiting;
+        let mut requests = waiting.iter_mut().map(|next| &mut next.request);
+        let told = requests.find_map(|request| match request {
+            Request::TellUrgency { dropped } => Some(dropped),
+            _ => None,
+        });
+        match told {
+            Some(told) => *told = dropped.max(*told),
+            None => self.add(Request::TellUrgency { dropped }, 0),
+        }
+    }
+
     /// Tells whether the session is being opened: no message can be for the user agent yet, or none may be
     /// sent.
     pub(crate) fn is_opening(&self) -> bool {
@@ -167,7 +202,7 @@ impl RouterSession {
     }
 
     /// Ready when the one under way has ended. Pending when there is none.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, RouterFailure>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Answered> {
         let Some(asked) = &mut self.asked else { return Poll::Pending };
         let Some(call) = &mut asked.under_way else { return Poll::Pending };
         let (opened, answer) = ready!(call.as_mut().poll(cx));
@@ -185,8 +220,8 @@ impl RouterSession {
         shared: &Arc<Shared>,
         slot: &Slot,
         protocol: &'static str,
-    ) -> Result<Option<Answer>, RouterFailure> {
-        let answer = if self.is_under_way() { Some(poll_fn(|cx| self.poll(cx)).await?) } else { None };
+    ) -> Answered {
+        let answer = if self.is_under_way() { poll_fn(|cx| self.poll(cx)).await? } else { None };
         if let Some(asked) = &mut self.asked {
             asked.waiting.retain(|next| matches!(next.request, Request::Unregister { .. }));
         }

@@ -8,7 +8,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use pushgrid_session::{Limits, Next, Session};
 use pushgrid_store::NotDelivered;
-use pushgrid_types::{Epoch, Message, MessageId, Timestamp, UserAgentId};
+use pushgrid_types::{Epoch, Message, MessageId, Timestamp, Urgency, UserAgentId};
 
 /// Reason to end a connection without a fault. The later one in this order wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,6 +52,11 @@ struct State {
     #[expect(clippy::box_collection, reason = "as above")]
     sent: Option<Box<VecDeque<MessageId>>>,
     holder: Holder,
+    /// Least urgency of the messages that the user agent takes.
+    min_urgency: Urgency,
+    /// Set once a message below the least urgency was dropped: this urgency, of which the router that sent the message
+    /// does not know.
+    dropped: Option<Urgency>,
     ending: Option<Ending>,
     closed: bool,
 }
@@ -77,6 +82,8 @@ impl SendQueue {
             unconfirmed: None,
             sent: None,
             holder: Holder::Nobody,
+            min_urgency: Urgency::LEAST,
+            dropped: None,
             ending: None,
             closed: false,
         };
@@ -84,7 +91,7 @@ impl SendQueue {
     }
 
     /// Takes a message over. One whose end is in a report under way is taken and not sent: the router hears
-    /// of the end.
+    /// of the end. One below the least urgency is dropped: the router hears of the urgency, and takes it back.
     pub(crate) fn offer(&self, message: &Arc<Message>) -> Result<(), NotDelivered> {
         {
             let mut state = self.lock();
@@ -94,10 +101,32 @@ impl SendQueue {
             if [&state.unconfirmed, &state.sent].into_iter().flatten().any(|ids| ids.contains(&message.id)) {
                 return Ok(());
             }
-            state.owed.offer(Arc::clone(message)).map_err(|_| NotDelivered::Busy)?;
+            if message.urgency < state.min_urgency {
+                state.dropped = state.dropped.max(Some(state.min_urgency));
+            } else {
+                state.owed.offer(Arc::clone(message)).map_err(|_| NotDelivered::Busy)?;
+            }
         }
         self.waker.wake();
         Ok(())
+    }
+
+    /// Least urgency of the messages that the user agent takes.
+    pub(crate) fn min_urgency(&self) -> Urgency {
+        self.lock().min_urgency
+    }
+
+    /// Sets the least urgency, and drops what waits below it. The router hears of the urgency, before or after, and
+    /// takes these messages back.
+    pub(crate) fn set_min_urgency(&self, min_urgency: Urgency) {
+        let mut state = self.lock();
+        state.min_urgency = min_urgency;
+        state.owed.drop_pending(|message| message.urgency < min_urgency);
+    }
+
+    /// The urgency below which messages were dropped since the last call, if any were.
+    pub(crate) fn take_dropped(&self) -> Option<Urgency> {
+        self.lock().dropped.take()
     }
 
     /// Notes a request to a router to open the session.
@@ -105,24 +134,32 @@ impl SendQueue {
         self.lock().holder = Holder::Opening { user_agent, missed: false };
     }
 
-    /// Notes the session as open at the router. Tells whether another router may have taken the partition
-    /// over meanwhile without hearing of this session.
-    pub(crate) fn opened(&self, user_agent: UserAgentId, epoch: Epoch) -> bool {
+    /// Notes the session as open at the router, which sends messages of `min_urgency` and above. Tells whether another
+    /// router may have taken the partition over meanwhile without hearing of this session.
+    pub(crate) fn opened(&self, user_agent: UserAgentId, epoch: Epoch, min_urgency: Urgency) -> bool {
         let mut state = self.lock();
+        // A router of an earlier release knows of no urgency, and would not take back what is dropped.
+        state.min_urgency = min_urgency;
         let missed = matches!(state.holder, Holder::Opening { missed: true, .. });
         state.holder = Holder::Open(user_agent, epoch);
         missed
     }
 
-    /// Holder of the session, and its claim, for a router that wants to hear of the user agents chosen by
-    /// `chosen`. `None` before the session is open, and at its end.
-    pub(crate) fn announce(&self, chosen: &dyn Fn(UserAgentId) -> bool) -> Option<(UserAgentId, Epoch)> {
+    /// Holder of the session, its claim and its least urgency, for a router that wants to hear of the user agents
+    /// chosen by `chosen`. `None` before the session is open, and at its end.
+    pub(crate) fn announce(
+        &self,
+        chosen: &dyn Fn(UserAgentId) -> bool,
+    ) -> Option<(UserAgentId, Epoch, Urgency)> {
         let mut state = self.lock();
         if state.closed || state.ending.is_some() {
             return None;
         }
+        let min_urgency = state.min_urgency;
         match &mut state.holder {
-            Holder::Open(user_agent, epoch) if chosen(*user_agent) => Some((*user_agent, *epoch)),
+            Holder::Open(user_agent, epoch) if chosen(*user_agent) => {
+                Some((*user_agent, *epoch, min_urgency))
+            }
             Holder::Opening { user_agent, missed } => {
                 *missed |= chosen(*user_agent);
                 None
@@ -197,9 +234,9 @@ impl SendQueue {
         unsettled.len()
     }
 
-    /// Ready when the connection was asked to end, and when a message waits.
+    /// Ready when the connection was asked to end, when a message waits, and when one was dropped.
     pub(crate) fn poll_work(&self, cx: &Context<'_>) -> Poll<()> {
-        self.poll(cx, |state| state.ending.is_some() || state.owed.has_pending())
+        self.poll(cx, |state| state.ending.is_some() || state.dropped.is_some() || state.owed.has_pending())
     }
 
     /// Ready when the connection was asked to end in a way of at least `least`.

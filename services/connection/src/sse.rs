@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use pushgrid_crypto::ResourceAddresses;
 use pushgrid_session::sse::{self, Close};
-use pushgrid_types::{CloseReason, Message, MessageRef, SubscriptionRef, Timestamp};
+use pushgrid_types::{CloseReason, Message, MessageRef, SubscriptionRef, Timestamp, Urgency};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -36,6 +36,8 @@ pub(crate) struct Target {
     pub(crate) path: String,
     /// True if the user agent asks only for what waits (`Prefer: wait=0`).
     pub(crate) is_brief: bool,
+    /// Least urgency of the messages that are wanted (`Urgency`).
+    pub(crate) min_urgency: Urgency,
 }
 
 /// Beginning of the answer to the request.
@@ -167,7 +169,8 @@ impl Protocol for Sse {
     }
 
     fn decode(&mut self, Claim: Claim, _: Timestamp) -> Result<Command<NoReply>, End<NoFault>> {
-        Ok(Command::Identify { claimed: Some(self.target.id.user_agent) })
+        let claimed = Some(self.target.id.user_agent);
+        Ok(Command::Identify { claimed, min_urgency: self.target.min_urgency })
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End<NoFault>>> {
@@ -189,7 +192,9 @@ impl Protocol for Sse {
                 return Err(End::For(CloseReason::Client));
             }
             // Nobody has asked.
-            Output::Answer(Answer::Registered { .. } | Answer::Unregistered { .. }) => {}
+            Output::Answer(
+                Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
+            ) => {}
             Output::Message(message) => {
                 self.tell(Head::Events);
                 self.writer.write(&self.event(message));

@@ -14,7 +14,7 @@ use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
 use pushgrid_store::{LinkError, Opened, Registered, RouterLink, Settlement, Subscription};
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, Restriction, SessionRef, SubscriptionRef, SystemRng, Timestamp,
+    ChannelId, Epoch, Incarnation, Restriction, SessionRef, SubscriptionRef, SystemRng, Timestamp, Urgency,
     UserAgentId,
 };
 
@@ -33,8 +33,12 @@ struct Agreeable;
 
 #[async_trait]
 impl RouterLink for Agreeable {
-    async fn open(&self, _: UserAgentId, _: SessionRef) -> Result<Opened, LinkError> {
-        Ok(Opened::Known(Epoch(1)))
+    async fn open(&self, _: UserAgentId, _: SessionRef, min_urgency: Urgency) -> Result<Opened, LinkError> {
+        Ok(Opened::Known { epoch: Epoch(1), min_urgency })
+    }
+
+    async fn set_urgency(&self, _: UserAgentId, _: SessionRef, _: Urgency) -> Result<(), LinkError> {
+        Ok(())
     }
 
     async fn register(

@@ -15,7 +15,7 @@ use anyhow::Result;
 use pushgrid_client::{ClientError, Event, Notification, UserAgent, codes};
 use pushgrid_crypto::vapid::PublicKey;
 use pushgrid_runtime::Backoff;
-use pushgrid_types::{Rng, SystemClock, SystemRng};
+use pushgrid_types::{Rng, SystemClock, SystemRng, Urgency};
 use tokio_util::sync::CancellationToken;
 
 use self::output::Output;
@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Also write the subscription to this file (mode 0600), for pushgrid send
     #[arg(long, value_name = "FILE")]
     subscription: Option<PathBuf>,
+    /// Take only messages of this urgency and above; the others wait at the service
+    #[arg(long, value_name = "very-low|low|normal|high")]
+    urgency: Option<Urgency>,
     /// End after this many messages
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -77,6 +80,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         output: Output::new(args.json, Box::new(SystemClock)),
         url: args.url,
         senders,
+        min_urgency: args.urgency,
         subscription_file: args.subscription,
         shown: None,
         left: args.count,
@@ -105,6 +109,7 @@ async fn cancel_on_signal(stop: CancellationToken) {
 struct Listener {
     url: String,
     senders: Senders,
+    min_urgency: Option<Urgency>,
     subscription_file: Option<PathBuf>,
     state: State,
     output: Output,
@@ -181,7 +186,7 @@ impl Listener {
     /// Connects, identifies the user agent, and subscribes unless a fitting subscription is kept.
     async fn enter(&mut self) -> Result<UserAgent> {
         let mut user_agent = UserAgent::connect(&self.url).await?;
-        let hello = user_agent.hello(self.state.user_agent()).await?;
+        let hello = user_agent.hello_for(self.state.user_agent(), self.min_urgency).await?;
         if self.state.user_agent().is_some_and(|before| before != hello.user_agent) {
             self.output.note("the push service does not know this user agent any more: subscribing anew");
             self.state.forget();

@@ -11,7 +11,7 @@ use pushgrid_store::{
     Registered, ResourceLink, RouterLink, Settlement, Subscription, Subscriptions,
 };
 use pushgrid_types::{
-    ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp,
+    ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp, Urgency,
     UserAgentId,
 };
 use tokio::sync::{mpsc, oneshot};
@@ -30,10 +30,17 @@ pub(crate) enum Event {
     Open {
         user_agent: UserAgentId,
         claim: Claim,
+        min_urgency: Urgency,
     },
     Resume {
         user_agent: UserAgentId,
         claim: Claim,
+        min_urgency: Urgency,
+    },
+    SetUrgency {
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
     },
     Gone {
         node: NodeId,
@@ -140,10 +147,13 @@ impl Handle {
         let resuming = async move {
             let claims: Vec<_> = held.iter().map(|held| (held.user_agent, held.claim)).collect();
             let Some(holding) = handle.make_hold(&claims).await else { return };
-            for ((user_agent, claim), holds) in claims.into_iter().zip(holding) {
+            for (Held { user_agent, claim, min_urgency }, holds) in held.into_iter().zip(holding) {
                 if holds.session != claim.session {
                     nodes.evict(claim.session, Eviction::Superseded);
-                } else if handle.tell(Event::Resume { user_agent, claim: holds }).await.is_err() {
+                    continue;
+                }
+                let resume = Event::Resume { user_agent, claim: holds, min_urgency };
+                if handle.tell(resume).await.is_err() {
                     return;
                 }
             }
@@ -185,13 +195,27 @@ impl Handle {
 
 #[async_trait]
 impl RouterLink for Handle {
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError> {
         if self.shared.subscriptions.count(user_agent).await? == 0 {
             return Ok(Opened::Unknown);
         }
         let (claim, _earlier) = self.shared.presence.claim(user_agent, session).await?;
-        self.tell(Event::Open { user_agent, claim }).await?;
-        Ok(Opened::Known(claim.epoch))
+        self.tell(Event::Open { user_agent, claim, min_urgency }).await?;
+        Ok(Opened::Known { epoch: claim.epoch, min_urgency })
+    }
+
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError> {
+        self.tell(Event::SetUrgency { user_agent, session, min_urgency }).await
     }
 
     async fn register(

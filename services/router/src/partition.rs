@@ -7,14 +7,15 @@
 //! in the mailbox (and perhaps in a window too). Removing a message from the last place gives the message its
 //! outcome.
 //! Invariant: a message that has ended is not sent again, even while its end is not durable yet.
-//! Invariant: a session is [`Backlog::None`] only when everything in the mailbox of its user agent has been
-//! sent on this very session; only then do messages go straight from the log to the socket.
+//! Invariant: an urgency is out of the [`Backlog`] of a session only when everything of it in the mailbox of its user
+//! agent has been sent on this very session; only then do its messages go straight from the log to the socket.
+//! Invariant: a message below the urgency that the user agent takes is not sent; it waits in the mailbox.
 //! Invariant: nothing is sent from the mailbox before all older messages have come out of the log. An earlier
 //! owner may have stored newer messages than the oldest one in flight, which the log hands out again.
 
+mod backlog;
 mod cancel;
 mod close;
-mod cursor;
 mod early_ends;
 mod ending;
 mod log_end;
@@ -26,6 +27,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 mod unsubscribe;
+mod urgency;
 mod work;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -35,10 +37,10 @@ use std::time::Duration;
 use pushgrid_store::{NodeLink, PageLimit};
 use pushgrid_types::{
     ChannelId, Epoch, Message, MessageId, MessageRef, Outcome, ReplaceKey, Sequence, SessionRef, Timestamp,
-    TraceParent, UserAgentId,
+    TraceParent, Urgency, UserAgentId,
 };
 
-use cursor::Cursor;
+use backlog::Backlog;
 use early_ends::EarlyEnds;
 use log_end::{Behind, TopicBound};
 pub(crate) use route::Routable;
@@ -117,22 +119,8 @@ struct Session {
     opened_at: Timestamp,
     /// Messages in flight, oldest first.
     window: VecDeque<InFlight>,
-    cursor: Cursor,
     backlog: Backlog,
     topic_bound: TopicBound,
-}
-
-/// State of the mailbox towards a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Backlog {
-    /// Nothing stored is unsent.
-    None,
-    /// Stored messages may be unsent: a page is to be read when the window has room.
-    Some,
-    /// A page is being read. `bound`: messages at or after this sequence are ignored, for earlier ones were
-    /// still on the way out of the log or into the mailbox. `storing`: some were on the way into the mailbox,
-    /// so an empty page does not end the backlog. `again`: a message was stored since the read began.
-    Reading { bound: Sequence, storing: bool, again: bool },
 }
 
 /// Message in flight.
@@ -140,6 +128,8 @@ enum Backlog {
 struct InFlight {
     id: MessageId,
     channel: ChannelId,
+    sequence: Sequence,
+    urgency: Urgency,
     sent_at: Timestamp,
     accepted_at: Timestamp,
     expires_at: Timestamp,
@@ -153,6 +143,8 @@ impl InFlight {
         Self {
             id: message.id,
             channel: message.to.channel,
+            sequence: message.sequence,
+            urgency: message.urgency,
             sent_at,
             accepted_at: message.accepted_at,
             expires_at: message.expires_at,
@@ -179,6 +171,7 @@ struct Storing {
     id: MessageId,
     sequence: Sequence,
     channel: ChannelId,
+    urgency: Urgency,
     topic: Option<ReplaceKey>,
     /// Outcome of a message ended on the way, and removed once stored.
     ended: Option<Outcome>,
@@ -306,19 +299,23 @@ impl Partition {
 impl Agent {
     /// Starts moving `message` from the log to the mailbox; a session gets a backlog.
     fn store(&mut self, message: Arc<Message>, work: &mut Work) {
+        if let Some(session) = self.session.as_deref_mut() {
+            session.backlog.stores(message.urgency);
+        }
+        self.store_sent(message, work);
+    }
+
+    /// Starts moving a message that the session has been sent.
+    fn store_sent(&mut self, message: Arc<Message>, work: &mut Work) {
         self.storing.push(Storing {
             id: message.id,
             sequence: message.sequence,
             channel: message.to.channel,
+            urgency: message.urgency,
             topic: message.topic.clone(),
             ended: None,
         });
         work.store.push(message);
-        match self.session.as_deref_mut().map(|session| &mut session.backlog) {
-            Some(Backlog::Reading { again, .. }) => *again = true,
-            Some(backlog) => *backlog = Backlog::Some,
-            None => {}
-        }
     }
 }
 

@@ -169,8 +169,15 @@ impl PartitionWorker {
         let log_end = if opens { self.consumer.end().known() } else { None };
         let turn = Turn { now: self.shared.now(), nodes: &*self.nodes, log_end };
         match event {
-            Event::Open { user_agent, claim } => self.partition.open(turn, user_agent, claim),
-            Event::Resume { user_agent, claim } => self.partition.resume(turn, user_agent, claim),
+            Event::Open { user_agent, claim, min_urgency } => {
+                self.partition.open(turn, user_agent, claim, min_urgency);
+            }
+            Event::Resume { user_agent, claim, min_urgency } => {
+                self.partition.resume(turn, user_agent, claim, Some(min_urgency));
+            }
+            Event::SetUrgency { user_agent, session, min_urgency } => {
+                self.partition.set_min_urgency(user_agent, session, min_urgency);
+            }
             Event::Gone { node } => self.partition.node_gone(turn, node),
             Event::Settle { user_agent, ended } => self.partition.settle(turn, user_agent, &ended),
             Event::Close { user_agent, session, done } => {

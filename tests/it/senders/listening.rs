@@ -13,9 +13,13 @@ use crate::wire::party::{Agent, SOON};
 
 /// Runs the command in `folder` until `count` messages were printed, and returns the bodies.
 async fn listen(folder: &Path, server: &Server, count: usize) -> Result<Vec<String>> {
+    listen_with(folder, server, count, &[]).await
+}
+
+async fn listen_with(folder: &Path, server: &Server, count: usize, more: &[&str]) -> Result<Vec<String>> {
     let mut listen: Command = pushgrid()?;
     listen.current_dir(folder).args(["listen", "--json", "--url", server.connection()]);
-    listen.args(["--subscription", "subscription.json", "--count", &count.to_string()]);
+    listen.args(["--subscription", "subscription.json", "--count", &count.to_string()]).args(more);
     let output = within(SOON, "the messages", listen.stderr(Stdio::inherit()).output()).await??;
     ensure!(output.status.success(), "listen ended with {}", output.status);
     let lines = String::from_utf8(output.stdout)?;
@@ -23,21 +27,48 @@ async fn listen(folder: &Path, server: &Server, count: usize) -> Result<Vec<Stri
     Ok(lines.filter_map(|line| Some(line.get("text")?.as_str()?.to_owned())).collect())
 }
 
+/// Sends a message to the subscription of the folder.
+async fn send(folder: &Path, text: &str, more: &[&str]) -> Result<()> {
+    let mut send = pushgrid()?;
+    send.current_dir(folder)
+        .args(["send", "--subscription", "subscription.json", "--message", text])
+        .args(more);
+    ensure!(within(SOON, "the answer", send.status()).await??.success(), "{text} was not sent");
+    Ok(())
+}
+
+async fn subscribed(folder: &Path) {
+    while !folder.join("subscription.json").exists() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+// Holds: G-07.
+#[tokio::test]
+async fn what_is_below_the_urgency_waits_for_the_next_process() -> Result<()> {
+    let server = Server::start().await?;
+    let folder = TempDir::with_prefix("pushgrid-it-")?;
+    let sent = async {
+        subscribed(folder.path()).await;
+        send(folder.path(), "low", &["--urgency", "low"]).await?;
+        send(folder.path(), "high", &["--urgency", "high"]).await
+    };
+    let (printed, sent) =
+        tokio::join!(listen_with(folder.path(), &server, 1, &["--urgency", "normal"]), sent);
+    sent?;
+    ensure!(printed? == ["high"]);
+    ensure!(listen(folder.path(), &server, 1).await? == ["low"]);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_printed_again() -> Result<()>
 {
     let server = Server::start().await?;
     let folder = TempDir::with_prefix("pushgrid-it-")?;
-    let send = async |text: &str| -> Result<()> {
-        let mut send = pushgrid()?;
-        send.current_dir(&folder).args(["send", "--subscription", "subscription.json", "--message", text]);
-        ensure!(within(SOON, "the answer", send.status()).await??.success(), "{text} was not sent");
-        Ok(())
-    };
+    let send = async |text: &str| send(folder.path(), text, &[]).await;
     let written = async {
-        while !folder.path().join("subscription.json").exists() {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
+        subscribed(folder.path()).await;
         send("first").await
     };
     let (printed, written) = tokio::join!(listen(folder.path(), &server, 1), written);

@@ -9,7 +9,7 @@ use pushgrid_client::{
     Ack, ApplicationServer, ClientError, Event, Message, Notification, Response, Setup, UserAgent, codes,
 };
 use pushgrid_crypto::vapid::{KeyPair, PublicKey};
-use pushgrid_types::{ChannelId, SystemRng, UserAgentId};
+use pushgrid_types::{ChannelId, SystemRng, Urgency, UserAgentId};
 use serde_json::Value;
 
 /// Deadline of an event that should be immediate, on a busy machine.
@@ -82,8 +82,13 @@ impl Agent {
 
     /// Reconnects. The service must know the user agent.
     pub(crate) async fn come_back(&mut self) -> Result<()> {
+        self.come_back_for(None).await
+    }
+
+    /// Reconnects, for messages of `min_urgency` and above.
+    pub(crate) async fn come_back_for(&mut self, min_urgency: Option<Urgency>) -> Result<()> {
         let mut socket = UserAgent::connect(&self.url).await?;
-        let id = socket.hello(Some(self.id)).await?.user_agent;
+        let id = socket.hello_for(Some(self.id), min_urgency).await?.user_agent;
         ensure!(id == self.id, "the service has forgotten its user agent");
         self.socket = Some(socket);
         Ok(())

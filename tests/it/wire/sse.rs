@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 
 use super::party::{Application, MINUTE, SOON, signature};
 use super::scene::Scene;
-use reader::{Event, NO_WAIT, ask, origin};
+use reader::{Event, ask, origin};
 
-pub(crate) use reader::Subscription;
+pub(crate) use reader::{NO_WAIT, Subscription};
 
 const OPTIONS: (&str, &str) = ("content-type", "application/webpush-options+json");
 
@@ -39,7 +39,7 @@ pub(crate) fn body(event: &Event) -> Result<String> {
     Ok(String::from_utf8(URL_SAFE_NO_PAD.decode(data)?)?)
 }
 
-fn bodies(events: &[Event]) -> Result<Vec<String>> {
+pub(crate) fn bodies(events: &[Event]) -> Result<Vec<String>> {
     events.iter().map(body).collect()
 }
 

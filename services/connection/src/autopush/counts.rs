@@ -21,11 +21,19 @@ pub(super) enum Sent {
     Notification,
     Ping,
     Broadcast,
+    Urgency,
 }
 
 impl Sent {
-    const ALL: [Self; 6] =
-        [Self::Hello, Self::Register, Self::Unregister, Self::Notification, Self::Ping, Self::Broadcast];
+    const ALL: [Self; 7] = [
+        Self::Hello,
+        Self::Register,
+        Self::Unregister,
+        Self::Notification,
+        Self::Ping,
+        Self::Broadcast,
+        Self::Urgency,
+    ];
 
     const fn as_str(self) -> &'static str {
         match self {
@@ -35,6 +43,7 @@ impl Sent {
             Self::Notification => "notification",
             Self::Ping => "ping",
             Self::Broadcast => "broadcast",
+            Self::Urgency => "urgency",
         }
     }
 
@@ -42,6 +51,7 @@ impl Sent {
     pub(super) const fn in_reply_to(kind: Kind) -> Self {
         match kind {
             Kind::BroadcastSubscribe => Self::Broadcast,
+            Kind::Urgency => Self::Urgency,
             Kind::Hello
             | Kind::Register
             | Kind::Unregister

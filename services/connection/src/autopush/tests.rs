@@ -2,6 +2,7 @@ mod ends;
 mod hello;
 mod messages;
 mod subscriptions;
+mod urgency;
 mod waiting;
 
 use super::*;

@@ -26,7 +26,11 @@ impl<P: Protocol> Connection<P> {
     pub(super) async fn carry_out_requests(&mut self) -> Result<(), EndOf<P>> {
         while self.session.begin(&self.shared, &self.slot, P::NAME) {
             match poll_fn(|cx| Poll::Ready(self.session.poll(cx))).await {
-                Poll::Ready(answer) => self.answered(answer?).await?,
+                Poll::Ready(answer) => {
+                    if let Some(answer) = answer? {
+                        self.answered(answer).await?;
+                    }
+                }
                 Poll::Pending => break,
             }
         }

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use pushgrid_types::{ChannelId, Epoch, SystemRng, UserAgentId};
+use pushgrid_types::{ChannelId, Epoch, SystemRng, Urgency, UserAgentId};
 
 use super::*;
 use crate::testing::message;
@@ -79,11 +79,11 @@ fn a_node_names_the_sessions_that_are_open_at_the_router_and_no_others() {
     let node = Node::new(&SystemRng, QUEUE);
     let (one, two) = (UserAgentId::from_octets([1; 16]), UserAgentId::from_octets([2; 16]));
     let (first, second, not_open) = (node.enter().unwrap(), node.enter().unwrap(), node.enter().unwrap());
-    first.queue.opened(one, Epoch(7));
-    second.queue.opened(two, Epoch(8));
+    first.queue.opened(one, Epoch(7), Urgency::Low);
+    second.queue.opened(two, Epoch(8), Urgency::LEAST);
     let held = |wanted| node.held(&|user_agent| user_agent == wanted);
     let claim = Claim { epoch: Epoch(7), session: first.session() };
-    assert_eq!(held(one), [Held { user_agent: one, claim }]);
+    assert_eq!(held(one), [Held { user_agent: one, claim, min_urgency: Urgency::Low }]);
     assert_eq!(node.held(&|_| true).len(), 2);
     second.queue.end(Ending::Superseded);
     assert_eq!(held(two), [], "one that is about to end is not held any more");

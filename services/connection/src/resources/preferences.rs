@@ -2,7 +2,9 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, HeaderName};
+use pushgrid_types::{InvalidUrgency, Urgency};
 
+const URGENCY: HeaderName = HeaderName::from_static("urgency");
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// True if the client names `text/event-stream` among what it accepts. A wildcard is no wish for a stream without end.
@@ -15,6 +17,16 @@ pub(super) fn wants_no_wait(fields: &HeaderMap) -> bool {
     members(fields, &PREFER).any(|(name, value)| {
         name.eq_ignore_ascii_case("wait") && value.trim_matches('"').parse::<u32>() == Ok(0)
     })
+}
+
+/// Least urgency of the messages that are wanted (RFC 8030 section 5.3); without the field, any.
+pub(super) fn min_urgency(fields: &HeaderMap) -> Result<Urgency, InvalidUrgency> {
+    let mut lines = fields.get_all(URGENCY).into_iter();
+    match (lines.next(), lines.next()) {
+        (None, _) => Ok(Urgency::LEAST),
+        (Some(word), None) => word.to_str().map_err(|_| InvalidUrgency)?.trim().parse(),
+        (Some(_), Some(_)) => Err(InvalidUrgency),
+    }
 }
 
 /// Name and value of each member of a list over any number of lines, without parameters.
@@ -44,6 +56,19 @@ mod tests {
         }
         for lines in [&[][..], &["*/*"], &["text/*"], &["text/plain;x=text/event-stream"]] {
             assert!(!accepts_events(&fields(&ACCEPT, lines)), "{lines:?}");
+        }
+    }
+
+    // Holds: A-74.
+    #[test]
+    fn an_urgency_is_one_of_four_words_once() {
+        for (lines, urgency) in
+            [(&[][..], Urgency::VeryLow), (&["low"], Urgency::Low), (&["HIGH "], Urgency::High)]
+        {
+            assert_eq!(min_urgency(&fields(&URGENCY, lines)), Ok(urgency), "{lines:?}");
+        }
+        for lines in [&["urgent"][..], &["high, low"], &["low", "low"], &[""]] {
+            assert!(min_urgency(&fields(&URGENCY, lines)).is_err(), "{lines:?}");
         }
     }
 

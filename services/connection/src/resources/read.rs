@@ -26,10 +26,14 @@ pub(super) async fn read(edge: &Edge, id: SubscriptionRef, request: Request) -> 
         );
     }
     let is_brief = preferences::wants_no_wait(request.headers());
+    let min_urgency = match preferences::min_urgency(request.headers()) {
+        Ok(urgency) => urgency,
+        Err(invalid) => return refuse(StatusCode::BAD_REQUEST, &invalid.to_string()),
+    };
     let Some(slot) = edge.shared.node.enter() else {
         return refusal::unavailable("the server is restarting; connect again");
     };
-    let target = Target { id, path: request.uri().path().to_owned(), is_brief };
+    let target = Target { id, path: request.uri().path().to_owned(), is_brief, min_urgency };
     let (sse, reader, head) = Sse::new(target, edge.resources.addresses.clone());
     let shared = Arc::clone(&edge.shared);
     drop(edge.shared.connections.spawn(connection::serve(shared, slot, sse)));

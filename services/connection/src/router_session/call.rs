@@ -7,11 +7,11 @@ use std::task::Poll;
 
 use pushgrid_runtime::spans;
 use pushgrid_store::{LinkError, Opened};
-use pushgrid_types::{ChannelId, Restriction, SessionRef, UserAgentId};
+use pushgrid_types::{ChannelId, Restriction, SessionRef, Urgency, UserAgentId};
 use tokio::time::{Sleep, sleep};
 use tracing::Level;
 
-use super::{Answer, NotRegistered, Request, RouterFailure};
+use super::{Answer, Answered, NotRegistered, Request, RouterFailure};
 use crate::node::Slot;
 use crate::send_queue::{Ending, SendQueue};
 use crate::shared::Shared;
@@ -35,11 +35,12 @@ pub(super) struct Caller {
 
 impl Caller {
     /// Answers the user agent whose session may be open now, and the result of the request.
-    pub(super) async fn carry_out(
-        mut self,
-        request: Request,
-    ) -> (Option<UserAgentId>, Result<Answer, RouterFailure>) {
+    pub(super) async fn carry_out(mut self, request: Request) -> (Option<UserAgentId>, Answered) {
         let answer = match request {
+            Request::TellUrgency { dropped } => {
+                let told = self.tell_urgency(dropped).await;
+                return (self.opened, told.map(|()| None));
+            }
             Request::Identify { claimed } => self.identify(claimed).await.map(Answer::Identified),
             Request::Register { user_agent, channel, restriction } => {
                 let registered = self.register(user_agent, channel, restriction).await;
@@ -52,15 +53,18 @@ impl Caller {
             Request::Unregister { channel } => {
                 self.unregister(channel).await.map(|ended| Answer::Unregistered { channel, ended })
             }
+            Request::SetUrgency { min_urgency } => {
+                self.set_urgency(min_urgency).await.map(Answer::UrgencySet)
+            }
         };
-        (self.opened, answer)
+        (self.opened, answer.map(Some))
     }
 
     /// Finds out the identity of a user agent: the claimed one if known to the router, and then the session
     /// holds it; else a new one.
     async fn identify(&mut self, claimed: UserAgentId) -> Result<UserAgentId, RouterFailure> {
         match self.open(claimed).await? {
-            Ok(Opened::Known(_)) => Ok(claimed),
+            Ok(Opened::Known { .. }) => Ok(claimed),
             Ok(Opened::Unknown) => Ok(UserAgentId::random(&*self.shared.rng)),
             // No answer of the user agent without an id: one may not come back by itself.
             Err(_) => Err(RouterFailure::Unavailable),
@@ -83,7 +87,7 @@ impl Caller {
         };
         if self.opened.is_none() {
             match self.open(user_agent).await? {
-                Ok(Opened::Known(_)) => {}
+                Ok(Opened::Known { .. }) => {}
                 // The subscription is there, but its messages would not come: the user agent is to try again.
                 Ok(Opened::Unknown) => return Ok(Err(LinkError::Unavailable)),
                 Err(error) => return Ok(Err(error)),
@@ -98,6 +102,48 @@ impl Caller {
         within(&self.shared, &self.queue, self.shared.router.unregister(user_agent, channel)).await
     }
 
+    /// Sets the least urgency of the messages that the user agent takes. Without a session, it counts from the opening
+    /// on.
+    ///
+    /// While a router is asked, the node takes what either of the two urgencies allows: what the router releases at
+    /// once is not dropped.
+    async fn set_urgency(&self, min_urgency: Urgency) -> Result<Result<(), LinkError>, RouterFailure> {
+        let before = self.queue.min_urgency();
+        if self.opened.is_none() {
+            self.queue.set_min_urgency(min_urgency);
+            return Ok(Ok(()));
+        }
+        self.queue.set_min_urgency(before.min(min_urgency));
+        // The router takes back what was dropped before it hears of another urgency.
+        if let Some(dropped) = self.queue.take_dropped() {
+            self.take_back(dropped).await?;
+        }
+        let set = self.call_set_urgency(min_urgency).await?;
+        self.queue.set_min_urgency(if set.is_ok() { min_urgency } else { before });
+        Ok(set)
+    }
+
+    /// Has a router that has sent messages below an urgency take them back.
+    async fn tell_urgency(&self, dropped: Urgency) -> Result<(), RouterFailure> {
+        self.take_back(dropped).await?;
+        let min_urgency = self.queue.min_urgency();
+        if min_urgency == dropped {
+            return Ok(());
+        }
+        self.call_set_urgency(min_urgency).await?.map_err(|_| RouterFailure::Unavailable)
+    }
+
+    /// Without an answer the session has to end, which gives the messages back, too.
+    async fn take_back(&self, dropped: Urgency) -> Result<(), RouterFailure> {
+        self.call_set_urgency(dropped).await?.map_err(|_| RouterFailure::Unavailable)
+    }
+
+    async fn call_set_urgency(&self, min_urgency: Urgency) -> Result<Result<(), LinkError>, RouterFailure> {
+        let Some(user_agent) = self.opened else { return Ok(Ok(())) };
+        let call = self.shared.router.set_urgency(user_agent, self.session, min_urgency);
+        within(&self.shared, &self.queue, call).await
+    }
+
     /// A call cut short or failed may have opened the session: only a clear "unknown" has not.
     ///
     /// An answer by an owner about to hand the partition on is followed by a second call: the next owner
@@ -108,11 +154,11 @@ impl Caller {
         loop {
             left -= 1;
             self.queue.opening(user_agent);
-            let call = self.shared.router.open(user_agent, self.session);
+            let call = self.shared.router.open(user_agent, self.session, self.queue.min_urgency());
             let opened = within(&self.shared, &self.queue, call).await?;
             match &opened {
-                Ok(Opened::Known(epoch)) => {
-                    if self.queue.opened(user_agent, *epoch) && left > 0 {
+                Ok(Opened::Known { epoch, min_urgency }) => {
+                    if self.queue.opened(user_agent, *epoch, *min_urgency) && left > 0 {
                         continue;
                     }
                 }

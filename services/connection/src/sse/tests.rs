@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hyper::body::Body;
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{Eviction, NodeLink, RouterLink, Settlement};
-use pushgrid_types::{ChannelId, Outcome, Restriction, SystemRng, UserAgentId};
+use pushgrid_types::{ChannelId, Outcome, Restriction, SystemRng, Urgency, UserAgentId};
 use tokio::time::timeout;
 
 use super::*;
@@ -25,7 +25,7 @@ struct Client {
 
 impl Client {
     fn connect(core: &Core, id: SubscriptionRef, is_brief: bool) -> Self {
-        let target = Target { id, path: "/s/as-it-came".to_owned(), is_brief };
+        let target = Target { id, path: "/s/as-it-came".to_owned(), is_brief, min_urgency: Urgency::LEAST };
         let (sse, reader, head) = Sse::new(target, addresses());
         let slot = core.shared.node.enter().expect("the node is open");
         drop(core.shared.connections.spawn(connection::serve(Arc::clone(&core.shared), slot, sse)));

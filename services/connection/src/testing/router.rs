@@ -42,6 +42,7 @@ pub(crate) enum Call {
     Open(UserAgentId, Opened),
     Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
+    SetUrgency(UserAgentId, Urgency),
     Settle(Vec<Settlement>),
     Close(UserAgentId),
     Acknowledge(MessageRef),
@@ -53,6 +54,7 @@ pub(crate) enum Op {
     Open,
     Register,
     Unregister,
+    SetUrgency,
     Settle,
 }
 
@@ -64,8 +66,16 @@ pub(crate) enum Mood {
     Full,
     /// It does as it is asked once, and another one takes the partition over at that moment.
     HandsOver,
+    /// It opens sessions as routers of the first release do.
+    KnowsNoUrgency,
     /// It does not answer until the mood changes.
     Silent,
+}
+
+impl Mood {
+    fn fails(self) -> bool {
+        !matches!(self, Self::HandsOver | Self::KnowsNoUrgency)
+    }
 }
 
 impl Router {
@@ -126,16 +136,16 @@ impl Router {
 
     async fn take(&self, op: Op) -> Result<(), LinkError> {
         let mut moods = self.mood.subscribe();
-        if moods.borrow().is_some_and(|(bad, mood)| bad == op && mood != Mood::HandsOver) {
+        if moods.borrow().is_some_and(|(bad, mood)| bad == op && mood.fails()) {
             self.note(Call::Failed(op));
         }
         let silent = Some((op, Mood::Silent));
         let mood = moods.wait_for(|mood| *mood != silent).await.unwrap();
         match *mood {
-            Some((bad, mood)) if bad == op && mood != Mood::HandsOver => Err(match mood {
+            Some((bad, mood)) if bad == op && mood.fails() => Err(match mood {
                 Mood::StoreFails => LinkError::Store(StoreError::plain(pushgrid_store::ErrorKind::Corrupt)),
                 Mood::Full => LinkError::TooManySubscriptions { limit: 7 },
-                Mood::Unavailable | Mood::Silent | Mood::HandsOver => LinkError::Unavailable,
+                _ => LinkError::Unavailable,
             }),
             _ => Ok(()),
         }
@@ -148,8 +158,15 @@ impl Router {
 
 #[async_trait]
 impl RouterLink for Router {
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError> {
         self.take(Op::Open).await?;
+        let knows_none = *self.mood.borrow() == Some((Op::Open, Mood::KnowsNoUrgency));
+        let min_urgency = if knows_none { Urgency::LEAST } else { min_urgency };
         let hands_over = Some((Op::Open, Mood::HandsOver));
         if self.mood.send_if_modified(|mood| *mood == hands_over && mood.take().is_some()) {
             assert_eq!(self.node.held(&|of| of == user_agent), [], "it is not open yet");
@@ -164,13 +181,24 @@ impl RouterLink for Router {
                 for message in state.waiting.remove(&user_agent).unwrap_or_default() {
                     self.node.deliver(session, &message).unwrap();
                 }
-                Opened::Known(Epoch(1))
+                Opened::Known { epoch: Epoch(1), min_urgency }
             } else {
                 Opened::Unknown
             }
         };
         self.note(Call::Open(user_agent, opened));
         Ok(opened)
+    }
+
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        _session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError> {
+        self.take(Op::SetUrgency).await?;
+        self.note(Call::SetUrgency(user_agent, min_urgency));
+        Ok(())
     }
 
     async fn register(

@@ -10,7 +10,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use pushgrid_crypto::encryption::Receiver;
 use pushgrid_crypto::vapid;
-use pushgrid_types::{ChannelId, Rng, UserAgentId};
+use pushgrid_types::{ChannelId, Rng, Urgency, UserAgentId};
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -69,8 +69,22 @@ impl UserAgent {
 
     /// Identifies the user agent; `None` asks for a new identity. Stored messages come right after the answer.
     pub async fn hello(&mut self, user_agent: Option<UserAgentId>) -> Result<Hello, ClientError> {
-        let uaid = user_agent.map(UserAgentId::to_hex);
-        let hello = Outgoing::Hello { uaid, broadcasts: BTreeMap::new(), use_webpush: true };
+        self.hello_for(user_agent, None).await
+    }
+
+    /// [`hello`](Self::hello), for messages of `min_urgency` and above: the others wait at the service. Services that
+    /// do not know this extension send messages of any urgency.
+    pub async fn hello_for(
+        &mut self,
+        user_agent: Option<UserAgentId>,
+        min_urgency: Option<Urgency>,
+    ) -> Result<Hello, ClientError> {
+        let hello = Outgoing::Hello {
+            uaid: user_agent.map(UserAgentId::to_hex),
+            broadcasts: BTreeMap::new(),
+            use_webpush: true,
+            urgency: min_urgency.map(Urgency::as_str),
+        };
         let (user_agent, status, broadcasts) = self
             .ask("hello", &hello, |incoming| match incoming {
                 Incoming::Hello { user_agent, status, broadcasts } => {
@@ -85,6 +99,19 @@ impl UserAgent {
         let user_agent =
             user_agent.ok_or(ClientError::Unreadable("the uaid of hello is not 32 hex digits"))?;
         Ok(Hello { user_agent, broadcasts })
+    }
+
+    /// Sets the least urgency of the messages that come from now on, of an extension of the protocol. When it falls, what
+    /// has waited for that comes, the most urgent first.
+    pub async fn set_urgency(&mut self, min_urgency: Urgency) -> Result<(), ClientError> {
+        let set = Outgoing::Urgency { min: min_urgency.as_str() };
+        let status = self
+            .ask("urgency", &set, |incoming| match incoming {
+                Incoming::UrgencySet { status } => ControlFlow::Break(status),
+                other => ControlFlow::Continue(other),
+            })
+            .await?;
+        if status == 200 { Ok(()) } else { Err(refused("urgency", status, "")) }
     }
 
     /// Subscribes: the endpoint accepts messages for `channel`; with a key, only messages signed with that key (RFC

@@ -22,6 +22,11 @@ pub(crate) enum Outgoing<'a> {
         uaid: Option<String>,
         broadcasts: BTreeMap<&'a str, &'a str>,
         use_webpush: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        urgency: Option<&'a str>,
+    },
+    Urgency {
+        min: &'a str,
     },
     Register {
         #[serde(rename = "channelID")]
@@ -81,6 +86,9 @@ pub(crate) enum Incoming {
         channel: ChannelId,
         status: u16,
     },
+    UrgencySet {
+        status: u16,
+    },
     /// A message type of a later protocol: ignored, as in browsers.
     Unknown,
 }
@@ -134,6 +142,7 @@ impl Incoming {
             Some("unregister") => {
                 Ok(Self::Unregistered { channel: members.channel()?, status: members.status()? })
             }
+            Some("urgency") => Ok(Self::UrgencySet { status: members.status()? }),
             Some(_) => Ok(Self::Unknown),
         }
     }
@@ -219,7 +228,8 @@ mod tests {
         let channel = ChannelId::from_octets([0xab; 16]);
         let ack = Ack { channel, version: "v\"1", code: 100 };
         let frames = [
-            Outgoing::Hello { uaid: None, broadcasts: BTreeMap::new(), use_webpush: true }.to_text(),
+            Outgoing::Hello { uaid: None, broadcasts: BTreeMap::new(), use_webpush: true, urgency: None }
+                .to_text(),
             Outgoing::Register { channel: channel.to_string(), key: None }.to_text(),
             Outgoing::Unregister { channel: channel.to_string(), code: 200 }.to_text(),
             Outgoing::Ack { updates: vec![Update::from(&ack)] }.to_text(),

@@ -1,9 +1,11 @@
 //! Identifiers on the wire.
 
 use bytes::Bytes;
+use pushgrid_proto::stored::{urgency_from_wire, urgency_to_wire};
 use pushgrid_proto::wire::router::v1 as wire;
+use pushgrid_proto::wire::stored::v1 as stored;
 use pushgrid_types::{
-    ChannelId, Incarnation, MessageId, NodeId, SessionId, SessionRef, SubscriptionRef, UserAgentId,
+    ChannelId, Incarnation, MessageId, NodeId, SessionId, SessionRef, SubscriptionRef, Urgency, UserAgentId,
 };
 use tonic::Status;
 
@@ -35,6 +37,15 @@ pub(crate) fn session(session: Option<&wire::Session>) -> Result<SessionRef, Sta
 
 pub(crate) fn of_session(session: SessionRef) -> wire::Session {
     wire::Session { node: session.node.0, session: session.session.0 }
+}
+
+/// Least urgency of a session; without one, the least of all.
+pub(crate) fn min_urgency(urgency: stored::Urgency) -> Urgency {
+    urgency_from_wire(urgency).unwrap_or(Urgency::LEAST)
+}
+
+pub(crate) fn of_min_urgency(urgency: Urgency) -> i32 {
+    urgency_to_wire(urgency).into()
 }
 
 pub(crate) fn of_user_agent(id: UserAgentId) -> Bytes {

@@ -201,6 +201,7 @@ fn announced(held: Held) -> wire::Held {
         user_agent: form::of_user_agent(held.user_agent),
         epoch: held.claim.epoch.0,
         session: held.claim.session.session.0,
+        min_urgency: form::of_min_urgency(held.min_urgency),
     }
 }
 

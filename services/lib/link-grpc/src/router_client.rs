@@ -22,7 +22,7 @@ use pushgrid_store::{
 use pushgrid_types::cast::fitting;
 use pushgrid_types::{
     ChannelId, Epoch, Incarnation, MessageId, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef,
-    UserAgentId,
+    Urgency, UserAgentId,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -236,17 +236,43 @@ impl Routers {
 
 #[async_trait]
 impl RouterLink for Routers {
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError> {
         let request = wire::OpenRequest {
             user_agent: form::of_user_agent(user_agent),
             session: Some(form::of_session(session)),
+            min_urgency: form::of_min_urgency(min_urgency),
         };
         let call = |peer: Arc<Peer>| {
             let request = request.clone();
             async move { peer.call(async |mut router| router.open(request).await).await }
         };
         let opened = self.ask(user_agent, call).await?;
-        Ok(opened.epoch.map_or(Opened::Unknown, |epoch| Opened::Known(Epoch(epoch))))
+        let min_urgency = form::min_urgency(opened.min_urgency());
+        let known = opened.epoch.map(|epoch| Opened::Known { epoch: Epoch(epoch), min_urgency });
+        Ok(known.unwrap_or(Opened::Unknown))
+    }
+
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError> {
+        let request = wire::SetUrgencyRequest {
+            user_agent: form::of_user_agent(user_agent),
+            session: Some(form::of_session(session)),
+            min_urgency: form::of_min_urgency(min_urgency),
+        };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.set_urgency(request).await).await }
+        };
+        self.ask(user_agent, call).await.map(drop)
     }
 
     async fn register(

@@ -109,11 +109,27 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
         let (user_agent, session) =
             (form::user_agent(&request.user_agent)?, form::session(request.session.as_ref())?);
         let router = Arc::clone(&self.router);
-        let epoch = match self.carry(async move { router.open(user_agent, session).await }).await? {
-            Opened::Known(epoch) => Some(epoch.0),
-            Opened::Unknown => None,
-        };
-        Ok(Response::new(wire::OpenResponse { epoch }))
+        let min_urgency = form::min_urgency(request.min_urgency());
+        let opened = self.carry(async move { router.open(user_agent, session, min_urgency).await }).await?;
+        Ok(Response::new(match opened {
+            Opened::Known { epoch, min_urgency } => {
+                wire::OpenResponse { epoch: Some(epoch.0), min_urgency: form::of_min_urgency(min_urgency) }
+            }
+            Opened::Unknown => wire::OpenResponse::default(),
+        }))
+    }
+
+    async fn set_urgency(
+        &self,
+        request: Request<wire::SetUrgencyRequest>,
+    ) -> Result<Response<wire::SetUrgencyResponse>, Status> {
+        let request = request.into_inner();
+        let (user_agent, session) =
+            (form::user_agent(&request.user_agent)?, form::session(request.session.as_ref())?);
+        let min_urgency = form::min_urgency(request.min_urgency());
+        let router = Arc::clone(&self.router);
+        self.carry(async move { router.set_urgency(user_agent, session, min_urgency).await }).await?;
+        Ok(Response::new(wire::SetUrgencyResponse {}))
     }
 
     async fn register(

@@ -107,6 +107,7 @@ pub(crate) fn hang_up(listener: TcpListener) -> DropGuard {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Call {
     Open(UserAgentId, SessionRef),
+    SetUrgency(UserAgentId, SessionRef, Urgency),
     Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
     Settle(UserAgentId, Vec<Settlement>),
@@ -188,10 +189,25 @@ impl Drop for Serving {
 
 #[async_trait]
 impl RouterLink for ModelRouter {
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError> {
         self.note(Call::Open(user_agent, session))?;
         let known = user_agent != self::user_agent(0);
-        Ok(if known { Opened::Known(Epoch(session.session.0 + 100)) } else { Opened::Unknown })
+        let epoch = Epoch(session.session.0 + 100);
+        Ok(if known { Opened::Known { epoch, min_urgency } } else { Opened::Unknown })
+    }
+
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError> {
+        self.note(Call::SetUrgency(user_agent, session, min_urgency))
     }
 
     async fn register(
@@ -294,7 +310,8 @@ impl ModelNode {
 
     pub(crate) fn holds(&self, user_agent: UserAgentId, session: u64, epoch: u64) -> Held {
         let session = SessionRef { node: self.id, session: SessionId(session) };
-        let held = Held { user_agent, claim: Claim { epoch: Epoch(epoch), session } };
+        let claim = Claim { epoch: Epoch(epoch), session };
+        let held = Held { user_agent, claim, min_urgency: Urgency::Low };
         self.held.lock().push(held);
         held
     }

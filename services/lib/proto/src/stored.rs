@@ -150,7 +150,8 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
     })
 }
 
-const fn urgency_to_wire(urgency: Urgency) -> wire::Urgency {
+/// Urgency in its form on the wire.
+pub const fn urgency_to_wire(urgency: Urgency) -> wire::Urgency {
     match urgency {
         Urgency::VeryLow => wire::Urgency::VeryLow,
         Urgency::Low => wire::Urgency::Low,
@@ -159,7 +160,8 @@ const fn urgency_to_wire(urgency: Urgency) -> wire::Urgency {
     }
 }
 
-const fn urgency_from_wire(urgency: wire::Urgency) -> Option<Urgency> {
+/// Urgency from its form on the wire; `None` for none.
+pub const fn urgency_from_wire(urgency: wire::Urgency) -> Option<Urgency> {
     match urgency {
         wire::Urgency::Unspecified => None,
         wire::Urgency::VeryLow => Some(Urgency::VeryLow),

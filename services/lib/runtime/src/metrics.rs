@@ -148,6 +148,7 @@ const FRAME: Label = Label {
         "ping",
         "broadcast",
         "broadcast_subscribe",
+        "urgency",
         "invalid",
     ],
 };

@@ -118,6 +118,17 @@ impl Session {
         Some(message)
     }
 
+    /// Hands back the pending messages chosen by `chosen`, in the order of the offers.
+    pub fn drop_pending(&mut self, chosen: impl Fn(&Message) -> bool) -> Vec<Arc<Message>> {
+        let dropped: Vec<_> = self.pending.iter().filter(|message| chosen(message)).cloned().collect();
+        if !dropped.is_empty() {
+            self.pending.retain(|message| !chosen(message));
+            self.octets -= dropped.iter().map(|message| message.weight()).sum::<usize>();
+            trim(&mut self.pending);
+        }
+        dropped
+    }
+
     /// Ends every message sent at `position` or before, oldest first.
     pub fn settle_through(&mut self, position: u64) -> Vec<Arc<Message>> {
         let count = self.in_flight.partition_point(|sent| sent.position <= position);

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{Mailbox, PageLimit, StoreError, Stored, Usage};
-use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_store::{Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
+use pushgrid_types::{Message, MessageId, Outcome, Timestamp, UserAgentId};
 
 use crate::PartitionStore;
 use crate::operation::Operation;
@@ -21,12 +21,12 @@ impl Mailbox for PartitionStore {
     async fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError> {
         let barrier = self.barrier()?;
-        self.answer(self.view().page(barrier, user_agent, after, now, limit).await)
+        self.answer(self.view().page(barrier, user_agent, start, now, limit).await)
     }
 
     async fn settle(

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
-use pushgrid_store::{Change, PageLimit, RecordKey, StoredMessage, Unreadable, UnreadableCause, ViewError};
+use pushgrid_store::{
+    Change, PageLimit, PageStart, RecordKey, StoredMessage, Unreadable, UnreadableCause, ViewError,
+};
 use pushgrid_types::{
-    ChannelId, Incarnation, LeaderEpoch, MessageId, Position, Sequence, Timestamp, UserAgentId,
+    ChannelId, Incarnation, LeaderEpoch, MessageId, Position, Sequence, Timestamp, Urgency, UserAgentId,
 };
 
 use crate::context::{Halt, PartitionContext, ReadResult};
@@ -140,8 +142,14 @@ async fn whole(
 ) -> Result<Option<Change>, ViewError> {
     let before = Sequence(stored.sequence.0.saturating_sub(1));
     let one = PageLimit { messages: 1, octets: 1 };
-    // At that time no message was expired.
-    let page = context.view.page(context.barrier(position), of, before, Timestamp::default(), one).await?;
-    let message = page.into_iter().next().filter(|message| message.sequence == stored.sequence);
-    Ok(message.map(|message| Change::Stored { message: message.into(), since: context.leader_epoch }))
+    // It is the first of its urgency after that place; nearly all are of the default.
+    for urgency in [Urgency::Normal, Urgency::High, Urgency::Low, Urgency::VeryLow] {
+        let start = PageStart::of(urgency, before);
+        // At that time no message was expired.
+        let page = context.view.page(context.barrier(position), of, start, Timestamp::default(), one).await?;
+        if let Some(message) = page.into_iter().find(|message| message.sequence == stored.sequence) {
+            return Ok(Some(Change::Stored { message: message.into(), since: context.leader_epoch }));
+        }
+    }
+    Ok(None)
 }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
+use pushgrid_store::{
+    End, EventLog, LogConsumer, Mailbox, PageLimit, PageStart, Subscription, Subscriptions,
+};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Outcome, Restriction, Rng, Sequence,
@@ -191,7 +193,7 @@ impl Grid {
         let mut messages = 0;
         for id in self.to.iter().take(1000) {
             let started = Instant::now();
-            let page = self.store.page(id.user_agent, Sequence(0), self.now, PAGE).await?;
+            let page = self.store.page(id.user_agent, PageStart::FIRST, self.now, PAGE).await?;
             times.push(started.elapsed());
             messages += page.len();
         }
@@ -214,7 +216,7 @@ impl Grid {
                 let mut times = Vec::new();
                 for id in to.iter().skip(session).step_by(16) {
                     let started = Instant::now();
-                    let page = store.page(id.user_agent, Sequence(0), now, PAGE).await?;
+                    let page = store.page(id.user_agent, PageStart::FIRST, now, PAGE).await?;
                     let ended = page.iter().map(|message| (message.id, Outcome::Delivered)).collect();
                     store.settle(id.user_agent, ended).await?;
                     times.push(started.elapsed());

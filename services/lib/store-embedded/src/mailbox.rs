@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{ErrorKind, Mailbox, PageLimit, StoreError, Stored, Usage};
-use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_store::{ErrorKind, Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
+use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, Urgency, UserAgentId};
 use rusqlite::{Connection, params};
 
 use crate::Embedded;
@@ -13,17 +13,17 @@ use crate::failure::Failure;
 use crate::row::{self, message_columns};
 use crate::write::{Expire, Settle, Store};
 
-/// Messages of a page. The index covers expiry, so only rows of the page are read.
+/// Messages of one urgency for a page. The index covers expiry, so only rows of the page are read.
 pub(crate) const PAGE: &str = concat!(
     "SELECT ",
     message_columns!(),
     " FROM message INDEXED BY message_of_user_agent \
-     WHERE stored = 1 AND user_agent = ?1 AND seq > ?2 AND expires_at > ?3 ORDER BY seq LIMIT ?4"
+     WHERE stored = 1 AND user_agent = ?1 AND urgency = ?2 AND seq > ?3 AND expires_at > ?4 ORDER BY seq LIMIT ?5"
 );
 
 /// Sequences of the same messages, from the index alone.
 pub(crate) const SEQUENCES: &str = "SELECT seq FROM message INDEXED BY message_of_user_agent
-    WHERE stored = 1 AND user_agent = ?1 AND seq > ?2 AND expires_at > ?3 ORDER BY seq LIMIT ?4";
+    WHERE stored = 1 AND user_agent = ?1 AND urgency = ?2 AND seq > ?3 AND expires_at > ?4 ORDER BY seq LIMIT ?5";
 
 const ONE: &str = concat!("SELECT ", message_columns!(), " FROM message WHERE seq = ?1");
 
@@ -50,7 +50,7 @@ impl Mailbox for Embedded {
     async fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError> {
@@ -60,7 +60,7 @@ impl Mailbox for Embedded {
             return Ok(Vec::new());
         }
         let damage = Arc::clone(&self.shared().damage);
-        let asked = Asked { user_agent, after, now, limit };
+        let asked = Asked { user_agent, start, now, limit };
         self.shared()
             .readers
             .run(move |connection| match page(connection, &asked) {
@@ -146,7 +146,7 @@ impl Embedded {
 /// Arguments of a page.
 struct Asked {
     user_agent: UserAgentId,
-    after: Sequence,
+    start: PageStart,
     now: Timestamp,
     limit: PageLimit,
 }
@@ -154,10 +154,12 @@ struct Asked {
 fn page(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure> {
     let mut page = Page::new(asked.limit);
     let mut statement = connection.prepare_cached(PAGE)?;
-    let mut rows = statement.query(asked.with(asked.limit.messages))?;
-    while let Some(row) = rows.next()? {
-        if page.add(row::message(row)?) {
-            break;
+    for place in asked.start.places() {
+        let mut rows = statement.query(asked.at(place, asked.limit.messages))?;
+        while let Some(row) = rows.next()? {
+            if page.add(row::message(row)?) {
+                return Ok(page.messages);
+            }
         }
     }
     Ok(page.messages)
@@ -166,8 +168,12 @@ fn page(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure>
 /// Reads each message by itself, and leaves out unreadable ones.
 fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure> {
     let mut statement = connection.prepare_cached(SEQUENCES)?;
-    let sequences = statement.query_map(asked.with(SOUGHT), |row| row.get(0))?;
-    let sequences: Vec<i64> = sequences.collect::<Result<_, _>>()?;
+    let mut sequences: Vec<i64> = Vec::new();
+    for place in asked.start.places() {
+        for sequence in statement.query_map(asked.at(place, SOUGHT), |row| row.get(0))? {
+            sequences.push(sequence?);
+        }
+    }
     let mut page = Page::new(asked.limit);
     let mut statement = connection.prepare_cached(ONE)?;
     for sequence in sequences {
@@ -186,10 +192,10 @@ fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Vec<Mess
 }
 
 impl Asked {
-    fn with(&self, messages: usize) -> impl rusqlite::Params {
-        let user_agent = self.user_agent;
-        let (after, now) = (row::to_integer(self.after.0), row::to_integer(self.now.as_millis()));
-        (user_agent.as_octets().to_vec(), after, now, row::octets(messages))
+    /// Parameters for up to `messages` messages of one urgency after its place.
+    fn at(&self, (urgency, after): (Urgency, Sequence), messages: usize) -> impl rusqlite::Params + use<> {
+        let (after, now) = (row::to_integer(after.0), row::to_integer(self.now.as_millis()));
+        (self.user_agent.as_octets().to_vec(), urgency.level(), after, now, row::octets(messages))
     }
 }
 

@@ -12,12 +12,12 @@ use crate::OpenError;
 const APPLICATION_ID: i32 = 0x7067_7264;
 
 /// Version of this program's files. Rises with every change of the tables.
-const VERSION: i32 = 3;
+const VERSION: i32 = 4;
 
 /// `message` is log (`stored = 0`) and mailbox (`stored = 1`). Every index leaves out the log, so that an append
 /// touches the last page of the table and nothing else. Each index costs a stored message about a tenth, so only
 /// topics have one by channel: the messages of a channel are looked for among all messages of the user agent, in the
-/// index alone. Columns of searches stand before the body, which may reach over several pages. Ids are indexed by
+/// index alone. The order of a mailbox is that of urgency, then of sequence. Columns of searches stand before the body, which may reach over several pages. Ids are indexed by
 /// user agent: a session settles many at once, and finds all on one page.
 ///
 /// `ledger` has the account of promise P2: entry 0 is the number of accepted messages, which is also the highest
@@ -42,7 +42,8 @@ CREATE TABLE message (
     content_type TEXT,
     body BLOB NOT NULL
 ) STRICT;
-CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets, channel) WHERE stored = 1;
+CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires_at, octets, channel)
+    WHERE stored = 1;
 CREATE INDEX message_by_id ON message (user_agent, id) WHERE stored = 1;
 CREATE UNIQUE INDEX message_by_topic ON message (user_agent, channel, incarnation, topic)
     WHERE stored = 1 AND topic IS NOT NULL;
@@ -60,11 +61,12 @@ CREATE TABLE ledger (
 ) STRICT;
 ";
 
-/// Upgrade from versions 1 and 2. Neither had channels in the index by user agent; version 2 had an index of all
-/// messages by channel instead of the one by topic.
+/// Upgrade from versions 1 to 3. None had urgencies in the index by user agent, and the first two no channels; version
+/// 2 had an index of all messages by channel instead of the one by topic.
 const FROM_EARLIER: &str = "
 DROP INDEX message_of_user_agent;
-CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets, channel) WHERE stored = 1;
+CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires_at, octets, channel)
+    WHERE stored = 1;
 DROP INDEX IF EXISTS message_of_channel;
 CREATE UNIQUE INDEX IF NOT EXISTS message_by_topic ON message (user_agent, channel, incarnation, topic)
     WHERE stored = 1 AND topic IS NOT NULL;

@@ -16,7 +16,7 @@ mod seals;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use pushgrid_store::{EventLog, Mailbox, PageLimit, Subscription, Subscriptions};
+use pushgrid_store::{EventLog, Mailbox, PageLimit, PageStart, Subscription, Subscriptions};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Restriction, Sequence, SubscriptionRef, Timestamp,
     Ttl, Urgency, UserAgentId,
@@ -62,7 +62,7 @@ impl Home {
     }
 
     async fn waiting(&self, user_agent: UserAgentId) -> Vec<Message> {
-        self.store.page(user_agent, Sequence(0), NOW, ALL).await.unwrap()
+        self.store.page(user_agent, PageStart::FIRST, NOW, ALL).await.unwrap()
     }
 }
 

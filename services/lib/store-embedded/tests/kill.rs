@@ -9,7 +9,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, PageLimit, Subscription, Subscriptions};
+use pushgrid_store::{
+    End, EventLog, LogConsumer, Mailbox, PageLimit, PageStart, Subscription, Subscriptions,
+};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Outcome, Restriction, Rng, Sequence,
@@ -91,7 +93,7 @@ async fn consume(store: Embedded) {
         store.store(kept).await.expect("store answers");
         let limit = PageLimit { messages: 5, ..ALL };
         let user_agent = to(0).user_agent;
-        let page = store.page(user_agent, Sequence(0), NOW, limit).await.expect("page answers");
+        let page = store.page(user_agent, PageStart::FIRST, NOW, limit).await.expect("page answers");
         say("ending", page.iter().map(|it| it.sequence));
         let ended = page.iter().map(|it| (it.id, Outcome::Cancelled)).collect();
         store.settle(user_agent, ended).await.expect("settle answers");
@@ -166,7 +168,7 @@ async fn look(directory: &Path) -> BTreeSet<u64> {
     let mut there = BTreeSet::new();
     for user_agent in 0..8 {
         let user_agent = to(user_agent).user_agent;
-        let page = store.page(user_agent, Sequence(0), NOW, ALL).await.expect("page answers");
+        let page = store.page(user_agent, PageStart::FIRST, NOW, ALL).await.expect("page answers");
         let usage = store.usage(user_agent).await.expect("usage answers");
         assert_eq!(usage.messages, u64::try_from(page.len()).expect("a length fits"));
         there.extend(page.iter().map(|message| message.sequence.0));

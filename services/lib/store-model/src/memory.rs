@@ -23,6 +23,7 @@ mod view;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
+use pushgrid_types::{Message, Timestamp};
 use tokio::sync::Notify;
 
 pub use changelog::{AppendFault, MemoryChangelog};
@@ -33,7 +34,7 @@ pub use presence::MemoryPresence;
 pub use subscriptions::MemorySubscriptions;
 pub use view::MemoryView;
 
-use pushgrid_store::{EndFeed, Ledger};
+use pushgrid_store::{EndFeed, Ledger, PageLimit, PageStart};
 use state::State;
 
 /// Most messages in the models before an append is refused as [`pushgrid_store::ErrorKind::Unavailable`]:
@@ -123,3 +124,25 @@ impl Memory {
 
 #[cfg(test)]
 mod tests;
+
+/// Page of the messages that `all` goes through in the order of their sequences.
+fn page<'a, I: Iterator<Item = &'a Arc<Message>>>(
+    all: impl Fn() -> I,
+    start: &PageStart,
+    now: Timestamp,
+    limit: PageLimit,
+) -> Vec<Message> {
+    let mut page = Vec::new();
+    let mut octets = 0;
+    for (urgency, after) in start.places() {
+        let of_level = all().filter(|it| it.urgency == urgency && it.sequence > after && !it.is_expired(now));
+        for message in of_level {
+            if page.len() >= limit.messages || (!page.is_empty() && octets >= limit.octets) {
+                return page;
+            }
+            octets += message.content.body.len();
+            page.push(Message::clone(message));
+        }
+    }
+    page
+}

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
-use pushgrid_store::{Change, PageLimit, Presence, ReadBarrier, StoredMessage, Subscription, View};
+use pushgrid_store::{
+    Change, PageLimit, PageStart, Presence, ReadBarrier, StoredMessage, Subscription, View,
+};
 use pushgrid_store_redis::{Config, Redis, RedisPresence, RedisView};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Outcome, Partition, Position,
@@ -169,7 +171,7 @@ impl Grid {
         let mut found = 0;
         for at in 0..1000 {
             let of = subscription(at % user_agents).user_agent;
-            found += self.view.page(self.barrier(), of, Sequence(0), NOW, limit).await?.len();
+            found += self.view.page(self.barrier(), of, PageStart::FIRST, NOW, limit).await?.len();
         }
         self.report(&format!("page of {} messages", found / 1000), 1000, &run)
     }

@@ -24,6 +24,11 @@ pub(crate) type Items = std::vec::IntoIter<Value>;
 const WRONG_FORM: &str = "an answer is not of the form that the script gives";
 const WRONG_OCTETS: &str = "a value is not what was written there";
 
+/// Failure for an answer in another form than the script gives.
+pub(crate) fn wrong_form() -> StoreError {
+    corrupt(WRONG_FORM)
+}
+
 /// Splits an answer into its leading number and its values.
 pub(crate) fn open(value: Value) -> Result<(i64, Items), StoreError> {
     let Value::Array(items) = value else { return Err(corrupt(WRONG_FORM)) };
@@ -192,6 +197,25 @@ pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
     }
     decode_message(octets.slice(begin..))
         .map_err(|invalid| StoreError::new(pushgrid_store::ErrorKind::Corrupt, invalid))
+}
+
+/// Answer of the script `page`.
+#[derive(Debug)]
+pub(crate) enum Page {
+    /// The messages of the page.
+    Read(Vec<Message>),
+    /// Nothing within reach: to be read on from this place of this level, counted from the first one asked for.
+    Unfinished { level: usize, after: Sequence },
+}
+
+/// A page, or the place to go on from.
+pub(crate) fn page(mut items: Items) -> Result<Page, StoreError> {
+    if let Some(Value::Int(level)) = items.as_slice().first() {
+        let level = usize::try_from(*level).map_err(|_| corrupt(WRONG_FORM))?;
+        let after = Sequence(decimal(items.nth(1))?);
+        return Ok(Page::Unfinished { level, after });
+    }
+    all(items, message).map(Page::Read)
 }
 
 /// Claims on the user agents asked for. A foreign value is no claim.

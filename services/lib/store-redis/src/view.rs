@@ -3,16 +3,17 @@
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Change, History, PageLimit, ReadBarrier, Stamp, StoredMessage, Subscription, Usage, View, ViewError,
+    Change, History, PageLimit, PageStart, ReadBarrier, Stamp, StoredMessage, Subscription, Usage, View,
+    ViewError,
 };
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{
-    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, Sequence, SubscriptionRef,
-    Timestamp, UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, SubscriptionRef, Timestamp,
+    Urgency, UserAgentId,
 };
 use redis::Cmd;
 
-use crate::answer::{self, Items};
+use crate::answer::{self, Items, Page};
 use crate::batch::{Batch, exact, topic_of};
 use crate::failure::{Effect, corrupt};
 use crate::script::Source;
@@ -260,15 +261,30 @@ impl View for RedisView {
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, ViewError> {
-        let items = self.read(&self.redis.scripts().page, barrier, |command| {
-            command.arg(&user_agent.as_octets()[..]).arg(after.0).arg(now.as_millis());
-            command.arg(limit.messages).arg(limit.octets);
-        });
-        answer::read(user_agent, answer::all(items.await?, answer::message))
+        let mut places: Vec<_> = start.places().collect();
+        loop {
+            let items = self.read(&self.redis.scripts().page, barrier, |command| {
+                command.arg(&user_agent.as_octets()[..]).arg(now.as_millis());
+                command.arg(limit.messages).arg(limit.octets);
+                for (urgency, after) in &places {
+                    command.arg(stored_form(*urgency)).arg(after.0);
+                }
+            });
+            match answer::page(items.await?) {
+                Ok(Page::Read(messages)) => return answer::read(user_agent, Ok(messages)),
+                // Each time further on in the same mailbox, so this ends.
+                Ok(Page::Unfinished { level, after }) if level < places.len() => {
+                    places.drain(..level);
+                    places[0].1 = after;
+                }
+                Ok(Page::Unfinished { .. }) => return Err(answer::wrong_form().into()),
+                Err(error) => return answer::read(user_agent, Err(error)),
+            }
+        }
     }
 
     async fn usage(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<Usage, ViewError> {
@@ -282,6 +298,11 @@ impl View for RedisView {
         let items = self.read(&self.redis.scripts().waiting, barrier, |_| {}).await;
         Ok(answer::count(items?.next().as_ref())?)
     }
+}
+
+/// Urgency as stored messages have it (`stored.proto`).
+fn stored_form(urgency: Urgency) -> u8 {
+    urgency.level() + 1
 }
 
 /// User agent, channel and incarnation, as one octet string.

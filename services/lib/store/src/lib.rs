@@ -43,7 +43,7 @@ pub use links::{
     Registered, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement,
 };
 pub use log::{EventLog, LogConsumer, LogEnd};
-pub use mailbox::{Mailbox, PageLimit, Stored, Usage};
+pub use mailbox::{Mailbox, PageLimit, PageStart, Stored, Usage};
 pub use membership::{Member, Membership, Renewed, Role, Strange};
 pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};
 pub use presence::{Claim, Presence};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pushgrid_types::{
     ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, Restriction, SessionRef,
-    SubscriptionRef, UserAgentId,
+    SubscriptionRef, Urgency, UserAgentId,
 };
 
 use crate::{Claim, StoreError, Subscription};
@@ -16,7 +16,8 @@ use crate::{Claim, StoreError, Subscription};
 /// Router to node.
 pub trait NodeLink: Send + Sync + fmt::Debug {
     /// Hands `message` to the socket `to`. `Ok` means that the node will settle the message, or close the
-    /// session; the acknowledgement comes by [`RouterLink::settle`]. Never waits: for a node not reachable
+    /// session; the acknowledgement comes by [`RouterLink::settle`]. A message below the urgency that the session takes
+    /// is dropped, and the node says so by [`RouterLink::set_urgency`]. Never waits: for a node not reachable
     /// yet the message is queued, and handed over when the node can be reached, or the node is given up
     /// ([`SessionEvents::gone`]). Expiry is checked at the socket, so the queue makes nothing late.
     fn deliver(&self, to: SessionRef, message: &Arc<Message>) -> Result<(), NotDelivered>;
@@ -47,6 +48,8 @@ pub struct Held {
     pub user_agent: UserAgentId,
     /// The socket, and the epoch of its claim at the opening.
     pub claim: Claim,
+    /// Least urgency of the messages that the session takes.
+    pub min_urgency: Urgency,
 }
 
 /// Open sessions of a node.
@@ -106,9 +109,25 @@ pub struct Settlement {
 #[async_trait]
 pub trait RouterLink: Send + Sync + fmt::Debug {
     /// Opens a session for a user agent with a claim to an earlier visit. If the user agent is known, the
-    /// session holds it from now on, an earlier session is evicted, and waiting messages begin to come over
-    /// the [`NodeLink`].
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError>;
+    /// session holds it from now on, an earlier session is evicted, and waiting messages of `min_urgency` and above
+    /// begin to come over the [`NodeLink`].
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError>;
+
+    /// Sets the least urgency of the messages for an open session (RFC 8030 section 5.3). What is below waits in the
+    /// mailbox, also messages that were on their way to the node. When it falls, what it releases begins to come, the
+    /// most urgent first. No effect on a session that the router does not know: it hears of the urgency with the
+    /// session.
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError>;
 
     /// Makes a subscription, durably. A repeated call for one channel and restriction answers with the same
     /// subscription. Another restriction ends the old one (RFC 8292 section 4: a restriction cannot be
@@ -159,8 +178,13 @@ pub trait IngressLink: Send + Sync + fmt::Debug {
 /// Result of opening a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Opened {
-    /// A known user agent, held by the session under the claim of this epoch.
-    Known(Epoch),
+    /// A known user agent, held by the session.
+    Known {
+        /// Epoch of the session's claim.
+        epoch: Epoch,
+        /// Least urgency that the router sends: below the one asked for if it knows of none.
+        min_urgency: Urgency,
+    },
     /// An unknown user agent, which is to start afresh.
     Unknown,
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, Urgency, UserAgentId};
 
 use crate::StoreError;
 
@@ -27,6 +27,39 @@ pub struct PageLimit {
     pub messages: usize,
     /// Octets of bodies after which no further message is added. The first message always comes.
     pub octets: usize,
+}
+
+/// Beginning of a page: a place for each urgency.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageStart {
+    /// Least urgency of the messages of the page.
+    pub min_urgency: Urgency,
+    /// Sequence after which the messages of each urgency begin, by [`Urgency::level`].
+    pub after: [Sequence; Urgency::ALL.len()],
+}
+
+impl PageStart {
+    /// Beginning of the mailbox, for messages of any urgency.
+    pub const FIRST: Self = Self::after(Sequence(0));
+
+    /// Place after `sequence`, for messages of any urgency.
+    pub const fn after(sequence: Sequence) -> Self {
+        Self { min_urgency: Urgency::LEAST, after: [sequence; Urgency::ALL.len()] }
+    }
+
+    /// Place after `sequence`, for messages of exactly this urgency.
+    pub fn of(urgency: Urgency, sequence: Sequence) -> Self {
+        let mut after = [Sequence(u64::MAX); Urgency::ALL.len()];
+        after[usize::from(urgency.level())] = sequence;
+        Self { min_urgency: urgency, after }
+    }
+
+    /// Urgencies of the page, in its order: the greatest first, each with its place.
+    pub fn places(&self) -> impl Iterator<Item = (Urgency, Sequence)> + use<> {
+        let Self { min_urgency, after } = *self;
+        let places = Urgency::ALL.into_iter().zip(after).rev();
+        places.take_while(move |(urgency, _)| *urgency >= min_urgency)
+    }
 }
 
 /// Messages stored for one user agent.
@@ -49,12 +82,13 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
     /// not exist in that very incarnation ends as [`Outcome::Unsubscribed`].
     async fn store(&self, messages: Vec<Arc<Message>>) -> Result<Vec<Stored>, StoreError>;
 
-    /// Stored messages of `user_agent` after `after`, in the order of their sequences, without those expired
-    /// at `now`. An empty page means that nothing is stored after `after`.
+    /// Stored messages of `user_agent` from `start` on, the most urgent first and those of one urgency in the order
+    /// of their sequences, without those expired at `now`. A message of the page says that none of a greater urgency
+    /// is stored beside those before it; an empty page, that nothing is stored from `start` on.
     async fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError>;

@@ -8,11 +8,11 @@ use std::fmt;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, Sequence, SubscriptionRef,
-    Timestamp, UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, SubscriptionRef, Timestamp,
+    UserAgentId,
 };
 
-use crate::{Change, History, PageLimit, StoreError, StoredMessage, Subscription, Usage};
+use crate::{Change, History, PageLimit, PageStart, StoreError, StoredMessage, Subscription, Usage};
 
 /// Fencing token and minimum applied position to be matched by every call to the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,7 +166,7 @@ pub trait View: Send + Sync + fmt::Debug {
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, ViewError>;

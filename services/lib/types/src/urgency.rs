@@ -23,6 +23,9 @@ impl Urgency {
     /// All four, least first: the position of each is its stored form.
     pub const ALL: [Self; 4] = [Self::VeryLow, Self::Low, Self::Normal, Self::High];
 
+    /// The least of all.
+    pub const LEAST: Self = Self::VeryLow;
+
     /// The word on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {

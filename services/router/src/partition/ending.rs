@@ -3,7 +3,7 @@
 
 use pushgrid_types::{MessageId, Outcome, UserAgentId};
 
-use super::{Backlog, Named, Partition};
+use super::{Named, Partition};
 
 impl Partition {
     /// Records the messages removed from the mailbox by this turn's work: a page read meanwhile may still
@@ -29,7 +29,7 @@ impl Partition {
             self.early_ends.take(user_agent, *id);
         }
         let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
-        if session.is_some_and(|session| matches!(session.backlog, Backlog::Reading { .. })) {
+        if session.is_some_and(|session| session.backlog.is_reading()) {
             self.ended_while_reading.entry(user_agent).or_default().extend(ended.iter().map(|(id, _)| id));
         } else {
             for (id, _) in ended {
@@ -43,7 +43,7 @@ impl Partition {
     pub(super) fn end_unknown(&mut self, user_agent: UserAgentId, id: MessageId, outcome: Outcome) {
         self.early_ends.remember(&self.limits, user_agent, id, outcome);
         let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
-        if session.is_none_or(|session| session.backlog != Backlog::None) {
+        if session.is_none_or(|session| !session.backlog.is_empty()) {
             self.work.end_stored(user_agent, id, outcome);
         }
     }

@@ -12,7 +12,7 @@ use pushgrid_types::{
     ChannelId, Message, MessageId, MessageRef, ReplaceKey, Sequence, Timestamp, UserAgentId,
 };
 
-use super::{Agent, Backlog, CancelReply, EndAsker, Partition, Session, Turn};
+use super::{Agent, CancelReply, EndAsker, Partition, Session, Turn};
 
 /// Longest wait of a cancellation for the log to be read. What is known by then is the answer.
 const CANCEL_WAIT: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ impl Partition {
         let user_agent = message.to.user_agent;
         let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
         if let Some(topic) = &message.topic
-            && session.is_some_and(|session| matches!(session.backlog, Backlog::Reading { .. }))
+            && session.is_some_and(|session| session.backlog.is_reading())
         {
             let newest = Newest {
                 id: message.id,

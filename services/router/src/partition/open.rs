@@ -2,15 +2,21 @@
 //! highest epoch; any other is evicted.
 
 use pushgrid_store::{Claim, Eviction};
-use pushgrid_types::{NodeId, UserAgentId};
+use pushgrid_types::{NodeId, Urgency, UserAgentId};
 
-use super::{Backlog, Cursor, Partition, Session, TopicBound, Turn};
+use super::{Backlog, Partition, Session, TopicBound, Turn};
 
 impl Partition {
-    /// Opens a session by its claim on `user_agent`. An earlier session is evicted and its messages in flight
-    /// are stored; the mailbox is sent from its beginning, so messages without an acknowledgement are
-    /// redelivered.
-    pub(crate) fn open(&mut self, turn: Turn<'_>, user_agent: UserAgentId, claim: Claim) {
+    /// Opens a session by its claim on `user_agent`, for messages of `min_urgency` and above. An earlier session is
+    /// evicted and its messages in flight are stored; the mailbox is sent from its beginning, so messages without an
+    /// acknowledgement are redelivered.
+    pub(crate) fn open(
+        &mut self,
+        turn: Turn<'_>,
+        user_agent: UserAgentId,
+        claim: Claim,
+        min_urgency: Urgency,
+    ) {
         let Claim { epoch, session } = claim;
         let held = self.session_of(user_agent);
         if held.is_some_and(|held| held.epoch > epoch) {
@@ -25,7 +31,8 @@ impl Partition {
         if let Some(old) = held.map(|held| held.at) {
             if old == session {
                 // A retried call, whose answer was lost. The socket still has the messages in flight.
-                return self.renew_claim(user_agent, claim);
+                self.renew_claim(user_agent, claim);
+                return self.set_min_urgency(user_agent, session, min_urgency);
             }
             self.end_session(turn.now, user_agent, None);
             turn.nodes.evict(old, Eviction::Superseded);
@@ -37,8 +44,7 @@ impl Partition {
             epoch,
             opened_at: turn.now,
             window: std::collections::VecDeque::new(),
-            cursor: Cursor::default(),
-            backlog: Backlog::Some,
+            backlog: Backlog::new(min_urgency),
             topic_bound: turn.log_end.map_or(TopicBound::Unknown, TopicBound::At),
         }));
         self.read_on(user_agent);
@@ -53,13 +59,22 @@ impl Partition {
 
     /// Resumes a session by a claim made at an earlier owner of the partition, or while the session was
     /// thought lost. A known session stays as it is; any other is opened, and its node skips redelivered
-    /// messages still on the socket.
-    pub(crate) fn resume(&mut self, turn: Turn<'_>, user_agent: UserAgentId, claim: Claim) {
+    /// messages still on the socket. Without a `min_urgency`, as from presence, the node tells of it when it is sent
+    /// a message that is not for the session.
+    pub(crate) fn resume(
+        &mut self,
+        turn: Turn<'_>,
+        user_agent: UserAgentId,
+        claim: Claim,
+        min_urgency: Option<Urgency>,
+    ) {
         let known = self
             .session_of(user_agent)
             .is_some_and(|held| held.at == claim.session && held.epoch >= claim.epoch);
         if !known {
-            self.open(turn, user_agent, claim);
+            self.open(turn, user_agent, claim, min_urgency.unwrap_or(Urgency::LEAST));
+        } else if let Some(min_urgency) = min_urgency {
+            self.set_min_urgency(user_agent, claim.session, min_urgency);
         }
     }
 

@@ -1,14 +1,15 @@
-//! Backlog of a session: reads the mailbox page by page into the window. Invariant: stored messages are sent
-//! in the order of the sequences, and none is skipped while an older one is still on the way out of the log
-//! or into the mailbox.
+//! Backlog of a session: reads the mailbox page by page into the window. Invariant: stored messages of one urgency are
+//! sent in the order of the sequences, and none is skipped while an older one is still on the way out of the log or
+//! into the mailbox.
 
 use std::sync::Arc;
 
 use pushgrid_runtime::spans;
 use pushgrid_store::{NotDelivered, Stored};
-use pushgrid_types::{Message, Outcome, Sequence, SessionRef, UserAgentId};
+use pushgrid_types::{Message, Outcome, Sequence, SessionRef, Urgency, UserAgentId};
 
-use super::{Backlog, InFlight, PageRequest, Partition, Place, Turn};
+use super::backlog::Reading;
+use super::{InFlight, PageRequest, Partition, Place, Storing, Turn};
 
 impl Partition {
     /// Takes in the answers of the mailbox to a stored batch. A message ended on the way is removed again.
@@ -44,26 +45,21 @@ impl Partition {
 
     /// Requests the next page, if the session has a backlog and its window has room.
     pub(super) fn read_on(&mut self, user_agent: UserAgentId) {
-        let log_bound = self.log_bound();
+        let (log_bound, read_to) = (self.log_bound(), self.read_to);
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut() else { return };
-        if session.backlog != Backlog::Some || !session.has_room(&self.limits) {
+        if !session.backlog.is_to_be_read() || !session.has_room(&self.limits) {
             return;
         }
-        // The cursor must not pass a message still on its way into the mailbox. One already sent on this session is
-        // exempt.
-        let unsent = agent.storing.iter().filter(|storing| session.find(storing.id).is_none());
-        let unsent = unsent.map(|storing| storing.sequence).min();
-        let bound = unsent.map_or(log_bound, |sequence| sequence.min(log_bound));
-        session.backlog = Backlog::Reading { bound, storing: unsent.is_some(), again: false };
+        // No place must pass a message still on its way into the mailbox. One already sent on this session is exempt.
+        let window = &session.window;
+        let is_unsent = |storing: &&Storing| !window.iter().any(|flying| flying.id == storing.id);
+        let unsent = agent.storing.iter().filter(is_unsent);
+        let unsent = unsent.map(|storing| (storing.urgency, storing.sequence));
+        let start = session.backlog.read(unsent, log_bound, read_to);
         let mut limit = self.limits.page;
         limit.messages = limit.messages.min(self.limits.window - session.window.len());
-        self.work.pages.push(PageRequest {
-            user_agent,
-            session: session.at,
-            after: session.cursor.after(),
-            limit,
-        });
+        self.work.pages.push(PageRequest { user_agent, session: session.at, start, limit });
     }
 
     /// Takes in a page. `None`: the read failed, and is repeated.
@@ -86,8 +82,7 @@ impl Partition {
     pub(crate) fn no_page(&mut self, turn: Turn<'_>, user_agent: UserAgentId, at: SessionRef) {
         let session = self.agents.get_mut(&user_agent).and_then(|agent| agent.session.as_deref_mut());
         let Some(session) = session.filter(|session| session.at == at) else { return };
-        if matches!(session.backlog, Backlog::Reading { .. }) {
-            session.backlog = Backlog::Some;
+        if session.backlog.end_read().is_some() {
             self.watch(turn.now, user_agent);
         }
         self.page_is_over(user_agent);
@@ -102,23 +97,24 @@ impl Partition {
     ) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut().filter(|session| session.at == at) else { return };
-        let Backlog::Reading { bound, storing, again } = session.backlog else { return };
-        let Some(page) = page else {
-            session.backlog = Backlog::Some;
-            return self.read_on(user_agent);
-        };
-        session.backlog = if page.is_empty() && !again && !storing { Backlog::None } else { Backlog::Some };
-        let mut progress = again;
-        let mut page = page.into_iter().peekable();
-        while let Some(message) = page.peek()
-            && message.sequence < bound
-        {
-            if self.awaits_log_end(user_agent, message) {
+        let Some(reading) = session.backlog.end_read() else { return };
+        let Some(page) = page else { return self.read_on(user_agent) };
+        session.backlog.found(&reading, page.first().map(|message| message.urgency));
+        let (mut progress, mut next) = (reading.is_again(), None::<Sequence>);
+        for message in page {
+            if reading.is_stale(message.urgency) || !self.takes(user_agent, message.urgency) {
+                progress = true;
+                continue;
+            }
+            if message.sequence >= reading.bound(message.urgency) {
+                next = Some(next.map_or(message.sequence, |next| next.min(message.sequence)));
+                continue;
+            }
+            if self.awaits_log_end(user_agent, &message) {
                 self.watch(turn.now, user_agent);
                 return self.wait_for_log_end(user_agent);
             }
             progress = true;
-            let Some(message) = page.next() else { break };
             match self.send_stored(turn, user_agent, message) {
                 Ok(()) => {}
                 Err(NotDelivered::NotHere) => return self.end_session(turn.now, user_agent, None),
@@ -130,17 +126,23 @@ impl Partition {
             }
         }
         self.watch(turn.now, user_agent);
-        let next = page.peek().map(|message| message.sequence);
-        if progress || !self.is_held_up(user_agent, bound, next) {
+        if progress || !self.is_held_up(user_agent, &reading, next) {
             self.read_on(user_agent);
         }
     }
 
-    /// True while a read would yield nothing: until the message at `bound` is stored, or the log is read
+    /// True if the session takes messages of this urgency.
+    fn takes(&self, user_agent: UserAgentId, urgency: Urgency) -> bool {
+        let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
+        session.is_some_and(|session| session.backlog.takes(urgency))
+    }
+
+    /// True while a read would yield nothing: until a message that bounded the read is stored, or the log is read
     /// beyond the `next` stored message. Either event resumes reading.
-    fn is_held_up(&mut self, user_agent: UserAgentId, bound: Sequence, next: Option<Sequence>) -> bool {
-        let agent = self.agents.get(&user_agent);
-        if agent.is_some_and(|agent| agent.storing.iter().any(|storing| storing.sequence == bound)) {
+    fn is_held_up(&mut self, user_agent: UserAgentId, reading: &Reading, next: Option<Sequence>) -> bool {
+        let storing = self.agents.get(&user_agent).into_iter().flat_map(|agent| &agent.storing);
+        let mut bounding = storing.filter(|storing| storing.sequence == reading.bound(storing.urgency));
+        if bounding.next().is_some() {
             return true;
         }
         let held_by_log = next.filter(|next| *next >= self.log_bound());
@@ -160,13 +162,13 @@ impl Partition {
         let Some(session) = agent.session.as_deref_mut() else { return Ok(()) };
         // The end is under way: counting the message as sent keeps it from being sent again.
         if is_replaced || self.ending.contains_key(&(user_agent, message.id)) {
-            session.cursor.pass(&message);
+            session.backlog.pass(&message);
             return Ok(());
         }
         // TTL 0 is for a user agent that was connected at acceptance (RFC 8030 section 5.2).
         let missed = message.ttl.is_zero() && message.accepted_at < session.opened_at;
         if missed || message.is_expired(turn.now) {
-            session.cursor.pass(&message);
+            session.backlog.pass(&message);
             self.work.end_stored(user_agent, message.id, Outcome::Expired);
             return Ok(());
         }
@@ -181,11 +183,11 @@ impl Partition {
                 NotDelivered::NotHere => self.tally.not_here += 1,
                 NotDelivered::Busy => self.tally.busy += 1,
             })?;
-            session.cursor.pass(&message);
+            session.backlog.pass(&message);
             let place = Place::Mailbox(message.topic.clone());
             session.window.push_back(InFlight::new(&message, turn.now, place));
         } else {
-            session.cursor.pass(&message);
+            session.backlog.pass(&message);
         }
         Ok(())
     }

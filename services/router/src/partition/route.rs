@@ -1,5 +1,5 @@
 //! Routing of a message from the log: to the socket, to the mailbox, or to an end. Invariant: a message
-//! overtakes older ones of its user agent only with TTL 0 and without a topic.
+//! overtakes older ones of its user agent only if it is more urgent, or with TTL 0 and without a topic.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use pushgrid_runtime::spans;
 use pushgrid_store::{Cancelled, End, NotDelivered};
 use pushgrid_types::{ChannelId, Message, Outcome, ReplaceKey, Sequence, UserAgentId};
 
-use super::{Backlog, InFlight, Partition, Place, Turn};
+use super::{InFlight, Partition, Place, Turn};
 
 /// Message from the log, with the state of its subscription.
 #[derive(Debug, Clone)]
@@ -128,8 +128,12 @@ impl Partition {
         // replaces.
         let may_overtake = message.ttl.is_zero() && message.topic.is_none();
         let is_newest = message.topic.is_none() || session.knows_topics(Sequence(message.sequence.0 + 1));
-        let in_order = session.backlog == Backlog::None && is_newest && !(moving && message.topic.is_some());
-        if !(in_order || may_overtake) || !session.has_room(&self.limits) {
+        // A message with a topic may have an older one in the mailbox, of any urgency, which only the mailbox replaces.
+        let is_alone = message.topic.is_none() || (session.backlog.is_empty() && !moving);
+        let is_next = session.backlog.is_next(message.urgency);
+        let goes =
+            (is_next && is_newest && is_alone) || (may_overtake && session.backlog.takes(message.urgency));
+        if !goes || !session.has_room(&self.limits) {
             return Err(None);
         }
         turn.nodes.deliver(session.at, message).map_err(|reason| {
@@ -140,8 +144,8 @@ impl Partition {
             Some(reason)
         })?;
         session.window.push_back(InFlight::new(message, turn.now, Place::Log(message.clone())));
-        if session.backlog == Backlog::None {
-            session.cursor.pass(message);
+        if is_next {
+            session.backlog.pass(message);
         }
         self.watch(turn.now, user_agent);
         Ok(())

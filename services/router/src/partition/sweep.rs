@@ -60,15 +60,10 @@ impl Partition {
             }
             !over
         });
-        let backlog = session.backlog;
         let watch_on = !session.window.is_empty();
         for message in overdue {
             self.tally.stored += 1;
-            agent.store(message, &mut self.work);
-        }
-        // This session has been sent the stored messages, so they are no backlog for it.
-        if let Some(session) = agent.session.as_deref_mut() {
-            session.backlog = backlog;
+            agent.store_sent(message, &mut self.work);
         }
         if watch_on {
             self.watch(now, user_agent);

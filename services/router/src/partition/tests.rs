@@ -3,6 +3,7 @@
 
 mod addresses;
 mod checks;
+mod urgency;
 mod world;
 
 use std::sync::Arc;
@@ -24,6 +25,11 @@ enum Step {
         agent: u8,
         ttl_zero: bool,
         topic: Option<u8>,
+        urgency: Urgency,
+    },
+    SetUrgency {
+        agent: u8,
+        urgency: Urgency,
     },
     Connect {
         agent: u8,
@@ -56,11 +62,17 @@ enum Step {
     },
 }
 
+fn urgency() -> impl Strategy<Value = Urgency> {
+    let of = |level: usize| Urgency::ALL[level];
+    prop_oneof![3 => Just(Urgency::Normal), 2 => (0..Urgency::ALL.len()).prop_map(of)]
+}
+
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let agent = 0..AGENTS;
     let step = prop_oneof![
-        6 => (agent.clone(), prop::bool::weighted(0.15), prop::option::weighted(0.3, 0..2u8))
-            .prop_map(|(agent, ttl_zero, topic)| Step::Post { agent, ttl_zero, topic }),
+        6 => (agent.clone(), prop::bool::weighted(0.15), prop::option::weighted(0.3, 0..2u8), urgency())
+            .prop_map(|(agent, ttl_zero, topic, urgency)| Step::Post { agent, ttl_zero, topic, urgency }),
+        1 => (agent.clone(), urgency()).prop_map(|(agent, urgency)| Step::SetUrgency { agent, urgency }),
         2 => agent.clone().prop_map(|agent| Step::Connect { agent }),
         1 => agent.clone().prop_map(|agent| Step::Disconnect { agent }),
         5 => (agent.clone(), any::<prop::sample::Index>())
@@ -78,9 +90,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Steps in which one user agent has a full window most of the time, and the partition changes hands often.
 fn busy_steps() -> impl Strategy<Value = Vec<Step>> {
-    let post = |topic| Step::Post { agent: 0, ttl_zero: false, topic };
+    let post = |(topic, urgency)| Step::Post { agent: 0, ttl_zero: false, topic, urgency };
     let step = prop_oneof![
-        8 => prop::option::weighted(0.1, 0..2u8).prop_map(post),
+        8 => (prop::option::weighted(0.1, 0..2u8), urgency()).prop_map(post),
+        1 => urgency().prop_map(|urgency| Step::SetUrgency { agent: 0, urgency }),
         4 => any::<prop::sample::Index>().prop_map(|which| Step::Acknowledge { agent: 0, which }),
         12 => any::<prop::sample::Index>().prop_map(|which| Step::Work { which }),
         1 => prop_oneof![Just(Step::Wait), Just(Step::Connect { agent: 0 }), Just(Step::CatchUp)],

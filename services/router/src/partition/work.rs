@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use pushgrid_store::{Cancelled, End, PageLimit};
-use pushgrid_types::{
-    Epoch, Message, MessageId, MessageRef, Outcome, Sequence, SessionRef, Timestamp, UserAgentId,
-};
+use pushgrid_store::{Cancelled, End, PageLimit, PageStart};
+use pushgrid_types::{Epoch, Message, MessageId, MessageRef, Outcome, SessionRef, Timestamp, UserAgentId};
 use tokio::sync::oneshot;
 
 use super::Cancelling;
@@ -43,7 +41,7 @@ pub(crate) struct SettleStored {
 pub(crate) struct PageRequest {
     pub(crate) user_agent: UserAgentId,
     pub(crate) session: SessionRef,
-    pub(crate) after: Sequence,
+    pub(crate) start: PageStart,
     pub(crate) limit: PageLimit,
 }
 

@@ -13,7 +13,7 @@ use pushgrid_store::{
     PartitionLifecycle, Registered, ResourceLink, RouterLink, SessionEvents, Settlement,
 };
 use pushgrid_types::{
-    ChannelId, LeaderEpoch, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef,
+    ChannelId, LeaderEpoch, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef, Urgency,
     UserAgentId,
 };
 
@@ -122,11 +122,26 @@ fn passing(handle: &Handle) -> impl FnOnce(LinkError) -> LinkError {
 
 #[async_trait]
 impl RouterLink for PartitionRegistry {
-    async fn open(&self, user_agent: UserAgentId, session: SessionRef) -> Result<Opened, LinkError> {
+    async fn open(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<Opened, LinkError> {
         let handle = self.handle(user_agent)?;
         // The node must be known before anybody can find the claim and deliver to its session.
         self.0.nodes.heard_from(session.node);
-        handle.open(user_agent, session).await.map_err(passing(&handle))
+        handle.open(user_agent, session, min_urgency).await.map_err(passing(&handle))
+    }
+
+    async fn set_urgency(
+        &self,
+        user_agent: UserAgentId,
+        session: SessionRef,
+        min_urgency: Urgency,
+    ) -> Result<(), LinkError> {
+        let handle = self.handle(user_agent)?;
+        handle.set_urgency(user_agent, session, min_urgency).await.map_err(passing(&handle))
     }
 
     async fn register(

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use pushgrid_store::{IngressLink, LinkError, Opened, Presence, RouterLink, SessionEvents, Settlement};
-use pushgrid_types::{ChannelId, NodeId, Outcome, Restriction, SystemRng, Ttl};
+use pushgrid_types::{ChannelId, NodeId, Outcome, Restriction, SystemRng, Ttl, Urgency};
 use world::{World, held, holding, session, user_agent_of, within};
 
 use super::*;
@@ -22,14 +22,17 @@ async fn a_call_finds_its_partition_while_it_is_owned_and_no_other() {
     let registered =
         world.registry.register(here, ChannelId::random(&SystemRng), Restriction::Open).await.unwrap();
     assert!(world.registry.alive(registered.subscription.id).await.unwrap());
-    assert!(matches!(world.registry.open(here, session(1, 1)).await, Ok(Opened::Known(_))));
-    let refused = world.registry.open(elsewhere, session(1, 2)).await;
+    assert!(matches!(
+        world.registry.open(here, session(1, 1), Urgency::LEAST).await,
+        Ok(Opened::Known { .. })
+    ));
+    let refused = world.registry.open(elsewhere, session(1, 2), Urgency::LEAST).await;
     assert!(matches!(refused, Err(LinkError::Unavailable)), "{refused:?}");
 
     world.lose(Partition(1)).await;
     assert_eq!(*world.loader.closed.borrow(), 1, "its state was closed before the next owner begins");
     assert!(world.registry.owns().is_empty());
-    let refused = world.registry.open(here, session(1, 3)).await;
+    let refused = world.registry.open(here, session(1, 3), Urgency::LEAST).await;
     assert!(matches!(refused, Err(LinkError::Unavailable)), "{refused:?}");
 }
 
@@ -39,7 +42,8 @@ async fn the_sessions_that_a_node_announces_get_their_messages_from_the_new_owne
     let subscription = world.subscribed(Partition(3)).await;
     let user_agent = subscription.user_agent;
     let socket = session(7, 1);
-    let Opened::Known(epoch) = world.registry.open(user_agent, socket).await.unwrap() else {
+    let Opened::Known { epoch, .. } = world.registry.open(user_agent, socket, Urgency::LEAST).await.unwrap()
+    else {
         panic!("it has a subscription")
     };
     world.lose(Partition(3)).await;
@@ -55,7 +59,9 @@ async fn the_sessions_that_a_node_announces_get_their_messages_from_the_new_owne
 async fn a_session_that_was_superseded_elsewhere_is_closed_when_it_is_announced() {
     let mut world = World::new();
     let user_agent = world.subscribed(Partition(0)).await.user_agent;
-    let Opened::Known(epoch) = world.registry.open(user_agent, session(2, 9)).await.unwrap() else {
+    let Opened::Known { epoch, .. } =
+        world.registry.open(user_agent, session(2, 9), Urgency::LEAST).await.unwrap()
+    else {
         panic!("it has a subscription")
     };
     world.registry.announced(vec![held(user_agent, epoch.0 - 1, session(1, 5))]).await;
@@ -70,13 +76,13 @@ async fn what_was_sent_to_a_node_that_is_gone_waits_for_the_next_session() {
     let subscription = world.subscribed(Partition(1)).await;
     let user_agent = subscription.user_agent;
     let (first, second) = (session(1, 1), session(2, 1));
-    world.registry.open(user_agent, first).await.unwrap();
+    world.registry.open(user_agent, first, Urgency::LEAST).await.unwrap();
     let id = world.post(subscription).await;
     let mut delivered = world.nodes.delivered.subscribe();
     within(delivered.wait_for(|delivered| *delivered == [(first, id)])).await.unwrap();
 
     world.registry.gone(NodeId(1)).await;
-    world.registry.open(user_agent, second).await.unwrap();
+    world.registry.open(user_agent, second, Urgency::LEAST).await.unwrap();
     within(delivered.wait_for(|delivered| delivered.last() == Some(&(second, id)))).await.unwrap();
     assert!(world.nodes.evicted.borrow().is_empty(), "a socket that is gone is not closed");
 }
@@ -102,7 +108,7 @@ async fn a_message_with_ttl_0_waits_for_the_look_up_of_its_socket() {
     let subscription = world.subscribed(Partition(2)).await;
     let user_agent = subscription.user_agent;
     let socket = session(4, 1);
-    world.registry.open(user_agent, socket).await.unwrap();
+    world.registry.open(user_agent, socket, Urgency::LEAST).await.unwrap();
     world.lose(Partition(2)).await;
     world.gain(Partition(2)).await;
     // Nobody has announced it to the new owner.
@@ -118,14 +124,14 @@ async fn a_session_that_is_opened_again_keeps_what_is_in_flight_to_it() {
     let subscription = world.subscribed(Partition(2)).await;
     let user_agent = subscription.user_agent;
     let socket = session(4, 1);
-    world.registry.open(user_agent, socket).await.unwrap();
+    world.registry.open(user_agent, socket, Urgency::LEAST).await.unwrap();
     let mut delivered = world.nodes.delivered.subscribe();
     let mut sent = Vec::new();
     for ttl in [0, 3600] {
         sent.push((socket, world.post_for(subscription, Ttl::from_secs(ttl)).await));
         within(delivered.wait_for(|delivered| *delivered == sent)).await.unwrap();
     }
-    world.registry.open(user_agent, socket).await.unwrap();
+    world.registry.open(user_agent, socket, Urgency::LEAST).await.unwrap();
     sent.push((socket, world.post(subscription).await));
     within(delivered.wait_for(|delivered| delivered.len() >= sent.len())).await.unwrap();
     assert_eq!(*delivered.borrow(), sent, "nothing is sent twice");
@@ -148,7 +154,7 @@ async fn a_message_is_acknowledged_though_its_user_agent_is_set_aside_for_a_whil
     let socket = session(4, 1);
     let mailbox = world.loader.memory.mailbox();
     holding(&mailbox, user_agent, 1).await;
-    world.registry.open(user_agent, socket).await.unwrap();
+    world.registry.open(user_agent, socket, Urgency::LEAST).await.unwrap();
     let mut delivered = world.nodes.delivered.subscribe();
     within(delivered.wait_for(|delivered| *delivered == [(socket, id)])).await.unwrap();
     world.loader.faults.settles.store(3, Ordering::Relaxed);

@@ -174,7 +174,7 @@ impl PartitionWorker {
             Done::LookedUp { batch, alive, located, read_to } => {
                 self.looking_up = false;
                 for (user_agent, claim) in located {
-                    self.partition.resume(turn, user_agent, claim);
+                    self.partition.resume(turn, user_agent, claim, None);
                 }
                 for (message, alive) in batch.into_iter().zip(alive) {
                     self.partition.route(turn, Routable { message, alive });
@@ -258,11 +258,11 @@ impl PartitionWorker {
 
     fn read(&mut self, request: PageRequest) {
         let shared = self.shared.clone();
-        let PageRequest { user_agent, session, after, limit } = request;
+        let PageRequest { user_agent, session, start, limit } = request;
         // Reads for unreadable user agents may take at most half of the slots.
         let may_wait = self.calls.len() < CALLS / 2;
         self.calls.push(Box::pin(async move {
-            let page = match shared.mailbox.page(user_agent, after, shared.now(), limit).await {
+            let page = match shared.mailbox.page(user_agent, start, shared.now(), limit).await {
                 Ok(page) => Some(page),
                 Err(error) if error.kind == ErrorKind::Corrupt => {
                     if !may_wait {

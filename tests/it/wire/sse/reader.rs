@@ -119,7 +119,12 @@ impl Subscription {
 
     /// Messages that wait: the events of an answer of 200, or none of 204.
     pub(crate) async fn waiting(&self) -> Result<Vec<Event>> {
-        let answer = self.get(NO_WAIT).await?;
+        self.waiting_with(&[]).await
+    }
+
+    /// The same, with more fields in the request.
+    pub(crate) async fn waiting_with(&self, fields: &[(&str, &str)]) -> Result<Vec<Event>> {
+        let answer = self.get(&[NO_WAIT, fields].concat()).await?;
         let text = String::from_utf8(answer.body.to_vec())?;
         let blocks: Vec<_> = text.split_terminator("\n\n").filter(|block| !block.starts_with(':')).collect();
         ensure!(answer.status == if blocks.is_empty() { 204 } else { 200 }, "answered {}", answer.status);

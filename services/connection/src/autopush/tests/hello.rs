@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use pushgrid_session::autopush::Close;
 use pushgrid_store::{Opened, Sessions};
-use pushgrid_types::{Epoch, SystemRng, UserAgentId};
+use pushgrid_types::{Epoch, SystemRng, Urgency, UserAgentId};
 use serde_json::json;
 
 use crate::testing::{Call, Mood, Op, Server, message};
@@ -121,7 +121,7 @@ async fn a_session_that_no_owner_was_told_of_is_opened_once_more() {
     server.router.set_mood(Some((Op::Open, Mood::HandsOver)));
     let mut again = server.connect().await;
     assert_eq!(again.hello(Some(id)).await, id);
-    let open = Call::Open(id, Opened::Known(Epoch(1)));
+    let open = Call::Open(id, Opened::Known { epoch: Epoch(1), min_urgency: Urgency::LEAST });
     assert_eq!(server.router.calls()[before..], [open.clone(), open], "by the next owner, too");
     let other = UserAgentId::random(&SystemRng);
     assert_eq!(server.node.held(&|of| of == other), []);

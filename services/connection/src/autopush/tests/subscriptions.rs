@@ -1,6 +1,6 @@
 use pushgrid_crypto::vapid;
 use pushgrid_store::Opened;
-use pushgrid_types::{ChannelId, Epoch, Restriction, SystemRng};
+use pushgrid_types::{ChannelId, Epoch, Restriction, SystemRng, Urgency};
 use serde_json::{Value, json};
 
 use crate::testing::{Call, Mood, Op, Server, message};
@@ -18,7 +18,7 @@ async fn the_first_register_opens_the_session_and_later_ones_do_not() {
     user_agent.register(two).await;
     let expected = [
         Call::Register(id, one, Restriction::Open),
-        Call::Open(id, Opened::Known(Epoch(1))),
+        Call::Open(id, Opened::Known { epoch: Epoch(1), min_urgency: Urgency::LEAST }),
         Call::Register(id, two, Restriction::Open),
     ];
     assert_eq!(server.router.calls(), expected);

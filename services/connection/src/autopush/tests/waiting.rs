@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use pushgrid_session::autopush::Close;
 use pushgrid_store::{Opened, Settlement};
-use pushgrid_types::{ChannelId, Epoch, Outcome, Restriction, SystemRng};
+use pushgrid_types::{ChannelId, Epoch, Outcome, Restriction, SystemRng, Urgency};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -266,7 +266,7 @@ async fn whoever_goes_while_a_request_waits_has_its_session_closed_and_is_unregi
         // If it was read in time that it has gone, nobody is there to register for.
         calls.retain(|call| *call != Call::Register(id, two, Restriction::Open));
         let expected = [
-            Call::Open(id, Opened::Known(Epoch(1))),
+            Call::Open(id, Opened::Known { epoch: Epoch(1), min_urgency: Urgency::LEAST }),
             Call::Failed(Op::Register),
             Call::Register(id, one, Restriction::Open),
             Call::Unregister(id, channel),

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pushgrid_store::Settlement;
-use pushgrid_types::{CloseReason, Outcome, Timestamp};
+use pushgrid_types::{CloseReason, Outcome, Timestamp, Urgency};
 use smallvec::smallvec;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
@@ -72,7 +72,9 @@ impl Protocol for Line {
 
     fn decode(&mut self, line: String, _: Timestamp) -> Result<Command<Infallible>, End<Gibberish>> {
         match line.split_once(' ') {
-            Some(("iam", id)) => Ok(Command::Identify { claimed: id.parse().ok() }),
+            Some(("iam", id)) => {
+                Ok(Command::Identify { claimed: id.parse().ok(), min_urgency: Urgency::LEAST })
+            }
             Some(("ack", id)) => {
                 let id = id.parse().map_err(|_| End::Fault(Gibberish))?;
                 Ok(Command::Acknowledge(smallvec![Settlement { id, outcome: Outcome::Delivered }]))
@@ -90,7 +92,9 @@ impl Protocol for Line {
             Output::Answer(Answer::Identified(user_agent)) => {
                 self.put_line(&format!("youare {}", user_agent.to_hex()));
             }
-            Output::Answer(Answer::Registered { .. } | Answer::Unregistered { .. }) => {
+            Output::Answer(
+                Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
+            ) => {
                 unreachable!("there is no line that asks for it")
             }
             Output::Message(message) => {

@@ -146,7 +146,8 @@ async fn hear(
     if !frame.held.is_empty() {
         let held = frame.held.iter().map(|held| {
             let claim = Claim { epoch: Epoch(held.epoch), session: session(held.session) };
-            Ok(Held { user_agent: form::user_agent(&held.user_agent)?, claim })
+            let min_urgency = form::min_urgency(held.min_urgency());
+            Ok(Held { user_agent: form::user_agent(&held.user_agent)?, claim, min_urgency })
         });
         let held: Result<Vec<_>, tonic::Status> = held.collect();
         tell_in_time(connection, told, NodeEvent::Announced(held.map_err(|_| End::Broken)?)).await;

@@ -366,7 +366,7 @@ async fn what_a_node_could_not_say_because_the_router_did_not_listen_is_not_held
     let number = talk.batch().await.number;
     // More than the queues in between take.
     for session in 0..SAID {
-        let held = vec![wire::Held { user_agent: vec![3; 16].into(), epoch: 1, session }];
+        let held = vec![wire::Held { user_agent: vec![3; 16].into(), epoch: 1, session, min_urgency: 0 }];
         talk.answers.send(Ok(wire::NodeFrame { held, ..wire::NodeFrame::default() })).await.unwrap();
     }
     tokio::time::sleep(impatient().node_timeout * 2).await;

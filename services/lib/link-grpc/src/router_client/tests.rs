@@ -2,7 +2,9 @@
 
 use futures_util::future::join_all;
 use pushgrid_store::Member;
-use pushgrid_types::{ApplicationId, MessageRef, Outcome, Partition, Restriction, Sequence, VapidKeyHash};
+use pushgrid_types::{
+    ApplicationId, MessageRef, Outcome, Partition, Restriction, Sequence, Urgency, VapidKeyHash,
+};
 
 use super::*;
 use crate::testing::{
@@ -45,8 +47,11 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
     let (routers, ..) = routers_of(vec![router_member(1, address, &[(0, 1)], 1)]);
     let (somebody, stranger, socket) = (user_agent(1), user_agent(0), session(u64::MAX, 7));
 
-    assert_eq!(routers.open(somebody, socket).await.unwrap(), Opened::Known(Epoch(107)));
-    assert_eq!(routers.open(stranger, socket).await.unwrap(), Opened::Unknown);
+    assert_eq!(
+        routers.open(somebody, socket, Urgency::Low).await.unwrap(),
+        Opened::Known { epoch: Epoch(107), min_urgency: Urgency::Low }
+    );
+    assert_eq!(routers.open(stranger, socket, Urgency::Low).await.unwrap(), Opened::Unknown);
     let key = Restriction::VapidKey(VapidKeyHash([8; 32]));
     let application = Restriction::ApiKey(ApplicationId([9; 32]));
     for restriction in [key, Restriction::Open, application] {
@@ -103,7 +108,7 @@ async fn what_a_router_refuses_comes_back_as_itself_and_is_not_asked_again() {
         router.fails(fails);
         let (who, socket) = (user_agent(1), session(1, 1));
         let errors = [
-            routers.open(who, socket).await.unwrap_err(),
+            routers.open(who, socket, Urgency::Low).await.unwrap_err(),
             routers.register(who, channel(), Restriction::Open).await.unwrap_err(),
             routers.unregister(who, channel()).await.unwrap_err(),
             routers.settle(who, settlements()).await.unwrap_err(),
@@ -126,13 +131,16 @@ async fn a_call_waits_for_a_partition_that_gets_its_owner_a_moment_later() {
     let (address, _serving) = owner.serve().await;
     let (routers, membership_view, _) = routers_of(vec![]);
     let asking = routers.clone();
-    let call = tokio::spawn(async move { asking.open(user_agent(1), session(1, 1)).await });
+    let call = tokio::spawn(async move { asking.open(user_agent(1), session(1, 1), Urgency::Low).await });
     for owns in [&[][..], &[(0, 1)]] {
         tokio::task::yield_now().await;
         assert!(!call.is_finished());
         membership_view.publish(vec![router_member(1, address, owns, 1)]);
     }
-    assert_eq!(soon(call).await.unwrap().unwrap(), Opened::Known(Epoch(101)));
+    assert_eq!(
+        soon(call).await.unwrap().unwrap(),
+        Opened::Known { epoch: Epoch(101), min_urgency: Urgency::Low }
+    );
     assert_eq!(owner.calls().len(), 1);
 }
 
@@ -145,7 +153,7 @@ async fn a_call_that_the_router_cannot_answer_yet_is_made_again() {
     let calls = {
         let routers = routers.clone();
         tokio::spawn(async move {
-            let opened = routers.open(user_agent(1), session(1, 1)).await;
+            let opened = routers.open(user_agent(1), session(1, 1), Urgency::Low).await;
             opened.and(routers.settle(user_agent(1), settlements()).await)
         })
     };
@@ -193,9 +201,9 @@ async fn a_router_that_has_left_is_forgotten() {
     let owner = ModelRouter::new();
     let (address, _serving) = owner.serve().await;
     let (routers, membership_view, _) = routers_of(vec![router_member(1, address, &[(0, 1)], 1)]);
-    routers.open(user_agent(1), session(1, 1)).await.unwrap();
+    routers.open(user_agent(1), session(1, 1), Urgency::Low).await.unwrap();
     membership_view.publish(vec![router_member(2, address, &[(0, 2)], 1)]);
-    routers.open(user_agent(1), session(1, 1)).await.unwrap();
+    routers.open(user_agent(1), session(1, 1), Urgency::Low).await.unwrap();
     let known: Vec<NodeId> = routers.0.peers.lock().by_id.keys().copied().collect();
     assert_eq!(known, [NodeId(2)]);
 }
@@ -211,7 +219,7 @@ async fn patience_ends_a_call_that_nobody_answers() {
     for members in [vec![], vec![router_member(1, silent, &[(0, 1)], 1)]] {
         let (routers, ..) = routers_with(config.clone(), members);
         let begun = Instant::now();
-        let error = routers.open(user_agent(1), session(1, 1)).await.unwrap_err();
+        let error = routers.open(user_agent(1), session(1, 1), Urgency::Low).await.unwrap_err();
         assert!(matches!(error, LinkError::Unavailable), "{error:?}");
         let took = begun.elapsed();
         assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(5), "{took:?}");
@@ -233,7 +241,7 @@ async fn a_router_that_cannot_be_reached_is_left_alone_and_found_again() {
     let series = "pushgrid_breaker_open{dependency=\"router\"}";
     let shunned = |open: u8| meter.render().contains(&format!("{series} {open}"));
     let asking = routers.clone();
-    let call = tokio::spawn(async move { asking.open(user_agent(1), session(1, 1)).await });
+    let call = tokio::spawn(async move { asking.open(user_agent(1), session(1, 1), Urgency::Low).await });
     soon(async {
         while !shunned(1) {
             tokio::task::yield_now().await;
@@ -242,7 +250,10 @@ async fn a_router_that_cannot_be_reached_is_left_alone_and_found_again() {
     .await;
     let router = ModelRouter::new();
     let _serving = router.serve_at(socket.listen(16).unwrap());
-    assert_eq!(soon(call).await.unwrap().unwrap(), Opened::Known(Epoch(101)));
+    assert_eq!(
+        soon(call).await.unwrap().unwrap(),
+        Opened::Known { epoch: Epoch(101), min_urgency: Urgency::Low }
+    );
     assert!(shunned(0));
 }
 

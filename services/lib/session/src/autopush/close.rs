@@ -33,6 +33,8 @@ pub enum Close {
     MalformedAck,
     /// A nack with missing members, or members of a wrong type.
     MalformedNack,
+    /// An urgency with missing members, or members of a wrong type.
+    MalformedUrgency,
     /// A `broadcast_subscribe` with missing members, or members of a wrong type.
     MalformedBroadcastSubscribe,
     /// A channelID that is not a lower-case UUID with dashes.
@@ -66,7 +68,7 @@ impl Close {
     pub const REASON_MAX: usize = 123;
 
     /// All reasons.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Restarting,
         Self::BadFrame,
         Self::Binary,
@@ -77,6 +79,7 @@ impl Close {
         Self::MalformedUnregister,
         Self::MalformedAck,
         Self::MalformedNack,
+        Self::MalformedUrgency,
         Self::MalformedBroadcastSubscribe,
         Self::MalformedChannel,
         Self::UnknownType,
@@ -105,6 +108,7 @@ impl Close {
             | Self::MalformedUnregister
             | Self::MalformedAck
             | Self::MalformedNack
+            | Self::MalformedUrgency
             | Self::MalformedBroadcastSubscribe
             | Self::MalformedChannel => 1007,
             Self::UnknownType
@@ -130,7 +134,9 @@ impl Close {
             Self::Binary => "binary frame: send each message as JSON in a text frame",
             Self::NotUtf8 => "the text frame was not valid UTF-8",
             Self::NotJson => "not JSON: send one JSON object in each text frame",
-            Self::MalformedHello => "malformed hello: uaid must be a string, or left out",
+            Self::MalformedHello => {
+                "malformed hello: uaid must be a string, and urgency one of very-low, low, normal and high, or left out"
+            }
             Self::MalformedRegister => {
                 "malformed register: it needs channelID (string) and may have key (string)"
             }
@@ -141,12 +147,15 @@ impl Close {
                 "malformed ack: it needs updates, a list of {channelID: UUID, version: string, code: number or nothing}"
             }
             Self::MalformedNack => "malformed nack: it needs version (string) and may have code (number)",
+            Self::MalformedUrgency => {
+                "malformed urgency: it needs min, one of very-low, low, normal and high"
+            }
             Self::MalformedBroadcastSubscribe => {
                 "malformed broadcast_subscribe: it needs broadcasts, an object of ids and versions"
             }
             Self::MalformedChannel => "channelID must be a UUID in lower case with dashes",
             Self::UnknownType => {
-                "unknown messageType; known: hello register unregister ack nack ping broadcast_subscribe"
+                "unknown messageType; known: hello register unregister ack nack ping broadcast_subscribe urgency"
             }
             Self::HelloExpected => "the first message must be hello",
             Self::HelloTimeout => "no hello came in time; send it right after connecting",
@@ -182,6 +191,7 @@ impl From<Close> for CloseReason {
             | Close::MalformedUnregister
             | Close::MalformedAck
             | Close::MalformedNack
+            | Close::MalformedUrgency
             | Close::MalformedBroadcastSubscribe
             | Close::MalformedChannel
             | Close::UnknownType

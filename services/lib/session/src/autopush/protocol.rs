@@ -4,7 +4,7 @@
 //! sent is decided by the session, and what an action needs of the service is done by the caller.
 
 use pushgrid_crypto::vapid;
-use pushgrid_types::{ChannelId, Restriction, Timestamp, UserAgentId};
+use pushgrid_types::{ChannelId, Restriction, Timestamp, Urgency, UserAgentId};
 use smallvec::SmallVec;
 
 use super::pings::Pings;
@@ -31,6 +31,13 @@ pub enum Action {
     Identify {
         /// Id that the user agent presents, if any.
         claimed: Option<UserAgentId>,
+        /// Least urgency of the messages that it takes.
+        min_urgency: Urgency,
+    },
+    /// Set the least urgency of the messages that the user agent takes, and answer with [`reply::urgency`].
+    SetUrgency {
+        /// The least urgency.
+        min_urgency: Urgency,
     },
     /// Put this text on the wire.
     Send(String),
@@ -78,7 +85,9 @@ impl Protocol {
         };
         let kind = request.kind();
         let action = match (request, self.identified) {
-            (Request::Hello { user_agent }, false) => Action::Identify { claimed: user_agent },
+            (Request::Hello { user_agent, min_urgency }, false) => {
+                Action::Identify { claimed: user_agent, min_urgency }
+            }
             (_, false) => Action::Close(Close::HelloExpected),
             (request, true) => self.serve(request, now, allowance),
         };
@@ -103,6 +112,8 @@ impl Protocol {
             Request::Ack { updates } if updates.is_empty() => Action::Nothing,
             Request::Ack { updates } => Action::Settle(updates),
             Request::Nack { code } => Action::Nack { code },
+            Request::Urgency { min: Some(min_urgency) } => Action::SetUrgency { min_urgency },
+            Request::Urgency { min: None } => Action::Send(reply::urgency(400)),
             Request::Ping if self.pings.allow(now, allowance) => Action::Send(reply::PONG.to_owned()),
             Request::Ping => Action::Close(Close::PingFlood),
             Request::BroadcastSubscribe { broadcasts } => {

@@ -89,6 +89,11 @@ pub fn unregistered(channel: ChannelId, status: u16) -> String {
     format!(r#"{{"messageType":"unregister","channelID":"{channel}","status":{status}}}"#)
 }
 
+/// The answer to an urgency: 200; 400 for none of the four words; or 500 and 503 as in [`Refused::status`].
+pub fn urgency(status: u16) -> String {
+    format!(r#"{{"messageType":"urgency","status":{status}}}"#)
+}
+
 /// The answer to a `broadcast_subscribe`: each id as not found. Names at most [`BROADCASTS_MAX`]; `None` when none
 /// was asked for.
 pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {

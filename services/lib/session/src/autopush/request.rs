@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pushgrid_types::{ChannelId, DropReason, MessageId, Outcome, UserAgentId};
+use pushgrid_types::{ChannelId, DropReason, MessageId, Outcome, Urgency, UserAgentId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use smallvec::SmallVec;
@@ -20,6 +20,8 @@ pub enum Request<'a> {
     Hello {
         /// Id presented by the user agent. An empty or malformed uaid counts as none: not an error.
         user_agent: Option<UserAgentId>,
+        /// Least urgency of the messages that it takes: an extension. Without the member, the least of all.
+        min_urgency: Urgency,
     },
     /// Asks for a subscription.
     Register {
@@ -42,6 +44,11 @@ pub enum Request<'a> {
     Nack {
         /// 301 the handler threw, 302 its promise was rejected, 303 an internal fault.
         code: Option<i64>,
+    },
+    /// Sets the least urgency of the messages that the user agent takes: an extension.
+    Urgency {
+        /// One of the four words of RFC 8030 section 5.3; `None` for any other.
+        min: Option<Urgency>,
     },
     /// Asks for a sign of life: the ping of the protocol.
     Ping,
@@ -85,6 +92,8 @@ pub enum Kind {
     Ack,
     /// `nack`
     Nack,
+    /// `urgency`
+    Urgency,
     /// `ping`, in either of its forms.
     Ping,
     /// `broadcast_subscribe`
@@ -95,12 +104,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Hello,
         Self::Register,
         Self::Unregister,
         Self::Ack,
         Self::Nack,
+        Self::Urgency,
         Self::Ping,
         Self::BroadcastSubscribe,
         Self::Invalid,
@@ -114,6 +124,7 @@ impl Kind {
             Self::Unregister => "unregister",
             Self::Ack => "ack",
             Self::Nack => "nack",
+            Self::Urgency => "urgency",
             Self::Ping => "ping",
             Self::BroadcastSubscribe => "broadcast_subscribe",
             Self::Invalid => "invalid",
@@ -135,6 +146,14 @@ struct Empty {}
 struct Hello<'a> {
     #[serde(borrow)]
     uaid: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    urgency: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct MinUrgency<'a> {
+    #[serde(borrow)]
+    min: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +222,10 @@ impl<'a> Request<'a> {
             Some("nack") => {
                 members::<Nack<'_>>(text, Close::MalformedNack).map(|nack| Self::Nack { code: nack.code })
             }
+            Some("urgency") => {
+                let asked: MinUrgency<'_> = members(text, Close::MalformedUrgency)?;
+                Ok(Self::Urgency { min: asked.min.parse().ok() })
+            }
             Some("ping") => Ok(Self::Ping),
             Some("broadcast_subscribe") => {
                 let asked: BroadcastSubscribe<'_> = members(text, Close::MalformedBroadcastSubscribe)?;
@@ -221,6 +244,7 @@ impl<'a> Request<'a> {
             Self::Unregister { .. } => Kind::Unregister,
             Self::Ack { .. } => Kind::Ack,
             Self::Nack { .. } => Kind::Nack,
+            Self::Urgency { .. } => Kind::Urgency,
             Self::Ping => Kind::Ping,
             Self::BroadcastSubscribe { .. } => Kind::BroadcastSubscribe,
         }
@@ -231,9 +255,12 @@ fn members<'a, T: Deserialize<'a>>(text: &'a str, otherwise: Close) -> Result<T,
     serde_json::from_str(text).map_err(|_| otherwise)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one shape for every message")]
 fn hello<'a>(hello: &Hello<'_>) -> Result<Request<'a>, Close> {
-    Ok(Request::Hello { user_agent: hello.uaid.as_deref().and_then(|uaid| uaid.parse().ok()) })
+    let min_urgency = hello.urgency.as_deref().map_or(Ok(Urgency::LEAST), str::parse);
+    Ok(Request::Hello {
+        user_agent: hello.uaid.as_deref().and_then(|uaid| uaid.parse().ok()),
+        min_urgency: min_urgency.map_err(|_| Close::MalformedHello)?,
+    })
 }
 
 fn register(register: Register<'_>) -> Result<Request<'_>, Close> {

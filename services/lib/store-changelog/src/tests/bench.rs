@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Commit, EndFeed, ErrorKind, EventLog, Mailbox, Offsets, PageLimit, Share, StoreError, Stored,
+    Commit, EndFeed, ErrorKind, EventLog, Mailbox, Offsets, PageLimit, PageStart, Share, StoreError, Stored,
     Subscription, Subscriptions,
 };
 use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
@@ -133,6 +133,7 @@ impl Bench {
 }
 
 pub(super) async fn waiting(owned: &TakenOver) -> Result<Vec<Sequence>, ErrorKind> {
-    let page = owned.store.page(TO.user_agent, Sequence(0), NOW, ALL).await.map_err(|error| error.kind)?;
+    let page =
+        owned.store.page(TO.user_agent, PageStart::FIRST, NOW, ALL).await.map_err(|error| error.kind)?;
     Ok(page.iter().map(|message| message.sequence).collect())
 }

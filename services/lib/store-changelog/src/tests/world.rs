@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use pushgrid_store::{End, EventLog, Mailbox, PageLimit, StoreError, Subscription, Subscriptions};
+use pushgrid_store::{End, EventLog, Mailbox, PageLimit, PageStart, StoreError, Subscription, Subscriptions};
 use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
 use pushgrid_types::{
     ChannelId, Content, Incarnation, Message, MessageId, Partition, Position, Restriction, Sequence,
@@ -369,7 +369,7 @@ impl World {
         let (store, asked, now) = (self.owner.owned.store.clone(), self.parts.asked.clone(), self.now);
         self.calls.spawn(async move {
             let gone = asked.lock().gone.clone();
-            if let Ok(page) = store.page(of, Sequence(0), now, ALL).await {
+            if let Ok(page) = store.page(of, PageStart::FIRST, now, ALL).await {
                 let back: Vec<_> = page.iter().filter(|it| gone.contains(&it.sequence)).collect();
                 assert!(back.is_empty(), "{back:?} had ended");
             }
@@ -449,7 +449,7 @@ impl World {
         assert_eq!(store.figures().waiting, account.pending);
         for of in 0..USER_AGENTS {
             let of = UserAgentId::from_octets(octets(of));
-            let page = store.page(of, Sequence(0), Timestamp::default(), ALL).await.unwrap();
+            let page = store.page(of, PageStart::FIRST, Timestamp::default(), ALL).await.unwrap();
             let page: Vec<_> = page.into_iter().map(Arc::new).collect();
             let expected: Vec<_> =
                 truth.waiting.values().filter(|it| it.to.user_agent == of).cloned().collect();

@@ -25,9 +25,9 @@ const NEWEST: &str = "SELECT IFNULL(MAX(seq), 0) FROM message";
 const TREES: [(&str, &str); 4] = [
     (
         "the index of messages by user agent",
-        "SELECT user_agent, seq, COUNT(*) FROM message INDEXED BY message_of_user_agent
-            WHERE stored = 1 AND (user_agent, seq) > (?1, ?2)
-            GROUP BY user_agent, seq ORDER BY user_agent, seq LIMIT ?3",
+        "SELECT user_agent, urgency, COUNT(*) FROM message INDEXED BY message_of_user_agent
+            WHERE stored = 1 AND (user_agent, urgency) > (?1, ?2)
+            GROUP BY user_agent, urgency ORDER BY user_agent, urgency LIMIT ?3",
     ),
     (
         "the index of messages by id",

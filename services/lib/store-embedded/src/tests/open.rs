@@ -43,12 +43,12 @@ fn data_of_a_newer_version_is_refused_and_left_alone() {
     let config = EmbeddedConfig::at(home.directory.path());
     drop(home.store);
     let refused = Embedded::open(&config).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 3 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 4 }), "{refused:?}");
 }
 
 #[tokio::test]
 async fn data_of_earlier_versions_is_brought_up_to_this_one() {
-    for undo in [VERSION_1, VERSION_2] {
+    for undo in [VERSION_1, VERSION_2, VERSION_3] {
         is_brought_up_to_this_one(undo).await;
     }
 }
@@ -93,6 +93,13 @@ CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octe
 DROP INDEX message_by_topic;
 CREATE UNIQUE INDEX message_of_channel ON message (user_agent, channel, incarnation, topic) WHERE stored = 1;
 PRAGMA user_version = 2;
+";
+
+/// Undoes the changes since version 3.
+const VERSION_3: &str = "
+DROP INDEX message_of_user_agent;
+CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets, channel) WHERE stored = 1;
+PRAGMA user_version = 3;
 ";
 
 #[test]

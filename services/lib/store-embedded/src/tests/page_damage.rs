@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pushgrid_store::{ErrorKind, LogConsumer, Mailbox, Stored, Subscriptions};
-use pushgrid_types::{Content, Message, Sequence};
+use pushgrid_store::{ErrorKind, LogConsumer, Mailbox, PageStart, Stored, Subscriptions};
+use pushgrid_types::{Content, Message};
 use tokio::task::JoinSet;
 
 use super::{Home, NOW, message, subscription};
@@ -62,7 +62,7 @@ async fn waiting(store: &Embedded) -> BTreeMap<u8, u64> {
     let mut waiting = BTreeMap::new();
     for label in 0..USER_AGENTS {
         let user_agent = subscription(label).user_agent;
-        let page = store.page(user_agent, Sequence(0), NOW, super::ALL).await.unwrap();
+        let page = store.page(user_agent, PageStart::FIRST, NOW, super::ALL).await.unwrap();
         waiting.insert(label, page.len() as u64);
     }
     waiting

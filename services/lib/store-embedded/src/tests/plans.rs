@@ -21,8 +21,8 @@ fn no_look_up_reads_more_than_it_answers() {
     let of_user_agent = "SEARCH message USING INDEX message_of_user_agent";
     let from_index_alone = "SEARCH message USING COVERING INDEX message_of_user_agent";
     for (sql, expected) in [
-        (mailbox::SEQUENCES, format!("{from_index_alone} (user_agent=? AND seq>?)")),
-        (mailbox::PAGE, format!("{of_user_agent} (user_agent=? AND seq>?)")),
+        (mailbox::SEQUENCES, format!("{from_index_alone} (user_agent=? AND urgency=? AND seq>?)")),
+        (mailbox::PAGE, format!("{of_user_agent} (user_agent=? AND urgency=? AND seq>?)")),
         (write::OF_CHANNEL, format!("{from_index_alone} (user_agent=?)")),
         (write::BY_ID, "SEARCH message USING INDEX message_by_id (user_agent=? AND id=?)".into()),
         (write::EXPIRED, format!("{from_index_alone} (user_agent=?)")),

@@ -10,7 +10,7 @@ use crate::row;
 /// Expired from its expiry on, as [`Message::is_expired`](pushgrid_types::Message::is_expired) has it. Answered from the
 /// index alone.
 pub(crate) const EXPIRED: &str = "SELECT seq, octets FROM message INDEXED BY message_of_user_agent
-    WHERE stored = 1 AND user_agent = ?1 AND expires_at <= ?2 ORDER BY seq LIMIT ?3";
+    WHERE stored = 1 AND user_agent = ?1 AND expires_at <= ?2 LIMIT ?3";
 
 /// Answered from the index alone.
 pub(crate) const FIRST_EXPIRY: &str = "SELECT MIN(expires_at) FROM message INDEXED BY message_of_user_agent

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_types::Sequence;
+use pushgrid_types::{Sequence, Urgency};
 
-use super::support::{ALL, living, message, sized, subscription, user_agent};
+use super::support::{ALL, living, message, message_id, sized, subscription, urgent, user_agent};
 use super::{Parts, checks};
-use pushgrid_store::{PageLimit, Stored};
+use pushgrid_store::{PageLimit, PageStart, Stored};
 
 checks!(
     a_page_is_in_the_order_of_the_sequences,
@@ -16,6 +16,7 @@ checks!(
     what_is_expired_is_in_no_page,
     a_page_is_of_one_user_agent,
     a_message_stored_late_is_found_from_a_lower_cursor,
+    the_most_urgent_come_first_and_each_urgency_from_its_own_place,
 );
 
 /// Messages are in the order of the sequences, whatever the order of storing.
@@ -88,7 +89,8 @@ pub async fn what_is_expired_is_in_no_page(parts: Parts) {
     }
     let after = async |millis: u64, limit| {
         let now = parts.now.plus(Duration::from_millis(millis));
-        let page = parts.mailbox.page(user_agent(1), Sequence(0), now, limit).await.expect("page answers");
+        let page =
+            parts.mailbox.page(user_agent(1), PageStart::FIRST, now, limit).await.expect("page answers");
         page.len()
     };
     assert_eq!(after(9_999, ALL).await, 4, "a millisecond before the expiry all are there");
@@ -124,4 +126,44 @@ pub async fn a_message_stored_late_is_found_from_a_lower_cursor(parts: Parts) {
     let ids: Vec<_> = from_below.iter().map(|it| it.id).collect();
     assert_eq!(ids, [accepted[1].id, accepted[2].id], "it stands in its place");
     parts.assert_account(3, &[]).await;
+}
+
+/// A page begins with the most urgent messages; each urgency is read from a place of its own, and none below the least
+/// is.
+pub async fn the_most_urgent_come_first_and_each_urgency_from_its_own_place(parts: Parts) {
+    use Urgency::{High, Low, Normal, VeryLow};
+    let to = subscription(1, 1);
+    parts.subscribe(to).await;
+    let mut sequences = Vec::new();
+    for (label, urgency) in (0..).zip([Low, Normal, High, VeryLow, Normal, High, Low]) {
+        let accepted = parts.accept(urgent(urgency, message(to, label, parts.now))).await;
+        assert_eq!(parts.store(&accepted).await, Stored::Kept);
+        sequences.push(accepted.sequence);
+    }
+    let read = async |start, limit| {
+        let page = parts.page_from(1, start, limit).await;
+        page.into_iter().map(|message| message.id).collect::<Vec<_>>()
+    };
+    let ids = |labels: &[u64]| labels.iter().map(|label| message_id(*label)).collect::<Vec<_>>();
+    assert_eq!(
+        read(PageStart::FIRST, ALL).await,
+        ids(&[2, 5, 1, 4, 0, 6, 3]),
+        "by urgency, then by sequence"
+    );
+    for (least, expected) in [(Low, &[2, 5, 1, 4, 0, 6][..]), (Normal, &[2, 5, 1, 4]), (High, &[2, 5])] {
+        let start = PageStart { min_urgency: least, ..PageStart::FIRST };
+        assert_eq!(read(start, ALL).await, ids(expected), "none below {least:?}");
+    }
+    let mut start = PageStart::FIRST;
+    start.after[usize::from(High.level())] = sequences[2];
+    start.after[usize::from(Low.level())] = sequences[6];
+    assert_eq!(read(start, ALL).await, ids(&[5, 1, 4, 3]), "each from its own place");
+    let three = PageLimit { messages: 3, ..ALL };
+    assert_eq!(
+        read(PageStart::FIRST, three).await,
+        ids(&[2, 5, 1]),
+        "a page ends in the midst of an urgency"
+    );
+    assert_eq!(read(PageStart::of(Normal, sequences[1]), ALL).await, ids(&[4]), "one urgency alone");
+    parts.assert_account(7, &[]).await;
 }

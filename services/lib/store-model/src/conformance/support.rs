@@ -12,7 +12,7 @@ use pushgrid_types::{
 };
 
 use super::Parts;
-use pushgrid_store::{End, PageLimit, Stored, Subscription};
+use pushgrid_store::{End, PageLimit, PageStart, Stored, Subscription};
 
 /// Page limit above everything stored by a check.
 pub(super) const ALL: PageLimit = PageLimit { messages: 1000, octets: 1 << 20 };
@@ -69,6 +69,11 @@ pub(super) fn message(to: SubscriptionRef, label: u64, now: Timestamp) -> Messag
 pub(super) fn living(seconds: u32, message: Message) -> Message {
     let ttl = Ttl::from_secs(seconds);
     Message { ttl, expires_at: Message::expiry(message.accepted_at, ttl), ..message }
+}
+
+/// The message with another urgency than the default.
+pub(super) fn urgent(urgency: Urgency, message: Message) -> Message {
+    Message { urgency, ..message }
 }
 
 /// The message with `octets` of body.
@@ -179,7 +184,11 @@ impl Parts {
     }
 
     pub(super) async fn page(&self, of: u8, after: Sequence, limit: PageLimit) -> Vec<Message> {
-        self.mailbox.page(user_agent(of), after, self.now, limit).await.expect("page answers")
+        self.page_from(of, PageStart::after(after), limit).await
+    }
+
+    pub(super) async fn page_from(&self, of: u8, start: PageStart, limit: PageLimit) -> Vec<Message> {
+        self.mailbox.page(user_agent(of), start, self.now, limit).await.expect("page answers")
     }
 
     /// Checks the account: pending, ended by outcome, and the sum.

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_types::{Message, MessageId, Outcome, Timestamp, UserAgentId};
 
 use super::Shared;
-use pushgrid_store::{Mailbox, PageLimit, StoreError, Stored, Usage};
+use pushgrid_store::{Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
 
 /// The model of [`Mailbox`].
 #[derive(Debug, Clone)]
@@ -25,13 +25,13 @@ impl Mailbox for MemoryMailbox {
     async fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError> {
         let state = self.0.lock();
         state.check_open()?;
-        Ok(state.page(user_agent, after, now, limit))
+        Ok(state.page(user_agent, &start, now, limit))
     }
 
     async fn settle(

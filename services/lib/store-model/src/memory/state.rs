@@ -10,7 +10,8 @@ use pushgrid_types::{
 
 use super::MAX_PENDING;
 use pushgrid_store::{
-    End, EndFeed, ErrorKind, Ledger, LedgerSnapshot, PageLimit, StoreError, Stored, Subscription, Usage,
+    End, EndFeed, ErrorKind, Ledger, LedgerSnapshot, PageLimit, PageStart, StoreError, Stored, Subscription,
+    Usage,
 };
 
 /// The whole state of the models. The methods are the contracts of the seams, without waiting.
@@ -146,20 +147,11 @@ impl State {
     pub(super) fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: &PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Vec<Message> {
-        let mut page = Vec::new();
-        let mut octets = 0;
-        for message in self.of(user_agent).filter(|it| it.sequence > after && !it.is_expired(now)) {
-            if page.len() >= limit.messages || (!page.is_empty() && octets >= limit.octets) {
-                break;
-            }
-            octets += message.content.body.len();
-            page.push(Message::clone(message));
-        }
-        page
+        super::page(|| self.of(user_agent), start, now, limit)
     }
 
     pub(super) fn settle_stored(&mut self, user_agent: UserAgentId, id: MessageId, outcome: Outcome) -> bool {

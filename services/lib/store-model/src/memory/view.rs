@@ -7,14 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
 use pushgrid_types::{
-    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, Sequence, SubscriptionRef,
-    Timestamp, UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageId, Partition, Position, ReplaceKey, SubscriptionRef, Timestamp,
+    UserAgentId,
 };
 
 use held::{Held, Step};
 use pushgrid_store::{
-    Change, ErrorKind, History, PageLimit, ReadBarrier, Stamp, StoreError, StoredMessage, Subscription,
-    Usage, View, ViewError,
+    Change, ErrorKind, History, PageLimit, PageStart, ReadBarrier, Stamp, StoreError, StoredMessage,
+    Subscription, Usage, View, ViewError,
 };
 
 /// Number of last steps that can be lost one by one.
@@ -354,11 +354,11 @@ impl View for MemoryView {
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, ViewError> {
-        self.ask_of(barrier, once(user_agent), |held| held.page(user_agent, after, now, limit))
+        self.ask_of(barrier, once(user_agent), |held| held.page(user_agent, &start, now, limit))
     }
 
     async fn usage(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<Usage, ViewError> {

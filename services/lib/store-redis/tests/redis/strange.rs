@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_store::{Change, Directory, ErrorKind, PageLimit, Presence, StoredMessage, View, ViewError};
+use pushgrid_store::{
+    Change, Directory, ErrorKind, PageLimit, PageStart, Presence, StoredMessage, View, ViewError,
+};
 use pushgrid_store_redis::{Redis, RedisDirectory, RedisPresence, RedisView};
 use pushgrid_types::{
-    LeaderEpoch, Message, NodeId, Outcome, Partition, Position, ReplaceKey, Sequence, SessionId, SessionRef,
+    LeaderEpoch, Message, NodeId, Outcome, Partition, Position, ReplaceKey, SessionId, SessionRef,
     UserAgentId,
 };
 
@@ -65,7 +67,7 @@ impl Scene {
             3 => view.stored(at, &[(of, message(id, 10, 0).id)]).await.map(drop),
             4 => view.in_topic(at, &[(of, on, topic())]).await.map(drop),
             5 => view.in_channel(at, of, on).await.map(drop),
-            6 => view.page(at, of, Sequence(0), NOW, ALL).await.map(drop),
+            6 => view.page(at, of, PageStart::FIRST, NOW, ALL).await.map(drop),
             7 => view.usage(at, of).await.map(drop),
             8 => view.due(at, NOW.plus(Duration::from_hours(9)), 10).await.map(drop),
             _ => view.waiting(at).await.map(drop),
@@ -76,7 +78,7 @@ impl Scene {
     async fn assert_bystander(&self, why: &str) {
         let (view, at, id) = (&self.view, barrier(1, self.position), subscription(2, 1));
         assert_eq!(view.alive(at, &[id]).await.expect("it answers"), [true], "{why}");
-        let page = view.page(at, id.user_agent, Sequence(0), NOW, ALL).await.expect("it answers");
+        let page = view.page(at, id.user_agent, PageStart::FIRST, NOW, ALL).await.expect("it answers");
         assert_eq!(page.len(), 2, "{why}");
         let due = view.due(at, NOW.plus(Duration::from_hours(9)), 10).await.expect("it answers");
         assert_eq!(due.iter().filter(|it| it.to.user_agent == id.user_agent).count(), 2, "{why}");

@@ -8,7 +8,8 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use pushgrid_store::{
-    End, EventLog, Ledger, LogConsumer, Mailbox, PageLimit, StoreError, Subscription, Subscriptions,
+    End, EventLog, Ledger, LogConsumer, Mailbox, PageLimit, PageStart, StoreError, Subscription,
+    Subscriptions,
 };
 use pushgrid_store_changelog::{
     Deps, Health, PartitionGauges, PartitionStore, SpareClaim, Tuning, take_over,
@@ -17,7 +18,7 @@ use pushgrid_store_embedded::{Embedded, EmbeddedConfig};
 use pushgrid_store_model::conformance::ends::ToldEnds;
 use pushgrid_store_model::memory::{Memory, MemoryChangelog, MemoryPartitionLog};
 use pushgrid_store_redis::RedisView;
-use pushgrid_types::{Message, MessageId, Outcome, Partition, Restriction, Sequence, Timestamp};
+use pushgrid_types::{Message, MessageId, Outcome, Partition, Restriction, Sequence, Timestamp, Urgency};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -68,7 +69,9 @@ enum Step {
     },
     Page {
         of: u8,
-        after: Index,
+        /// A place for each urgency.
+        after: [Index; 4],
+        min_urgency: usize,
         messages: usize,
         octets: usize,
     },
@@ -97,8 +100,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(of, which, outcome)| Step::Settle { of, which, outcome }),
         1 => prop_oneof![Just(0_u64), Just(1), Just(61), Just(90_000)]
             .prop_map(|seconds| Step::Expire { seconds }),
-        3 => (of, any::<Index>(), 0..6_usize, octets)
-            .prop_map(|(of, after, messages, octets)| Step::Page { of, after, messages, octets }),
+        3 => (of, any::<[Index; 4]>(), 0..4_usize, 0..6_usize, octets).prop_map(
+            |(of, after, min_urgency, messages, octets)| Step::Page { of, after, min_urgency, messages, octets }
+        ),
         2 => Just(Step::Look),
     ]
 }
@@ -255,12 +259,14 @@ impl World {
                 self.now = self.now.plus(Duration::from_secs(seconds));
                 self.same("expire", async |store| shown(store.mailbox.expire(self.now, 10_000).await)).await;
             }
-            Step::Page { of, after, messages, octets } => {
-                let after = Sequence(after.index(usize::try_from(self.labels).unwrap() + 2) as u64);
+            Step::Page { of, after, min_urgency, messages, octets } => {
+                let labels = usize::try_from(self.labels).unwrap() + 2;
+                let after = after.map(|after| Sequence(after.index(labels) as u64));
+                let start = PageStart { min_urgency: Urgency::ALL[min_urgency], after };
                 let limit = PageLimit { messages, octets };
                 self.rest().await;
                 let page = async |store: &Store| {
-                    shown(store.mailbox.page(user_agent(of), after, self.now, limit).await)
+                    shown(store.mailbox.page(user_agent(of), start, self.now, limit).await)
                 };
                 self.same("page", page).await;
             }

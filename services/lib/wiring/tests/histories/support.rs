@@ -95,6 +95,12 @@ pub(crate) fn topic(number: u8) -> Option<ReplaceKey> {
     ["", "a", "the-topic-of-thirty-two-octets-_"].get(usize::from(number))?.parse().ok()
 }
 
+/// Urgency of the message of this label: half of them have the default.
+fn urgency(label: u64) -> Urgency {
+    let place = usize::try_from(label % 7 % 4).expect("small");
+    [Urgency::Normal, Urgency::High, Urgency::VeryLow, Urgency::Low][place]
+}
+
 /// A message, named by its label.
 pub(crate) fn message(
     to: SubscriptionRef,
@@ -116,7 +122,7 @@ pub(crate) fn message(
         accepted_at: NOW,
         ttl,
         expires_at,
-        urgency: Urgency::Normal,
+        urgency: urgency(label),
         topic,
         content: Content { body: vec![3; octets].into(), ..Content::default() },
     }

@@ -8,11 +8,14 @@ use std::time::Duration;
 use futures_util::future::{BoxFuture, join_all};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use pushgrid_store::{Change, PageLimit, ReadBarrier, StoredMessage, Subscription, View, ViewError};
+use pushgrid_store::{
+    Change, PageLimit, PageStart, ReadBarrier, StoredMessage, Subscription, View, ViewError,
+};
 use pushgrid_store_model::memory::MemoryView;
 use pushgrid_store_redis::RedisView;
 use pushgrid_types::{
     LeaderEpoch, Message, Outcome, Partition, Position, Restriction, Sequence, SubscriptionRef, Timestamp,
+    Urgency,
 };
 
 use super::support::{
@@ -74,7 +77,8 @@ enum Step {
 /// Questions beside those of every comparison.
 #[derive(Debug, Clone)]
 struct Ask {
-    after: u64,
+    after: [u64; 4],
+    min_urgency: usize,
     messages: usize,
     octets: usize,
     seconds: u64,
@@ -85,14 +89,18 @@ fn ask() -> impl Strategy<Value = Ask> {
     let limit = prop_oneof![0..5_usize, Just(99), Just(101), Just(usize::MAX)];
     let octets = prop_oneof![Just(0_usize), Just(1), 1..9000_usize, Just(usize::MAX)];
     let seconds = prop_oneof![Just(0_u64), Just(1), Just(59), Just(60), Just(90_000), Just(1 << 42)];
-    let after = prop_oneof![Just(0_u64), 0..LABELS, Just(u64::MAX)];
-    (after, limit.clone(), octets, seconds, limit).prop_map(|(after, messages, octets, seconds, limit)| Ask {
-        after,
-        messages,
-        octets,
-        seconds,
-        limit,
-    })
+    let place = prop_oneof![Just(0_u64), 0..LABELS, Just(u64::MAX)];
+    let after = [place.clone(), place.clone(), place.clone(), place];
+    (after, 0..4_usize, limit.clone(), octets, seconds, limit).prop_map(
+        |(after, min_urgency, messages, octets, seconds, limit)| Ask {
+            after,
+            min_urgency,
+            messages,
+            octets,
+            seconds,
+            limit,
+        },
+    )
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -348,14 +356,15 @@ impl World {
     fn ask_one<'a>(&self, view: &'a dyn View, of: u8, ask: &Ask, asked: &mut Vec<BoxFuture<'a, String>>) {
         let (at, who) = (self.barrier, user_agent(of));
         let limit = PageLimit { messages: ask.messages, octets: ask.octets };
-        let after = Sequence(if ask.after == u64::MAX { u64::MAX } else { self.first + ask.after });
+        let place = |after| Sequence(if after == u64::MAX { u64::MAX } else { self.first + after });
+        let start = PageStart { min_urgency: Urgency::ALL[ask.min_urgency], after: ask.after.map(place) };
         let now: Timestamp = NOW.plus(Duration::from_secs(ask.seconds));
         asked.push(Box::pin(async move { shown(&view.count(at, who).await) }));
         asked.push(Box::pin(async move { shown(&view.usage(at, who).await) }));
         for on in 0..CHANNELS {
             asked.push(Box::pin(async move { sorted(view.in_channel(at, who, channel(on)).await) }));
         }
-        asked.push(Box::pin(async move { shown(&view.page(at, who, after, now, limit).await) }));
+        asked.push(Box::pin(async move { shown(&view.page(at, who, start, now, limit).await) }));
     }
 }
 
@@ -382,7 +391,16 @@ fn redis_answers_as_the_model_does() {
             world.step(step).await;
         }
         world.tell().await;
-        world.ask(&Ask { after: 0, messages: 1000, octets: usize::MAX, seconds: 0, limit: 1000 }).await;
+        world
+            .ask(&Ask {
+                after: [0; 4],
+                min_urgency: 0,
+                messages: 1000,
+                octets: usize::MAX,
+                seconds: 0,
+                limit: 1000,
+            })
+            .await;
         // Keys left by a history would fill Redis in the end.
         let all: Vec<_> = (0..USER_AGENTS).map(user_agent).collect();
         view.set_aside(world.barrier, &all).await.unwrap();

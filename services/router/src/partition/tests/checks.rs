@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use pushgrid_types::Outcome;
+use pushgrid_types::{Outcome, Urgency};
 
 use super::AGENTS;
 use super::world::{World, limits, user_agent};
@@ -28,7 +28,9 @@ impl World {
             let has_room = session.is_some_and(|it| it.at == *at && it.window.len() < limits().window);
             let Some(sent) = sockets.get(at).filter(|_| has_room) else { continue };
             let owed = self.posted.iter().filter(|message| message.to.user_agent == user_agent(*agent));
-            for message in owed.filter(|it| !it.ttl.is_zero() && !self.outcomes.contains_key(&it.id)) {
+            let min_urgency = self.nodes.min_urgency.lock()[at];
+            let owed = owed.filter(|it| it.urgency >= min_urgency && !it.ttl.is_zero());
+            for message in owed.filter(|it| !self.outcomes.contains_key(&it.id)) {
                 assert!(sent.iter().any(|it| it.id == message.id), "kept from a socket that has room");
             }
         }
@@ -40,6 +42,13 @@ impl World {
         self.collect();
         self.answer_all();
         self.check_at_rest();
+        self.check_sockets();
+        // What is below an urgency comes when it falls, or on the next session.
+        for agent in 0..AGENTS {
+            self.set_urgency(agent, Urgency::LEAST);
+        }
+        self.collect();
+        self.answer_all();
         self.check_sockets();
         for agent in 0..AGENTS {
             self.connect(agent);

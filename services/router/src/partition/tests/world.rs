@@ -29,6 +29,14 @@ pub(super) struct Nodes {
     of_topics: Mutex<Vec<Arc<Message>>>,
     /// Messages that were acknowledged to this owner or an earlier one.
     ever_acknowledged: Mutex<HashSet<MessageId>>,
+    /// Least urgency of each socket, as its node knows it.
+    pub(super) min_urgency: Mutex<HashMap<SessionRef, Urgency>>,
+    /// Sockets of whose least urgency the owner has heard.
+    pub(super) told: Mutex<HashSet<SessionRef>>,
+    /// Sockets whose node has dropped a message, with the least urgency at that time.
+    dropped: Mutex<Vec<(SessionRef, Urgency)>>,
+    /// Messages on a socket that the owner has taken back: their node passes over them when they come again.
+    put_back: Mutex<HashSet<(SessionRef, MessageId)>>,
 }
 
 impl NodeLink for Nodes {
@@ -38,6 +46,15 @@ impl NodeLink for Nodes {
         }
         let mut sockets = self.sockets.lock();
         let sent = sockets.get_mut(&to).ok_or(NotDelivered::NotHere)?;
+        let min_urgency = self.min_urgency.lock().get(&to).copied().unwrap_or(Urgency::LEAST);
+        if message.urgency < min_urgency {
+            assert!(!self.told.lock().contains(&to), "sent below the least urgency");
+            self.dropped.lock().push((to, min_urgency));
+            return Ok(());
+        }
+        if self.put_back.lock().remove(&(to, message.id)) {
+            return Ok(());
+        }
         assert!(!sent.iter().any(|earlier| earlier.id == message.id), "sent twice on one socket");
         assert!(!self.acknowledged.lock().contains(&message.id), "sent again after its acknowledgement");
         let of_topics = self.of_topics.lock();
@@ -48,7 +65,8 @@ impl NodeLink for Nodes {
         let is_newest = newer.all(|it| it.sequence.0 > to.session.0);
         assert!(is_newest || again, "a newer one of the topic was posted before");
         if !message.ttl.is_zero() {
-            let last = sent.iter().rev().find(|earlier| !earlier.ttl.is_zero());
+            let mut last = sent.iter().rev().filter(|earlier| earlier.urgency == message.urgency);
+            let last = last.find(|earlier| !earlier.ttl.is_zero());
             assert!(last.is_none_or(|last| last.sequence < message.sequence), "sent out of order");
         }
         sent.push(message.clone());
@@ -68,6 +86,8 @@ pub(super) enum Asked {
     Page(PageRequest, Option<Vec<Message>>),
     /// A question for the end of the log, with the answer.
     LogEnd(Sequence, Vec<EndAsker>),
+    /// The word of a node on the least urgency of a socket, below which it has dropped a message.
+    Urgency(SessionRef, Urgency),
 }
 
 #[derive(Debug)]
@@ -76,6 +96,8 @@ pub(super) struct World {
     pub(super) now: Timestamp,
     pub(super) nodes: Nodes,
     pub(super) sockets: HashMap<u8, SessionRef>,
+    /// Least urgency that each user agent asks for.
+    pub(super) wishes: HashMap<u8, Urgency>,
     pub(super) unacknowledged: HashMap<u8, Vec<MessageId>>,
     pub(super) next: u64,
     pub(super) posted: Vec<Arc<Message>>,
@@ -121,6 +143,7 @@ impl World {
             now: Timestamp::from_secs(1_000_000),
             nodes: Nodes::default(),
             sockets: HashMap::new(),
+            wishes: HashMap::new(),
             unacknowledged: HashMap::new(),
             next: 0,
             posted: Vec::new(),
@@ -138,7 +161,10 @@ impl World {
 
     pub(super) fn step(&mut self, step: &Step) {
         match step {
-            Step::Post { agent, ttl_zero, topic } => self.post(*agent, *ttl_zero, *topic),
+            Step::Post { agent, ttl_zero, topic, urgency } => {
+                self.post_urgent(*agent, *ttl_zero, *topic, *urgency);
+            }
+            Step::SetUrgency { agent, urgency } => self.set_urgency(*agent, *urgency),
             Step::Connect { agent } => self.connect(*agent),
             Step::Disconnect { agent } => self.disconnect(*agent),
             Step::Acknowledge { agent, which } => {
@@ -187,6 +213,10 @@ impl World {
     }
 
     pub(super) fn post(&mut self, agent: u8, ttl_zero: bool, topic: Option<u8>) {
+        self.post_urgent(agent, ttl_zero, topic, Urgency::Normal);
+    }
+
+    pub(super) fn post_urgent(&mut self, agent: u8, ttl_zero: bool, topic: Option<u8>, urgency: Urgency) {
         self.next += 1;
         let mut id = [0; 16];
         id[..8].copy_from_slice(&self.next.to_le_bytes());
@@ -202,7 +232,7 @@ impl World {
             accepted_at: self.now,
             ttl,
             expires_at: Message::expiry(self.now, ttl),
-            urgency: Urgency::Normal,
+            urgency,
             topic: topic.map(|topic| format!("t{topic}").parse().unwrap()),
             content: Content::default(),
         });
@@ -241,8 +271,46 @@ impl World {
     fn announce(&mut self) {
         for (agent, at) in self.sockets.clone() {
             let claim = Claim { epoch: Epoch(at.session.0), session: at };
-            self.turn(|partition, turn| partition.resume(turn, user_agent(agent), claim));
+            // Found in the registry of sessions, it comes without the least urgency.
+            let of_node = self.nodes.min_urgency.lock().get(&at).copied();
+            let min_urgency = of_node.filter(|_| !self.next.is_multiple_of(3));
+            if min_urgency.is_some() {
+                self.nodes.told.lock().insert(at);
+            } else if !self.knows(agent, at) {
+                self.nodes.told.lock().remove(&at);
+            }
+            self.turn(|partition, turn| partition.resume(turn, user_agent(agent), claim, min_urgency));
         }
+    }
+
+    /// Sets the least urgency of a user agent's messages, as its node does for a socket.
+    pub(super) fn set_urgency(&mut self, agent: u8, min_urgency: Urgency) {
+        self.wishes.insert(agent, min_urgency);
+        let Some(&at) = self.sockets.get(&agent) else { return };
+        let dropped: Vec<_> = self.nodes.dropped.lock().extract_if(.., |(of, _)| *of == at).collect();
+        let waiting = self.asked.extract_if(.., |asked| matches!(asked, Asked::Urgency(of, _) if *of == at));
+        let waiting: Vec<_> = waiting.collect();
+        if !(dropped.is_empty() && waiting.is_empty()) {
+            self.tell_urgency(at, Urgency::High);
+        }
+        self.nodes.min_urgency.lock().insert(at, min_urgency);
+        self.tell_urgency(at, min_urgency);
+    }
+
+    /// True if the owner of the partition knows the socket.
+    fn knows(&self, agent: u8, at: SessionRef) -> bool {
+        let session = self.partition.agents.get(&user_agent(agent)).and_then(|it| it.session.as_deref());
+        session.is_some_and(|session| session.at == at)
+    }
+
+    fn tell_urgency(&mut self, at: SessionRef, min_urgency: Urgency) {
+        let agent = self.sockets.iter().find(|(_, socket)| **socket == at).map(|(agent, _)| *agent);
+        let Some(agent) = agent else { return };
+        let sent = self.nodes.sockets.lock().get(&at).cloned().unwrap_or_default();
+        let below = sent.iter().filter(|message| message.urgency < min_urgency && !message.ttl.is_zero());
+        self.nodes.put_back.lock().extend(below.map(|message| (at, message.id)));
+        self.nodes.told.lock().insert(at);
+        self.turn(|partition, _| partition.set_min_urgency(user_agent(agent), at, min_urgency));
     }
 
     /// Drops the state; log, mailbox and sockets stay. A node skips messages already on a socket, so the sockets are
@@ -251,6 +319,9 @@ impl World {
         self.unread = self.log.values().cloned().collect();
         self.partition = self.new_partition();
         self.nodes.sockets.lock().values_mut().for_each(Vec::clear);
+        self.nodes.told.lock().clear();
+        self.nodes.put_back.lock().clear();
+        self.nodes.dropped.lock().clear();
         self.stores.clear();
         self.asked.clear();
         self.acknowledged.clear();
@@ -267,12 +338,15 @@ impl World {
         let at = SessionRef { node: NodeId(1), session: SessionId(self.next) };
         self.nodes.sockets.lock().insert(at, Vec::new());
         self.sockets.insert(agent, at);
+        let min_urgency = self.wishes.get(&agent).copied().unwrap_or(Urgency::LEAST);
+        self.nodes.min_urgency.lock().insert(at, min_urgency);
+        self.nodes.told.lock().insert(at);
         let epoch = Epoch(self.next);
         // Some owners know the end of their log, and others have to ask.
         let log_end = (!self.next.is_multiple_of(2)).then_some(Sequence(self.next + 1));
         self.turn(|partition, turn| {
             let turn = Turn { log_end, ..turn };
-            partition.open(turn, user_agent(agent), Claim { epoch, session: at });
+            partition.open(turn, user_agent(agent), Claim { epoch, session: at }, min_urgency);
         });
     }
 
@@ -359,10 +433,13 @@ impl World {
         }
         for request in work.pages {
             // A read happens at any time between the question and its answer: here at one end or at the other.
-            let at_once = (request.after.0 + self.next).is_multiple_of(2);
+            let places: u64 = request.start.after.iter().map(|after| after.0).sum();
+            let at_once = (places + self.next).is_multiple_of(2);
             let page = at_once.then(|| self.read(&request));
             self.asked.push(Asked::Page(request, page));
         }
+        let dropped = std::mem::take(&mut *self.nodes.dropped.lock());
+        self.asked.extend(dropped.into_iter().map(|(at, min_urgency)| Asked::Urgency(at, min_urgency)));
         let sockets = self.nodes.sockets.lock();
         for (agent, at) in &self.sockets {
             for message in sockets.get(at).into_iter().flatten() {
@@ -388,6 +465,13 @@ impl World {
             }
             Some(which) => match self.asked.swap_remove(which) {
                 Asked::Settle(settle) => self.settle_stored(settle),
+                Asked::Urgency(at, min_urgency) => {
+                    self.tell_urgency(at, min_urgency);
+                    let now = self.nodes.min_urgency.lock().get(&at).copied();
+                    if let Some(now) = now.filter(|now| *now != min_urgency) {
+                        self.tell_urgency(at, now);
+                    }
+                }
                 Asked::LogEnd(end, askers) => {
                     self.turn(|partition, turn| partition.log_ends_at(turn, end, askers));
                 }
@@ -402,8 +486,11 @@ impl World {
     }
 
     fn read(&self, request: &PageRequest) -> Vec<Message> {
-        let page = self.mailbox.range(Sequence(request.after.0 + 1)..).map(|(_, message)| message);
-        let page = page.filter(|message| message.to.user_agent == request.user_agent);
+        let of_level = |(urgency, after): (Urgency, Sequence)| {
+            let stored = self.mailbox.range(Sequence(after.0 + 1)..).map(|(_, message)| message);
+            stored.filter(move |it| it.to.user_agent == request.user_agent && it.urgency == urgency)
+        };
+        let page = request.start.places().flat_map(of_level);
         page.take(request.limit.messages).map(|message| (**message).clone()).collect()
     }
 

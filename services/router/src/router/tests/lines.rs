@@ -48,7 +48,7 @@ async fn steps(trace_parent: Option<&str>) -> Vec<(String, String)> {
     let kept = Kept::begin(Format::Json, "info,pushgrid::message=debug").unwrap();
     let mut world = World::new();
     let to = world.subscribed(Partition(2)).await;
-    world.registry.open(to.user_agent, session(5, 1)).await.unwrap();
+    world.registry.open(to.user_agent, session(5, 1), Urgency::LEAST).await.unwrap();
     let trace_parent = trace_parent.map(|text| text.parse().unwrap());
     let id = world.post_with(to, Content { trace_parent, ..Content::default() }).await;
     let mut delivered = world.nodes.delivered.subscribe();

@@ -11,8 +11,8 @@ use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{
     Claim, Commit, End, ErrorKind, EventLog, Eviction, Held, LedgerSnapshot, LogConsumer, LogEnd, LogReader,
-    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, PageLimit, PartitionLifecycle, PartitionState,
-    Presence, RouterLink, Share, Stored, Usage,
+    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, PageLimit, PageStart, PartitionLifecycle,
+    PartitionState, Presence, RouterLink, Share, Stored, Usage,
 };
 use pushgrid_store_model::memory::{Memory, MemoryConsumer, MemoryPresence};
 use pushgrid_types::{
@@ -172,11 +172,11 @@ impl Mailbox for FaultyMailbox {
     async fn page(
         &self,
         user_agent: UserAgentId,
-        after: Sequence,
+        start: PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError> {
-        self.0.page(user_agent, after, now, limit).await
+        self.0.page(user_agent, start, now, limit).await
     }
 
     async fn settle(
@@ -381,5 +381,5 @@ pub(super) fn session(node: u64, session: u64) -> SessionRef {
 }
 
 pub(super) fn held(user_agent: UserAgentId, epoch: u64, session: SessionRef) -> Held {
-    Held { user_agent, claim: Claim { epoch: Epoch(epoch), session } }
+    Held { user_agent, claim: Claim { epoch: Epoch(epoch), session }, min_urgency: Urgency::LEAST }
 }

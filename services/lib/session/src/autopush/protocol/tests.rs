@@ -32,7 +32,7 @@ fn hello_comes_first_and_once() {
 
     let hello = json!({"messageType": "hello", "uaid": "924808b7504247a08ad130c1e8757e55"});
     let claimed = "924808b7504247a08ad130c1e8757e55".parse().ok();
-    assert_eq!(receive(&mut protocol, &hello), Action::Identify { claimed });
+    assert_eq!(receive(&mut protocol, &hello), Action::Identify { claimed, min_urgency: Urgency::LEAST });
     assert!(!protocol.is_identified(), "claiming is not being");
     assert!(protocol.identified(claimed.unwrap()).contains(r#""status":200"#));
     assert_eq!(receive(&mut protocol, &hello), Action::Close(Close::SecondHello));
@@ -131,7 +131,7 @@ fn the_state_of_a_connection_is_small() {
 fn every_frame_is_counted_by_its_kind() {
     let kind = |text: &str| identified().receive(text, NOW, &ALLOWANCE).0;
     for known in Kind::ALL {
-        let members = r#""version":"v","updates":[],"broadcasts":{}"#;
+        let members = r#""version":"v","min":"low","updates":[],"broadcasts":{}"#;
         let text = format!(r#"{{"messageType":"{}","channelID":"{CHANNEL}",{members}}}"#, known.as_str());
         assert_eq!(kind(&text), known);
     }

@@ -5,14 +5,24 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const A_NEW_ONE: Request<'static> = Request::Hello { user_agent: None, min_urgency: Urgency::LEAST };
+
 const CHANNEL: &str = "eb46cc68-b7a3-4bfd-a1dd-13b9962af523";
 
 impl Request<'_> {
     /// The other half of the codec, which only a user agent needs.
     fn to_json(&self) -> Value {
         match self {
-            Self::Hello { user_agent: None } => json!({"messageType": "hello", "use_webpush": true}),
-            Self::Hello { user_agent: Some(id) } => json!({"messageType": "hello", "uaid": id.to_hex()}),
+            Self::Hello { user_agent: None, min_urgency: Urgency::LEAST } => {
+                json!({"messageType": "hello", "use_webpush": true})
+            }
+            Self::Hello { user_agent, min_urgency } => {
+                let uaid = user_agent.map(UserAgentId::to_hex);
+                json!({"messageType": "hello", "uaid": uaid, "urgency": min_urgency.as_str()})
+            }
+            Self::Urgency { min } => {
+                json!({"messageType": "urgency", "min": min.map_or("urgent", Urgency::as_str)})
+            }
             Self::Register { channel, key: None } => {
                 json!({"messageType": "register", "channelID": channel.to_string()})
             }
@@ -45,8 +55,10 @@ fn request() -> impl Strategy<Value = Request<'static>> {
     let update = (any::<[u8; 16]>(), any::<Option<u16>>())
         .prop_map(|(id, code)| Acknowledged { id: MessageId::from_octets(id), code: code.map(i64::from) });
     prop_oneof![
-        any::<Option<[u8; 16]>>()
-            .prop_map(|id| Request::Hello { user_agent: id.map(UserAgentId::from_octets) }),
+        (any::<Option<[u8; 16]>>(), prop::sample::select(&Urgency::ALL[..])).prop_map(|(id, min_urgency)| {
+            Request::Hello { user_agent: id.map(UserAgentId::from_octets), min_urgency }
+        }),
+        prop::option::of(prop::sample::select(&Urgency::ALL[..])).prop_map(|min| Request::Urgency { min }),
         (channel.clone(), any::<Option<String>>())
             .prop_map(|(channel, key)| Request::Register { channel, key: key.map(Cow::Owned) }),
         channel.prop_map(|channel| Request::Unregister { channel }),
@@ -128,7 +140,26 @@ fn mutated_frames_are_read_or_refused_clearly() {
 // Holds: G-17, H-03.
 #[test]
 fn a_hello_of_one_member_is_enough() {
-    assert_eq!(Request::parse(r#"{"messageType":"hello"}"#), Ok(Request::Hello { user_agent: None }));
+    assert_eq!(Request::parse(r#"{"messageType":"hello"}"#), Ok(A_NEW_ONE));
+}
+
+// Holds: H-27.
+#[test]
+fn the_least_urgency_is_one_of_four_words() {
+    for urgency in Urgency::ALL {
+        let hello = format!(r#"{{"messageType":"hello","urgency":"{}"}}"#, urgency.as_str());
+        let expected = Request::Hello { user_agent: None, min_urgency: urgency };
+        assert_eq!(Request::parse(&hello), Ok(expected));
+        let frame = format!(r#"{{"messageType":"urgency","min":"{}"}}"#, urgency.as_str());
+        assert_eq!(Request::parse(&frame), Ok(Request::Urgency { min: Some(urgency) }));
+    }
+    let unknown = r#"{"messageType":"urgency","min":"urgent"}"#;
+    assert_eq!(Request::parse(unknown), Ok(Request::Urgency { min: None }));
+    let hello = r#"{"messageType":"hello","urgency":"urgent"}"#;
+    assert_eq!(Request::parse(hello), Err(Close::MalformedHello));
+    for bad in [r#"{"messageType":"urgency"}"#, r#"{"messageType":"urgency","min":1}"#] {
+        assert_eq!(Request::parse(bad), Err(Close::MalformedUrgency));
+    }
 }
 
 // Holds: H-05.
@@ -136,7 +167,7 @@ fn a_hello_of_one_member_is_enough() {
 fn a_uaid_that_is_none_starts_afresh_and_one_of_another_type_is_refused() {
     for none in [r#""""#, r#""not-a-uuid""#, "null"] {
         let frame = format!(r#"{{"messageType":"hello","uaid":{none}}}"#);
-        assert_eq!(Request::parse(&frame), Ok(Request::Hello { user_agent: None }), "{none}");
+        assert_eq!(Request::parse(&frame), Ok(A_NEW_ONE), "{none}");
     }
     assert_eq!(Request::parse(r#"{"messageType":"hello","uaid":7}"#), Err(Close::MalformedHello));
 }
@@ -187,7 +218,6 @@ fn what_cannot_be_answered_says_why() {
         ("{} {}", Close::NotJson),
         (deep.as_str(), Close::NotJson),
         (r#"{"messageType":7}"#, Close::UnknownType),
-        (r#"{"messageType":"urgency","min":"low"}"#, Close::UnknownType),
         (r#"{"uaid":"x"}"#, Close::UnknownType),
         (r#"{"messageType":"register"}"#, Close::MalformedRegister),
         (r#"{"messageType":"unregister","channelID":1}"#, Close::MalformedUnregister),

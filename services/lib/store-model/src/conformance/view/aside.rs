@@ -1,10 +1,10 @@
 //! Checks of user agents set aside and restored.
 
-use pushgrid_types::{Position, Sequence};
+use pushgrid_types::Position;
 
 use super::super::support::{ALL, channel, subscription, topic, user_agent};
 use super::{NOW, Owner, assert_behind, assert_fenced, checks};
-use pushgrid_store::{Change, ViewError};
+use pushgrid_store::{Change, PageStart, ViewError};
 
 checks!(
     nothing_is_answered_about_who_is_set_aside,
@@ -55,7 +55,7 @@ async fn nothing_is_answered_about_who_is_set_aside(mut owner: Owner) {
     assert_unreadable(view.in_topic(barrier, &[(of, on, topic("t"))]).await);
     assert_unreadable(view.in_channel(barrier, of, on).await);
     assert_unreadable(view.count(barrier, of).await);
-    assert_unreadable(view.page(barrier, of, Sequence(0), NOW, ALL).await);
+    assert_unreadable(view.page(barrier, of, PageStart::FIRST, NOW, ALL).await);
     assert_unreadable(view.usage(barrier, of).await);
     assert_eq!(view.complete(barrier).await.expect("complete answers"), [of]);
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use pushgrid_types::{LeaderEpoch, Partition, Position, Sequence};
+use pushgrid_types::{LeaderEpoch, Partition, Position};
 
 use super::super::support::{ALL, channel, subscription, topic, user_agent};
 use super::{NOW, Owner, assert_behind, assert_fenced, checks};
-use pushgrid_store::{Change, ReadBarrier, View, ViewError};
+use pushgrid_store::{Change, PageStart, ReadBarrier, View, ViewError};
 
 checks!(
     begin_answers_where_the_view_is,
@@ -145,7 +145,7 @@ async fn partitions_know_nothing_of_each_other(mut owner: Owner) {
 /// Results of every call but `begin` at a read barrier, without values.
 async fn every_call(owner: &Owner, barrier: ReadBarrier) -> Vec<Result<(), ViewError>> {
     let view: &dyn View = owner.view.as_ref();
-    let (of, on, no) = (user_agent(1), channel(1), Sequence(0));
+    let (of, on) = (user_agent(1), channel(1));
     let id = Owner::message(subscription(1, 1), 1).id;
     let from = barrier.position.0.max(1);
     vec![
@@ -160,7 +160,7 @@ async fn every_call(owner: &Owner, barrier: ReadBarrier) -> Vec<Result<(), ViewE
         view.in_topic(barrier, &[(of, on, topic("t"))]).await.map(drop),
         view.in_channel(barrier, of, on).await.map(drop),
         view.due(barrier, NOW, 10).await.map(drop),
-        view.page(barrier, of, no, NOW, ALL).await.map(drop),
+        view.page(barrier, of, PageStart::FIRST, NOW, ALL).await.map(drop),
         view.usage(barrier, of).await.map(drop),
         view.waiting(barrier).await.map(drop),
     ]

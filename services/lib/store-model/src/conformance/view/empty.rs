@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use pushgrid_store::PageStart;
 use pushgrid_types::{Message, Outcome};
 
 use super::super::support::{ALL, channel, living, reborn, sized, subscription, topic, user_agent};
@@ -32,7 +33,7 @@ async fn an_empty_message_ends_while_others_wait(mut owner: Owner) {
         assert_eq!(owner.stored(&empty).await, None, "it has ended: {outcome:?}");
         owner.assert_usage(1, label / 10, label, label / 10).await;
     }
-    let page = owner.view.page(owner.barrier, user_agent(1), super::Sequence(0), NOW, ALL).await;
+    let page = owner.view.page(owner.barrier, user_agent(1), PageStart::FIRST, NOW, ALL).await;
     assert_eq!(page.expect("page answers").len(), 4, "the others wait on");
 }
 

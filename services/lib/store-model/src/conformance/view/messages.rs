@@ -10,7 +10,7 @@ use pushgrid_types::{
 
 use super::super::support::{channel, living, reborn, sized, subscription, topic, user_agent};
 use super::{NOW, Owner, checks};
-use pushgrid_store::{Change, PageLimit, StoredMessage};
+use pushgrid_store::{Change, PageLimit, PageStart, StoredMessage};
 
 checks!(
     a_stored_message_is_known_until_it_ends,
@@ -31,7 +31,7 @@ checks!(
 /// Sequences of the stored messages of a user agent, in order.
 async fn places(owner: &Owner) -> Vec<Sequence> {
     let limit = PageLimit { messages: 100, octets: 1 << 20 };
-    let page = owner.view.page(owner.barrier, user_agent(1), Sequence(0), NOW, limit).await;
+    let page = owner.view.page(owner.barrier, user_agent(1), PageStart::FIRST, NOW, limit).await;
     page.expect("page answers").iter().map(|message| message.sequence).collect()
 }
 

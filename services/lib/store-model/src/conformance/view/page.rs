@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use pushgrid_types::{Content, Message, Sequence, Timestamp, Ttl, Urgency};
 
-use super::super::support::{ALL, living, sized, subscription, topic, user_agent};
+use super::super::support::{ALL, living, sized, subscription, topic, urgent, user_agent};
 use super::{NOW, Owner, checks};
-use pushgrid_store::PageLimit;
+use pushgrid_store::{PageLimit, PageStart};
 
 checks!(
     a_message_comes_as_it_was_stored,
@@ -16,10 +16,12 @@ checks!(
     a_page_ends_when_its_octets_are_reached,
     what_is_expired_is_in_no_page,
     a_long_run_of_expired_messages_hides_nothing,
+    a_long_run_of_less_urgent_messages_hides_nothing,
 );
 
 async fn page(owner: &Owner, of: u8, after: u64, now: Timestamp, limit: PageLimit) -> Vec<Message> {
-    let page = owner.view.page(owner.barrier, user_agent(of), Sequence(after), now, limit).await;
+    let page =
+        owner.view.page(owner.barrier, user_agent(of), PageStart::after(Sequence(after)), now, limit).await;
     page.expect("page answers")
 }
 
@@ -47,8 +49,9 @@ async fn a_message_comes_as_it_was_stored(mut owner: Owner) {
         ..plain
     };
     let empty = Message { content: Content::default(), ..Message::clone(&Owner::message(to, 1)) };
-    let messages = [Arc::new(empty), Arc::new(full)];
-    owner.tell(&[owner.stores(&messages[0]), owner.stores(&messages[1])]).await;
+    // The more urgent one comes first.
+    let messages = [Arc::new(full), Arc::new(empty)];
+    owner.tell(&[owner.stores(&messages[1]), owner.stores(&messages[0])]).await;
     let found: Vec<_> = page(&owner, 1, 0, NOW, ALL).await.into_iter().map(Arc::new).collect();
     assert_eq!(found, messages);
     owner.assert_usage(1, 2, 4096, 2).await;
@@ -126,4 +129,40 @@ async fn a_long_run_of_expired_messages_hides_nothing(mut owner: Owner) {
     let later = NOW.plus(Duration::from_secs(30));
     let found = page(&owner, 1, 0, later, PageLimit { messages: 2, ..ALL }).await;
     assert_eq!(found.iter().map(|it| it.sequence.0).collect::<Vec<_>>(), [998, 999]);
+}
+
+/// A run of less urgent messages of any length hides no message after it, and pages lead through all of them.
+async fn a_long_run_of_less_urgent_messages_hides_nothing(mut owner: Owner) {
+    let urgency = |label| match label {
+        ..2000 => Urgency::Low,
+        2000..2003 => Urgency::High,
+        _ => Urgency::Normal,
+    };
+    let messages = (1..=2005).map(|label| {
+        let plain = Message::clone(&Owner::message(subscription(1, 1), label));
+        Arc::new(urgent(urgency(label), plain))
+    });
+    let changes: Vec<_> = messages.map(|it| owner.stores(&it)).collect();
+    owner.tell(&changes).await;
+    let in_order: Vec<_> = (2000..2003).chain(2003..=2005).chain(1..2000).collect();
+    assert_eq!(all_from(&owner, PageStart::FIRST).await, in_order);
+    let only = PageStart { min_urgency: Urgency::Normal, ..PageStart::FIRST };
+    assert_eq!(all_from(&owner, only).await, in_order[..6]);
+}
+
+/// Sequences of all messages from a place on, page by page.
+async fn all_from(owner: &Owner, mut start: PageStart) -> Vec<u64> {
+    let mut seen = Vec::new();
+    loop {
+        let read =
+            owner.view.page(owner.barrier, user_agent(1), start, NOW, PageLimit { messages: 90, ..ALL });
+        let page = read.await.expect("page answers");
+        let Some(last) = page.last() else { return seen };
+        start.after[usize::from(last.urgency.level())] = last.sequence;
+        // Those above have all been read.
+        for (urgency, _) in start.places().take_while(|(urgency, _)| *urgency > last.urgency) {
+            start.after[usize::from(urgency.level())] = Sequence(2005);
+        }
+        seen.extend(page.iter().map(|it| it.sequence.0));
+    }
 }

@@ -1,10 +1,10 @@
 //! Checks of the stamp of a view: the changelog, and the discarding of a view of another changelog.
 
-use pushgrid_types::{LeaderEpoch, Partition, Position, Sequence};
+use pushgrid_types::{LeaderEpoch, Partition, Position};
 
 use super::super::support::{ALL, subscription, user_agent};
 use super::{NOW, Owner, assert_behind, assert_fenced, checks};
-use pushgrid_store::{Change, History, ReadBarrier, Stamp};
+use pushgrid_store::{Change, History, PageStart, ReadBarrier, Stamp};
 
 const OURS: History = History([7; History::SIZE]);
 
@@ -77,7 +77,7 @@ async fn a_view_of_another_changelog_is_discarded_whatever_its_leader_epoch(mut 
     assert_eq!(owner.view.waiting(owner.barrier).await.expect("it answers"), 0);
     assert_eq!(owner.view.due(owner.barrier, NOW, 10).await.expect("it answers"), []);
     assert_eq!(owner.view.usage(owner.barrier, user_agent(1)).await.expect("it answers").messages, 0);
-    let page = owner.view.page(owner.barrier, user_agent(1), Sequence(0), NOW, ALL).await;
+    let page = owner.view.page(owner.barrier, user_agent(1), PageStart::FIRST, NOW, ALL).await;
     assert_eq!(page.expect("it answers"), []);
     owner.tell(&[Change::Claimed]).await;
     owner.subscribe(first).await;

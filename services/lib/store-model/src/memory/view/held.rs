@@ -5,7 +5,7 @@ use pushgrid_types::{
     ChannelId, LeaderEpoch, Message, MessageId, Position, ReplaceKey, Sequence, Timestamp, UserAgentId,
 };
 
-use pushgrid_store::{Change, History, PageLimit, StoredMessage, Subscription, Usage};
+use pushgrid_store::{Change, History, PageLimit, PageStart, StoredMessage, Subscription, Usage};
 
 /// State of one partition in a view. Without waiting, and without a look at the caller's read barrier.
 #[derive(Debug, Clone, Default)]
@@ -130,20 +130,11 @@ impl Held {
     pub(super) fn page(
         &self,
         of: UserAgentId,
-        after: Sequence,
+        start: &PageStart,
         now: Timestamp,
         limit: PageLimit,
     ) -> Vec<Message> {
-        let mut page = Vec::new();
-        let mut octets = 0;
-        for (message, _) in self.of(of).filter(|(it, _)| it.sequence > after && !it.is_expired(now)) {
-            if page.len() >= limit.messages || (!page.is_empty() && octets >= limit.octets) {
-                break;
-            }
-            octets += message.content.body.len();
-            page.push(Message::clone(message));
-        }
-        page
+        super::super::page(|| self.of(of).map(|(message, _)| message), start, now, limit)
     }
 
     pub(super) fn usage(&self, of: UserAgentId) -> Usage {
