@@ -18,7 +18,11 @@ mod bind;
 mod connection;
 mod framing;
 mod host;
+mod http2;
+mod incoming;
 mod limits;
+mod preface;
+mod push;
 mod received;
 mod rest;
 mod socket;
@@ -37,6 +41,7 @@ use crate::Shutdown;
 
 pub use bind::{BindError, bind};
 pub use limits::Limits;
+pub use push::{Pushed, Pusher};
 pub use socket::Socket;
 pub use watched::into_socket;
 
@@ -49,8 +54,18 @@ use connection::Server;
 ///
 /// A panic of a route closes the connection (HTTP/1.1) or resets the stream (HTTP/2), and nothing else.
 pub async fn serve(listener: TcpListener, app: Router, limits: Limits, shutdown: Shutdown) {
+    serve_with(listener, app, limits, shutdown, false).await;
+}
+
+/// As [`serve`], with a [`Pusher`] in the extensions of each `GET` over HTTP/2: HTTP/2 is then served without hyper, which
+/// has no server push.
+pub async fn serve_with_push(listener: TcpListener, app: Router, limits: Limits, shutdown: Shutdown) {
+    serve_with(listener, app, limits, shutdown, true).await;
+}
+
+async fn serve_with(listener: TcpListener, app: Router, limits: Limits, shutdown: Shutdown, pushes: bool) {
     let tasks = TaskTracker::new();
-    let server = Arc::new(Server::new(app, &limits, shutdown.clone(), tasks.clone()));
+    let server = Arc::new(Server::new(app, &limits, shutdown.clone(), tasks.clone(), pushes));
     let crowd = |crowded| server.crowd(crowded);
     accept::until_drained(listener, limits.max_connections, &shutdown, crowd, |socket| {
         drop(tasks.spawn(Arc::clone(&server).serve(socket)));

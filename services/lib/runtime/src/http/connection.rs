@@ -16,12 +16,12 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderValue, StatusCode, Version, header};
 use hyper::Request;
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::conn::auto::{Builder, UpgradeableConnection};
 use pushgrid_types::cast::saturating;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -29,20 +29,22 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::activity::{Activity, Expired, Patience};
+use super::http2::{Http2, Http2Connection};
+use super::incoming::Incoming;
 use super::received::Received;
 use super::rest::Rest;
 use super::watched::Watched;
-use super::{Limits, Socket, host};
+use super::{Limits, Socket, host, preface};
 use crate::Shutdown;
 
 /// Largest unread input of one HTTP/2 stream, in octets: many times a message with overhead.
-const STREAM_WINDOW: u32 = 64 * 1024;
+pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// Largest unread input of all streams of a connection, in octets.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
 
 /// Largest part of an answer kept for an unread HTTP/2 stream, in octets.
-const STREAM_SEND_BUFFER: usize = 64 * 1024;
+pub(super) const STREAM_SEND_BUFFER: usize = 64 * 1024;
 
 /// Interval of looking whether the last answers are out, once a connection is kept for those alone.
 const LOOK: Duration = Duration::from_millis(20);
@@ -53,12 +55,36 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// State shared by all connections of a listener.
 pub(super) struct Server {
     builder: Builder<Tasks>,
+    /// Serves HTTP/2 instead of the builder, where routes push.
+    http2: Option<Arc<Http2>>,
     app: Router,
     patience: Patience,
     finish_timeout: Duration,
     /// True while places are scarce.
     crowded: watch::Sender<bool>,
     shutdown: Shutdown,
+}
+
+/// A connection of either stack.
+trait Graceful: Future {
+    /// Announces the end: what was asked by then is answered.
+    fn shut_down(self: Pin<&mut Self>);
+}
+
+impl<S> Graceful for UpgradeableConnection<'_, TokioIo<Watched>, S, Tasks>
+where
+    S: Service<Request<hyper::body::Incoming>, Response = Response<Answer>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    fn shut_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl Graceful for Http2Connection {
+    fn shut_down(mut self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
 }
 
 /// Runs the streams of HTTP/2 connections as tasks for which the end of the server waits.
@@ -75,7 +101,15 @@ where
 }
 
 impl Server {
-    pub(super) fn new(app: Router, limits: &Limits, shutdown: Shutdown, tasks: TaskTracker) -> Self {
+    /// A server whose routes can push over HTTP/2 if `pushes`.
+    pub(super) fn new(
+        app: Router,
+        limits: &Limits,
+        shutdown: Shutdown,
+        tasks: TaskTracker,
+        pushes: bool,
+    ) -> Self {
+        let http2 = pushes.then(|| Arc::new(Http2::new(app.clone(), limits, tasks.clone())));
         let mut builder = Builder::new(Tasks(tasks));
         builder
             .http1()
@@ -97,6 +131,7 @@ impl Server {
             .keep_alive_timeout(limits.h2_ping_timeout);
         Self {
             builder,
+            http2,
             app,
             patience: Patience {
                 header: limits.header_timeout,
@@ -117,16 +152,41 @@ impl Server {
     /// Serves one connection to the end or the upgrade. Failures of a client are not logged.
     pub(super) async fn serve(self: Arc<Self>, socket: Socket) {
         let activity = Arc::new(Activity::new());
-        let service = service_fn(|request| answer(self.app.clone(), Arc::clone(&activity), request));
-        let io = TokioIo::new(Watched::new(socket, Arc::clone(&activity)));
-        let mut connection = pin!(self.builder.serve_connection_with_upgrades(io, service));
+        let mut io = Watched::new(socket, Arc::clone(&activity));
+        if let Some(http2) = &self.http2 {
+            let is_http2 = tokio::select! {
+                biased;
+                is_http2 = preface::is_http2(&mut io) => is_http2,
+                () = self.shutdown.draining() => return,
+                _ = activity.expired(self.patience, &self.crowded) => return,
+            };
+            match is_http2 {
+                Ok(true) => {
+                    let connection = Arc::clone(http2).serve(io, Arc::clone(&activity));
+                    // A box, so that connections of HTTP/1.1 have no room for it.
+                    return Box::pin(self.drive(connection, &activity)).await;
+                }
+                Ok(false) => {}
+                Err(_gone) => return,
+            }
+        }
+        let service = service_fn(|request: Request<hyper::body::Incoming>| {
+            answer(self.app.clone(), Arc::clone(&activity), request.map(Incoming::Hyper))
+        });
+        let connection = self.builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        self.drive(connection, &activity).await;
+    }
+
+    /// Drives a connection to the end, which is forced on a client that is too slow.
+    async fn drive(&self, connection: impl Graceful, activity: &Activity) {
+        let mut connection = pin!(connection);
         let expired = tokio::select! {
             biased;
             _ = connection.as_mut() => return,
             () = self.shutdown.draining() => None,
             expired = activity.expired(self.patience, &self.crowded) => Some(expired),
         };
-        connection.as_mut().graceful_shutdown();
+        connection.as_mut().shut_down();
         if expired == Some(Expired::Header) {
             // Lets HTTP/2 send its GOAWAY; no more is waited for.
             let _ = connection.as_mut().now_or_never();
@@ -138,7 +198,7 @@ impl Server {
             () = self.shutdown.stopping() => {}
             // Requests that have come since the expiry have the time of a request to end.
             () = sleep(self.patience.header), if expired == Some(Expired::Answer) => {}
-            () = self.overdue(&activity) => {}
+            () = self.overdue(activity) => {}
         }
     }
 
@@ -173,7 +233,7 @@ impl Server {
 
 /// Answers a request. The rest of its body is read, or the answer announces the end of the connection: otherwise the
 /// client's next request would go into a closing one.
-async fn answer(
+pub(super) async fn answer(
     app: Router,
     activity: Arc<Activity>,
     request: Request<Incoming>,
@@ -300,7 +360,7 @@ impl Drop for Ongoing {
 }
 
 /// The body of an answer, which keeps the request in flight.
-struct Answer {
+pub(super) struct Answer {
     body: Body,
     ongoing: Ongoing,
 }

@@ -9,9 +9,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, Version, header};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 
 use super::activity::Activity;
+use super::incoming::Incoming;
 use super::rest::Rest;
 
 /// The body of a request. Over HTTP/1.1, the unread part goes back to the connection.
@@ -52,12 +53,12 @@ impl Received {
 
 impl hyper::body::Body for Received {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = <Incoming as hyper::body::Body>::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         // This poll makes hyper send 100 (Continue): from here on the client sends.
         self.asks_first = false;
         let Some(body) = &mut self.body else { return Poll::Ready(None) };

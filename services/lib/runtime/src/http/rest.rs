@@ -5,8 +5,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use tokio::time::timeout;
+
+use super::incoming::Incoming;
 
 /// Largest rest of a body that is discarded to keep the connection, in octets. More than the largest message, so that
 /// a sender of a refused message can send the next on the same connection.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use super::*;
 
 mod finish;
+mod push;
 mod refusals;
 mod silence;
 
@@ -33,10 +34,15 @@ struct Running {
     serving: JoinHandle<()>,
 }
 
+/// Starts a server whose routes can push; HTTP/1.1 is that of every server.
 async fn start(app: Router, limits: Limits) -> Running {
+    start_with(app, limits, true).await
+}
+
+async fn start_with(app: Router, limits: Limits, pushes: bool) -> Running {
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::new());
-    let serving = tokio::spawn(serve(listener, app, limits, shutdown.clone()));
+    let serving = tokio::spawn(serve_with(listener, app, limits, shutdown.clone(), pushes));
     Running { address, shutdown, serving }
 }
 
@@ -106,16 +112,19 @@ async fn http_1_is_served_and_kept_alive() {
 
 #[tokio::test]
 async fn http_2_is_served_by_prior_knowledge() {
-    let server = start(hello(), Limits::default()).await;
-    let mut sender = server.connect_h2().await;
-    let request = || Request::get("http://x/").body(Empty::new()).unwrap();
-    let (first, second) = (sender.send_request(request()), sender.clone().send_request(request()));
-    for answer in [within(first).await.unwrap(), within(second).await.unwrap()] {
-        assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
-        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
+    for pushes in [false, true] {
+        let server = start_with(hello(), Limits::default(), pushes).await;
+        let mut sender = server.connect_h2().await;
+        let request = || Request::get("http://x/").body(Empty::new()).unwrap();
+        let (first, second) = (sender.send_request(request()), sender.clone().send_request(request()));
+        for answer in [within(first).await.unwrap(), within(second).await.unwrap()] {
+            assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+            assert!(answer.headers().contains_key("date") && answer.headers()["content-length"] == "5");
+            assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "hello");
+        }
+        server.shutdown.drain();
+        server.ended().await;
     }
-    server.shutdown.drain();
-    server.ended().await;
 }
 
 /// Answers 101, and then echoes in upper case.
@@ -347,12 +356,12 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Opens and resets streams without waiting for anything, and returns the code that the connection ends with.
-async fn reset_in_haste(limits: Limits) -> Option<u8> {
+async fn reset_in_haste(limits: Limits, pushes: bool) -> Option<u8> {
     const HEADERS: u8 = 1;
     const RESET: u8 = 3;
     const SETTINGS: u8 = 4;
     const GO_AWAY: u8 = 7;
-    let server = start(hello(), limits).await;
+    let server = start_with(hello(), limits, pushes).await;
     let mut stream = server.connect().await;
     let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     octets.extend(frame(SETTINGS, 0, 0, &[]));
@@ -384,8 +393,10 @@ async fn streams_opened_and_reset_in_haste_end_their_connection() {
     let brief = Duration::from_millis(200);
     let limits = Limits { header_timeout: brief, idle_timeout: brief, ..Limits::default() };
     let strict = Limits { h2_max_resets: 10, ..limits.clone() };
-    assert_eq!(reset_in_haste(strict).await, Some(ENHANCE_YOUR_CALM));
-    // With more than it needs, the connection ends for idling.
     let lenient = Limits { h2_max_resets: 1000, ..limits };
-    assert_eq!(reset_in_haste(lenient).await, Some(NO_ERROR));
+    for pushes in [false, true] {
+        assert_eq!(reset_in_haste(strict.clone(), pushes).await, Some(ENHANCE_YOUR_CALM));
+        // With more than it needs, the connection ends for idling.
+        assert_eq!(reset_in_haste(lenient.clone(), pushes).await, Some(NO_ERROR));
+    }
 }

@@ -29,6 +29,8 @@ const LINGER_MAX: usize = 1 << 20;
 pub(super) struct Watched {
     socket: Socket,
     activity: Arc<Activity>,
+    /// Octets read, and given back to be read again.
+    ahead: Bytes,
     linger: Option<Linger>,
 }
 
@@ -39,7 +41,12 @@ struct Linger {
 
 impl Watched {
     pub(super) const fn new(socket: Socket, activity: Arc<Activity>) -> Self {
-        Self { socket, activity, linger: None }
+        Self { socket, activity, ahead: Bytes::new(), linger: None }
+    }
+
+    /// Gives octets back, to be read again before all others.
+    pub(super) fn put_back(&mut self, octets: &[u8]) {
+        self.ahead = Bytes::copy_from_slice(octets);
     }
 
     pub(super) fn into_socket(self) -> Socket {
@@ -62,6 +69,11 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(into.remaining());
+            into.put_slice(&self.ahead.split_to(count));
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         let read = Pin::new(&mut self.socket).poll_read(context, into);
         if let Some(octets) = into.filled().get(before..).filter(|octets| !octets.is_empty()) {
@@ -102,7 +114,7 @@ impl AsyncWrite for Watched {
 
     /// Ends the writing side, then waits, within bounds, until the client ends its own, discarding its octets.
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Self { socket, activity, linger } = &mut *self;
+        let Self { socket, activity, linger, .. } = &mut *self;
         if linger.is_none() {
             ready!(Pin::new(&mut *socket).poll_shutdown(context))?;
             if !activity.lingers() {
