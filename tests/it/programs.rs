@@ -121,6 +121,12 @@ pub fn pywebpush() -> Result<[PathBuf; 2]> {
     Ok([python, root().join("tests/clients/pywebpush/send.py")])
 }
 
+/// Python with h2, and the user agent that takes server push.
+pub(crate) fn push_agent() -> Result<[PathBuf; 2]> {
+    let [python, _] = pywebpush()?;
+    Ok([python, root().join("tests/clients/h2/agent.py")])
+}
+
 /// Node.js, and its sender.
 pub fn npm_web_push() -> Result<[PathBuf; 2]> {
     let package = root().join("tests/clients/npm-web-push");

@@ -12,6 +12,7 @@ mod http;
 mod liveness;
 mod notification;
 pub(crate) mod party;
+pub(crate) mod push;
 mod register;
 pub(crate) mod scene;
 pub(crate) mod sse;

@@ -7,9 +7,10 @@
 //! `send_queue` of its connection until the transport takes it.
 //!
 //! `protocol` is the seam, and a folder beside the core is a protocol: `autopush` with its WebSocket, frames
-//! and close codes, and `sse` with the events of an HTTP answer. The core knows no frame, no close code and no
-//! JSON; a protocol knows no router and no drain. `resources` are the HTTP requests of user agents without a
-//! WebSocket, of which one opens a connection by `sse`.
+//! and close codes, `sse` with the events of an HTTP answer, and `push` with the server push of HTTP/2. The core
+//! knows no frame, no close code and no JSON; a protocol knows no session of a router and no drain. `resources`
+//! are the HTTP requests of user agents without a WebSocket, of which one opens a connection by `sse` or `push`;
+//! `monitor` is what the two have in common.
 //!
 //! Not here: any durable state, and any knowledge of a store. Messages not settled when a connection ends are
 //! the router's to keep, and the end tells the router so.
@@ -32,8 +33,10 @@ mod counts;
 mod drain;
 mod end;
 mod jitter;
+mod monitor;
 mod node;
 mod protocol;
+mod push;
 mod refusal;
 mod resources;
 mod router_session;

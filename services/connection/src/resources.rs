@@ -4,13 +4,12 @@
 //! | resource | method | answer |
 //! |---|---|---|
 //! | `/subscribe` | `POST` | 201: `Location` is the subscription, `Link` the push resource for the application server |
-//! | `/s/...`, a subscription | `GET` | a stream of its messages, for those who accept `text/event-stream` |
+//! | `/s/...`, a subscription | `GET` | its messages, by server push, or as a stream for those who accept `text/event-stream` |
 //! | | `DELETE` | 204: the subscription has ended with all that waits |
 //! | `/r/...`, a message | `DELETE` | 204: the message is acknowledged, and does not come again |
 //!
 //! A user agent here is like any other, with one subscription: nothing shows that two subscriptions are of one device.
-//! Reading a subscription is the matter of a protocol, of which `sse` is one. HTTP/2 server push, as RFC 8030 has
-//! it, would be another one on the same resources.
+//! Reading a subscription is the matter of a protocol: `push`, as RFC 8030 has it, or `sse`.
 
 mod preferences;
 mod read;
@@ -25,7 +24,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::{Method, StatusCode};
 use pushgrid_crypto::ResourceAddresses;
-use pushgrid_store::{Cancelled, LinkError, ResourceLink};
+use pushgrid_store::{Cancelled, LinkError, Resource, ResourceLink};
 use tokio::time::timeout;
 
 use crate::refusal::{self, refuse};
@@ -85,7 +84,7 @@ async fn subscription(
     let id = address.ok().and_then(|Path(address)| edge.resources.addresses.open_subscription(&address));
     let Some(id) = id else { return no_subscription() };
     if *request.method() == Method::GET {
-        return read::read(&edge, id, request).await;
+        return read::read(&edge, Resource::Subscription(id), request).await;
     }
     match edge.ask("unsubscribe", edge.resources.link.unsubscribe(id)).await {
         Ok(Cancelled::Ended) => empty(StatusCode::NO_CONTENT),

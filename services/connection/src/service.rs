@@ -75,7 +75,8 @@ impl Connections {
         let Self { shared, routes, listener, latch } = self;
         latch.ready();
         async move {
-            let serving = http::serve(listener, routes, shared.config.http.clone(), shutdown.clone());
+            let serving =
+                http::serve_with_push(listener, routes, shared.config.http.clone(), shutdown.clone());
             let draining = async {
                 shutdown.draining().await;
                 latch.not_ready("draining");

@@ -22,7 +22,7 @@ use crate::{Config, Connections, Deps, Node, Resources};
 
 mod router;
 
-pub(crate) use router::{Call, Mood, Op, Router, message, subscription};
+pub(crate) use router::{Call, Mood, Op, Router, endpoint, message, subscription};
 
 /// What the clock of the tests shows in the beginning.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -76,6 +76,7 @@ impl Core {
 pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) router: Arc<Router>,
+    pub(crate) addresses: ResourceAddresses,
     pub(crate) node: Node,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) meter: Meter,
@@ -93,10 +94,11 @@ impl Server {
         let router = Arc::new(Router::new(node.clone()));
         let clock = Arc::new(ManualClock::at(NOW));
         let (meter, readiness, shutdown) = (Meter::new(), Readiness::new(), Shutdown::new());
+        let addresses = addresses();
         let deps = Deps {
             listener,
             router: Arc::<Router>::clone(&router),
-            resources: Some(Resources { link: Arc::<Router>::clone(&router), addresses: addresses() }),
+            resources: Some(Resources { link: Arc::<Router>::clone(&router), addresses: addresses.clone() }),
             node: node.clone(),
             clock: Arc::<ManualClock>::clone(&clock),
             rng: Arc::new(SystemRng),
@@ -104,7 +106,7 @@ impl Server {
             latch: readiness.latch("connection"),
         };
         let serving = tokio::spawn(Connections::new(config, deps).run(shutdown.clone()));
-        Self { address, router, node, clock, meter, readiness, shutdown, serving }
+        Self { address, router, addresses, node, clock, meter, readiness, shutdown, serving }
     }
 
     pub(crate) async fn connect(&self) -> UserAgent {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pushgrid_store::{
     Cancelled, Claim, Eviction, Held, IngressLink, LinkError, Mailbox, NodeLink, Opened, Presence,
-    Registered, ResourceLink, RouterLink, Settlement, Subscription, Subscriptions,
+    Registered, Resource, ResourceLink, RouterLink, Settlement, Standing, Subscription, Subscriptions,
 };
 use pushgrid_types::{
     ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp, Urgency,
@@ -270,6 +270,14 @@ impl ResourceLink for Handle {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let now = self.shared.now();
         self.end_message(message, |sender| CancelReply::to_acknowledgement(now, sender)).await
+    }
+
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
+        let subscriptions = &self.shared.subscriptions;
+        let members = subscriptions.count(resource.user_agent()).await?;
+        let Resource::Subscription(id) = resource else { return Ok(Standing { members, endpoint: None }) };
+        let found = subscriptions.find(id.user_agent, id.channel).await?.filter(|found| found.id == id);
+        Ok(Standing { members, endpoint: found.map(|found| self.registered(found).endpoint) })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {

@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 
 use super::party::{Application, MINUTE, SOON, signature};
 use super::scene::Scene;
-use reader::{Event, ask, origin};
+use reader::{Event, ask};
 
-pub(crate) use reader::{NO_WAIT, Subscription};
+pub(crate) use reader::{NO_WAIT, Subscription, origin};
 
 const OPTIONS: (&str, &str) = ("content-type", "application/webpush-options+json");
 

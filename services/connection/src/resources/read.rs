@@ -1,51 +1,127 @@
-//! `GET` of a subscription: its messages, as Server-Sent Events (RFC 8030 section 6).
+//! `GET` of a subscription: its messages, by server push or as Server-Sent Events (RFC 8030 section 6).
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderName};
+use http::uri::{Authority, Scheme};
 use http::{HeaderValue, StatusCode};
-use pushgrid_types::SubscriptionRef;
+use pushgrid_runtime::http::Pusher;
+use pushgrid_store::{Resource, Standing};
+use tokio::sync::oneshot;
 
 use super::{Edge, empty, no_subscription, preferences, unavailable};
 use crate::connection;
+use crate::monitor::{Head, Target};
+use crate::node::Slot;
+use crate::protocol::Protocol;
+use crate::push::{self, Origin, Push};
 use crate::refusal::{self, refuse};
-use crate::sse::{Head, Reader, Sse, Target};
+use crate::sse::{Reader, Sse};
 
 /// Field by which nginx is told to hand every part on at once.
 const BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-/// Opens a connection of the subscription's user agent, and answers when its router has.
-pub(super) async fn read(edge: &Edge, id: SubscriptionRef, request: Request) -> Response {
-    if !preferences::accepts_events(request.headers()) {
+/// Way of the messages to the client.
+enum Way {
+    Events,
+    Push(Pusher, Origin),
+}
+
+/// Opens a connection of the resource's user agent, and answers when its router has, or at the end.
+pub(super) async fn read(edge: &Edge, resource: Resource, request: Request) -> Response {
+    let Some(way) = Way::of(&request) else {
         return refuse(
             StatusCode::BAD_REQUEST,
-            "messages come as Server-Sent Events: ask with Accept: text/event-stream (HTTP/2 server push is not offered)",
+            "messages come by HTTP/2 server push, which this client does not take, or as Server-Sent Events: ask with Accept: text/event-stream",
         );
-    }
+    };
     let is_brief = preferences::wants_no_wait(request.headers());
     let min_urgency = match preferences::min_urgency(request.headers()) {
         Ok(urgency) => urgency,
         Err(invalid) => return refuse(StatusCode::BAD_REQUEST, &invalid.to_string()),
     };
+    let target = Target { resource, path: request.uri().path().to_owned(), is_brief, min_urgency };
+    drop(request);
+    let standing = match edge.ask("look up", edge.resources.link.look_up(resource)).await {
+        Ok(standing) if standing.has(&resource) => standing,
+        Ok(_) => return no_subscription(),
+        Err(unavailable) => return unavailable,
+    };
     let Some(slot) = edge.shared.node.enter() else {
         return refusal::unavailable("the server is restarting; connect again");
     };
-    let target = Target { id, path: request.uri().path().to_owned(), is_brief, min_urgency };
-    let (sse, reader, head) = Sse::new(target, edge.resources.addresses.clone());
-    let shared = Arc::clone(&edge.shared);
-    drop(edge.shared.connections.spawn(connection::serve(shared, slot, sse)));
-    match head.await {
-        Ok(Head::Events) => events(reader),
-        Ok(Head::Empty) => empty(StatusCode::NO_CONTENT),
-        Ok(Head::Gone) => no_subscription(),
-        Ok(Head::Unavailable) | Err(_) => unavailable(),
+    match way {
+        Way::Events => events(edge, slot, target).await,
+        Way::Push(pusher, origin) => pushes(edge, slot, target, &standing, pusher, origin).await,
     }
 }
 
-fn events(reader: Reader) -> Response {
+impl Way {
+    /// The way that the client takes: events where it asks for them, else server push.
+    fn of(request: &Request) -> Option<Self> {
+        if preferences::accepts_events(request.headers()) {
+            return Some(Self::Events);
+        }
+        let pusher = request.extensions().get::<Pusher>().filter(|pusher| pusher.is_wanted())?;
+        Some(Self::Push(pusher.clone(), Origin::of(request)?))
+    }
+}
+
+impl Origin {
+    fn of(request: &Request) -> Option<Self> {
+        let uri = request.uri();
+        let host = || Authority::try_from(request.headers().get(HOST)?.as_bytes()).ok();
+        let authority = uri.authority().cloned().or_else(host)?;
+        Some(Self { scheme: uri.scheme().cloned().unwrap_or(Scheme::HTTP), authority })
+    }
+}
+
+async fn events(edge: &Edge, slot: Slot, target: Target) -> Response {
+    let (sse, reader, head) = Sse::new(target, edge.resources.addresses.clone());
+    serve(edge, slot, sse);
+    match answer(head).await {
+        Ok(()) => stream(reader),
+        Err(response) => response,
+    }
+}
+
+async fn pushes(
+    edge: &Edge,
+    slot: Slot,
+    target: Target,
+    standing: &Standing,
+    pusher: Pusher,
+    origin: Origin,
+) -> Response {
+    let deps = push::Deps {
+        link: Arc::clone(&edge.resources.link),
+        addresses: edge.resources.addresses.clone(),
+        clock: Arc::clone(&edge.shared.clock),
+    };
+    let (push, head) = Push::new(target, pusher, origin, standing.endpoint.as_deref(), deps);
+    serve(edge, slot, push);
+    answer(head).await.map_or_else(|response| response, |()| unavailable())
+}
+
+fn serve<P: Protocol>(edge: &Edge, slot: Slot, protocol: P) {
+    drop(edge.shared.connections.spawn(connection::serve(Arc::clone(&edge.shared), slot, protocol)));
+}
+
+/// Waits for the head of the answer: fails with the whole answer, unless events follow.
+async fn answer(head: oneshot::Receiver<Head>) -> Result<(), Response> {
+    match head.await {
+        Ok(Head::Events) => Ok(()),
+        Ok(Head::Pushed) => Err(empty(StatusCode::OK)),
+        Ok(Head::Empty) => Err(empty(StatusCode::NO_CONTENT)),
+        Ok(Head::Gone) => Err(no_subscription()),
+        Ok(Head::Unavailable) | Err(_) => Err(unavailable()),
+    }
+}
+
+fn stream(reader: Reader) -> Response {
     let mut response = Response::new(Body::new(reader));
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

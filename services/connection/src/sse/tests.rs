@@ -1,12 +1,14 @@
 //! A user agent that reads events, over the core with a model of the router.
 
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Body;
 use pushgrid_runtime::Shutdown;
-use pushgrid_store::{Eviction, NodeLink, RouterLink, Settlement};
-use pushgrid_types::{ChannelId, Outcome, Restriction, SystemRng, Urgency, UserAgentId};
+use pushgrid_store::{Eviction, NodeLink, Resource, RouterLink, Settlement};
+use pushgrid_types::{ChannelId, Outcome, Restriction, SubscriptionRef, SystemRng, Urgency, UserAgentId};
 use tokio::time::timeout;
 
 use super::*;
@@ -25,7 +27,9 @@ struct Client {
 
 impl Client {
     fn connect(core: &Core, id: SubscriptionRef, is_brief: bool) -> Self {
-        let target = Target { id, path: "/s/as-it-came".to_owned(), is_brief, min_urgency: Urgency::LEAST };
+        let path = "/s/as-it-came".to_owned();
+        let target =
+            Target { resource: Resource::Subscription(id), path, is_brief, min_urgency: Urgency::LEAST };
         let (sse, reader, head) = Sse::new(target, addresses());
         let slot = core.shared.node.enter().expect("the node is open");
         drop(core.shared.connections.spawn(connection::serve(Arc::clone(&core.shared), slot, sse)));

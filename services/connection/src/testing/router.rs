@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pushgrid_store::{
-    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, ResourceLink, RouterLink,
-    Sessions, Settlement, StoreError, Subscription,
+    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, Resource, ResourceLink,
+    RouterLink, Sessions, Settlement, Standing, StoreError, Subscription,
 };
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Restriction, Sequence,
@@ -118,6 +118,17 @@ impl Router {
             .collect()
     }
 
+    /// The session that holds a user agent, once there is one.
+    pub(crate) async fn opened(&self, user_agent: UserAgentId) -> SessionRef {
+        let of = |call: &Call| match call {
+            Call::Open(id, Opened::Known { .. }) if *id == user_agent => Some(true),
+            Call::Close(id) if *id == user_agent => Some(false),
+            _ => None,
+        };
+        self.called(|calls| calls.iter().rev().find_map(of) == Some(true)).await;
+        self.session(user_agent)
+    }
+
     pub(crate) fn session(&self, user_agent: UserAgentId) -> SessionRef {
         self.state.lock().sessions[&user_agent]
     }
@@ -212,7 +223,7 @@ impl RouterLink for Router {
         self.note(Call::Register(user_agent, channel, restriction));
         let subscription =
             Subscription { id: subscription(user_agent, channel), restriction, created_at: NOW };
-        Ok(Registered { subscription, endpoint: format!("https://push.example.net/push/{channel}") })
+        Ok(Registered { subscription, endpoint: endpoint(channel) })
     }
 
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
@@ -246,10 +257,38 @@ impl ResourceLink for Router {
         Ok(Cancelled::Ended)
     }
 
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
+        let state = self.state.lock();
+        let channels = state.subscriptions.get(&resource.user_agent());
+        let endpoint = match resource {
+            Resource::Subscription(id) if channels.is_some_and(|all| all.contains(&id.channel)) => {
+                Some(endpoint(id.channel))
+            }
+            Resource::Subscription(_) | Resource::Set(_) => None,
+        };
+        Ok(Standing { members: channels.map_or(0, BTreeSet::len), endpoint })
+    }
+
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
+        {
+            let mut state = self.state.lock();
+            let channels = state.subscriptions.entry(id.user_agent).or_default();
+            channels.remove(&id.channel);
+            if channels.is_empty() {
+                state.subscriptions.remove(&id.user_agent);
+                if let Some(session) = state.sessions.get(&id.user_agent) {
+                    self.node.evict(*session, Eviction::Superseded);
+                }
+            }
+        }
         self.note(Call::Unsubscribe(id));
         Ok(Cancelled::Ended)
     }
+}
+
+/// Address of a channel for application servers.
+pub(crate) fn endpoint(channel: ChannelId) -> String {
+    format!("https://push.example.net/push/{channel}")
 }
 
 pub(crate) fn subscription(user_agent: UserAgentId, channel: ChannelId) -> SubscriptionRef {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use pushgrid_proto::stored::{urgency_from_wire, urgency_to_wire};
 use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::stored::v1 as stored;
+use pushgrid_store::Resource;
 use pushgrid_types::{
     ChannelId, Incarnation, MessageId, NodeId, SessionId, SessionRef, SubscriptionRef, Urgency, UserAgentId,
 };
@@ -54,6 +55,25 @@ pub(crate) fn of_user_agent(id: UserAgentId) -> Bytes {
 
 pub(crate) fn of_channel(id: ChannelId) -> Bytes {
     Bytes::copy_from_slice(id.as_octets())
+}
+
+/// The resource that a look-up means.
+pub(crate) fn resource(request: &wire::LookUpRequest) -> Result<Resource, Status> {
+    let user_agent = user_agent(&request.user_agent)?;
+    let Some(life) = &request.life else { return Ok(Resource::Set(user_agent)) };
+    let (channel, incarnation) = (channel(&life.channel)?, incarnation(&life.incarnation)?);
+    Ok(Resource::Subscription(SubscriptionRef { user_agent, channel, incarnation }))
+}
+
+pub(crate) fn of_resource(resource: Resource) -> wire::LookUpRequest {
+    let life = match resource {
+        Resource::Subscription(id) => Some(wire::look_up_request::Life {
+            channel: of_channel(id.channel),
+            incarnation: Bytes::copy_from_slice(id.incarnation.as_octets()),
+        }),
+        Resource::Set(_) => None,
+    };
+    wire::LookUpRequest { user_agent: of_user_agent(resource.user_agent()), life }
 }
 
 pub(crate) fn of_alive(id: SubscriptionRef) -> wire::AliveRequest {

@@ -16,10 +16,10 @@ use pushgrid_runtime::Backoff;
 use pushgrid_runtime::config::Reader;
 use pushgrid_runtime::metrics::{BREAKER_OPEN, Meter};
 use pushgrid_store::{
-    Cancelled, ErrorKind, IngressLink, LinkError, Opened, Registered, ResourceLink, RouterLink, Settlement,
-    StoreError,
+    Cancelled, ErrorKind, IngressLink, LinkError, Opened, Registered, Resource, ResourceLink, RouterLink,
+    Settlement, Standing, StoreError,
 };
-use pushgrid_types::cast::fitting;
+use pushgrid_types::cast::{fitting, saturating};
 use pushgrid_types::{
     ChannelId, Epoch, Incarnation, MessageId, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef,
     Urgency, UserAgentId,
@@ -331,6 +331,16 @@ impl RouterLink for Routers {
 impl ResourceLink for Routers {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.end_message(message, true).await
+    }
+
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
+        let request = form::of_resource(resource);
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.look_up(request).await).await }
+        };
+        let wire::LookUpResponse { members, endpoint } = self.ask(resource.user_agent(), call).await?;
+        Ok(Standing { members: saturating::<usize>(members), endpoint })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {

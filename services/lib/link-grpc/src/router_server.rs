@@ -12,6 +12,7 @@ use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::router::v1::router_server::{Router, RouterServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{Cancelled, IngressLink, LinkError, Opened, ResourceLink, RouterLink, Settlement};
+use pushgrid_types::cast::fitting;
 use pushgrid_types::{DropReason, MessageId, MessageRef, Outcome, Sequence, SubscriptionRef, UserAgentId};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -218,6 +219,17 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
             Cancelled::Gone => false,
         };
         Ok(Response::new(wire::CancelResponse { ended }))
+    }
+
+    async fn look_up(
+        &self,
+        request: Request<wire::LookUpRequest>,
+    ) -> Result<Response<wire::LookUpResponse>, Status> {
+        let resource = form::resource(&request.into_inner())?;
+        let router = Arc::clone(&self.router);
+        let standing = self.carry(async move { router.look_up(resource).await }).await?;
+        let members = fitting::<u64>(standing.members);
+        Ok(Response::new(wire::LookUpResponse { members, endpoint: standing.endpoint }))
     }
 
     async fn alive(

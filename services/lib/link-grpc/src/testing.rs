@@ -13,8 +13,8 @@ use pushgrid_proto::wire::node::v1::node_server::{Node, NodeServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{
     Cancelled, Claim, ErrorKind, Eviction, Held, IngressLink, LinkError, Member, NodeLink, NotDelivered,
-    Opened, Registered, ResourceLink, Role, RouterLink, SessionEvents, Sessions, Settlement, StoreError,
-    Subscription,
+    Opened, Registered, Resource, ResourceLink, Role, RouterLink, SessionEvents, Sessions, Settlement,
+    Standing, StoreError, Subscription,
 };
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, LeaderEpoch, Message, MessageId, MessageRef, NodeId, Partition,
@@ -113,6 +113,7 @@ pub(crate) enum Call {
     Settle(UserAgentId, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
     Acknowledge(MessageRef),
+    LookUp(Resource),
     Unsubscribe(SubscriptionRef),
     Cancel(MessageRef),
     Alive(SubscriptionRef),
@@ -239,6 +240,15 @@ impl ResourceLink for ModelRouter {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.note(Call::Acknowledge(message))?;
         Ok(if message.id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
+        self.note(Call::LookUp(resource))?;
+        let endpoint = match resource {
+            Resource::Subscription(_) => Some("https://push.example/push/token".to_owned()),
+            Resource::Set(_) => None,
+        };
+        Ok(Standing { members: 3, endpoint })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {

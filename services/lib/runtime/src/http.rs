@@ -14,6 +14,7 @@
 
 mod accept;
 mod activity;
+mod answer;
 mod bind;
 mod connection;
 mod framing;

@@ -40,7 +40,7 @@ pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
     Cancelled, Eviction, Held, IngressLink, LinkError, NodeLink, NotDelivered, Opened, OwnershipLink,
-    Registered, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement,
+    Registered, Resource, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement, Standing,
 };
 pub use log::{EventLog, LogConsumer, LogEnd};
 pub use mailbox::{Mailbox, PageLimit, PageStart, Stored, Usage};

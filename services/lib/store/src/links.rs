@@ -157,10 +157,61 @@ pub trait ResourceLink: Send + Sync + fmt::Debug {
     /// has room for another.
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
+    /// Looks a resource up, by the owner's own knowledge.
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError>;
+
     /// Ends exactly this incarnation of a subscription with all messages waiting for it, durably, as
     /// [`RouterLink::unregister`] does. A session of a user agent without any other subscription is closed, as
     /// superseded.
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError>;
+}
+
+/// A resource that a user agent can monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// One incarnation of a subscription.
+    Subscription(SubscriptionRef),
+    /// All subscriptions of a user agent, present and future: its subscription set.
+    Set(UserAgentId),
+}
+
+impl Resource {
+    /// The user agent whose resource it is.
+    pub const fn user_agent(&self) -> UserAgentId {
+        match self {
+            Self::Subscription(id) => id.user_agent,
+            Self::Set(user_agent) => *user_agent,
+        }
+    }
+}
+
+/// What the owner of a user agent knows of a resource.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Number of the user agent's subscriptions.
+    pub members: usize,
+    /// The absolute URL for application servers' POSTs, if the resource is a subscription that is alive. A capability:
+    /// never logged.
+    pub endpoint: Option<String>,
+}
+
+impl Standing {
+    /// True if the resource is there: a subscription that is alive, or a set with members.
+    pub const fn has(&self, resource: &Resource) -> bool {
+        match resource {
+            Resource::Subscription(_) => self.endpoint.is_some(),
+            Resource::Set(_) => self.members > 0,
+        }
+    }
+}
+
+impl fmt::Debug for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Standing")
+            .field("members", &self.members)
+            .field("is_alive", &self.endpoint.is_some())
+            .finish()
+    }
 }
 
 /// Ingress to router.

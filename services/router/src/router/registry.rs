@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use pushgrid_store::{
     Cancelled, ErrorKind, Held, IngressLink, LedgerSnapshot, LinkError, Opened, OwnershipLink,
-    PartitionLifecycle, Registered, ResourceLink, RouterLink, SessionEvents, Settlement,
+    PartitionLifecycle, Registered, Resource, ResourceLink, RouterLink, SessionEvents, Settlement, Standing,
 };
 use pushgrid_types::{
     ChannelId, LeaderEpoch, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef, Urgency,
@@ -175,6 +175,11 @@ impl ResourceLink for PartitionRegistry {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let handle = self.handle(message.user_agent)?;
         handle.acknowledge(message).await.map_err(passing(&handle))
+    }
+
+    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
+        let handle = self.handle(resource.user_agent())?;
+        handle.look_up(resource).await.map_err(passing(&handle))
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {

@@ -1,7 +1,7 @@
 //! Calls over a real connection to model routers: retries, moves of partitions, the breaker, and batches.
 
 use futures_util::future::join_all;
-use pushgrid_store::Member;
+use pushgrid_store::{Member, Resource, Standing};
 use pushgrid_types::{
     ApplicationId, MessageRef, Outcome, Partition, Restriction, Sequence, Urgency, VapidKeyHash,
 };
@@ -68,6 +68,10 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
     let life = |user_agent| registered(user_agent, channel(), Restriction::Open).subscription.id;
     assert!(routers.alive(life(somebody)).await.unwrap());
     assert!(!routers.alive(life(stranger)).await.unwrap());
+    let (of_life, set) = (Resource::Subscription(life(somebody)), Resource::Set(somebody));
+    let endpoint = Some("https://push.example/push/token".to_owned());
+    assert_eq!(routers.look_up(of_life).await.unwrap(), Standing { members: 3, endpoint });
+    assert_eq!(routers.look_up(set).await.unwrap(), Standing { members: 3, endpoint: None });
     assert_eq!(routers.unsubscribe(life(somebody)).await.unwrap(), Cancelled::Ended);
     assert_eq!(routers.unsubscribe(life(stranger)).await.unwrap(), Cancelled::Gone);
 
@@ -86,6 +90,8 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Acknowledge(message_ref(somebody, 0)),
         Call::Alive(life(somebody)),
         Call::Alive(life(stranger)),
+        Call::LookUp(of_life),
+        Call::LookUp(set),
         Call::Unsubscribe(life(somebody)),
         Call::Unsubscribe(life(stranger)),
     ];

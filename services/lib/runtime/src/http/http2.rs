@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Limits;
 use super::activity::Activity;
-use super::connection::{CONNECTION_WINDOW, STREAM_SEND_BUFFER, STREAM_WINDOW};
+use super::limits::{CONNECTION_WINDOW, STREAM_SEND_BUFFER, STREAM_WINDOW};
 use super::push::{Part, Pushes};
 use super::watched::Watched;
 

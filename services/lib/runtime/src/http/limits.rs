@@ -8,6 +8,15 @@ use pushgrid_types::cast::fitting;
 
 use crate::config::Reader;
 
+/// Largest unread input of one HTTP/2 stream, in octets: many times a message with overhead.
+pub(super) const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// Largest unread input of all streams of a connection, in octets.
+pub(super) const CONNECTION_WINDOW: u32 = 1024 * 1024;
+
+/// Largest part of an answer kept for an unread HTTP/2 stream, in octets.
+pub(super) const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
 /// Bounds of a client's use of a listener, in resources and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

@@ -21,7 +21,7 @@ use hyper::body::Body as _;
 use parking_lot::Mutex;
 
 use crate::http::activity::Activity;
-use crate::http::connection::{Answer, answer};
+use crate::http::answer::{Answer, answer};
 use crate::http::incoming::Incoming;
 use crate::http::push::{Exchange, Part, Pusher, Pushes};
 

@@ -103,7 +103,8 @@ async fn there_is_room_for_as_many_pushes_as_the_client_takes_at_a_time() {
     let (mut answer, _) = sender.send_request(request(), true).unwrap();
     let mut promises = answer.push_promises();
     let pusher = within(given.recv()).await.unwrap();
-    let room = async |pusher: &Pusher| poll_fn(|cx| Poll::Ready(pusher.poll(cx, |room| room).is_ready())).await;
+    let room =
+        async |pusher: &Pusher| poll_fn(|cx| Poll::Ready(pusher.poll(cx, |room| room).is_ready())).await;
     assert!(room(&pusher).await);
     let first = push(&pusher, "first", b"more than the window");
     assert!(!room(&pusher).await);
