@@ -2,11 +2,15 @@
 //!
 //! The write-ahead log begins anew only when all of it has been moved, and under load something has always been
 //! added. So once the log is long, the committer itself moves the little that the last pass has left.
+//!
+//! Deleted content is overwritten in the file (`schema.rs`), but the log keeps what was written to it until it is written
+//! over. So when nothing has been committed for a while, all of the log is moved, and it is cut to nothing.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use pushgrid_types::cast::saturating;
@@ -34,6 +38,9 @@ pub(crate) struct Checkpointer {
 struct Shared {
     /// Pages in the write-ahead log, as of the last commit.
     pages: AtomicU32,
+    commits: AtomicU64,
+    /// True while the thread waits for the first commit to a log that is empty.
+    sleeps: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -46,19 +53,21 @@ struct State {
 }
 
 impl Checkpointer {
-    /// Starts the thread for `file`, and has `writer` count the pages of each commit.
-    pub(crate) fn start(file: &Path, writer: &mut Connection) -> Result<Self, OpenError> {
+    /// Starts the thread for `file`, and has `writer` count the pages of each commit. The log is emptied after `rest`
+    /// without a commit.
+    pub(crate) fn start(file: &Path, writer: &mut Connection, rest: Duration) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::default());
         let counted = Arc::clone(&shared);
         writer.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
             counted.pages.store(saturating::<u32>(pages), Ordering::Relaxed);
+            counted.commits.fetch_add(1, Ordering::SeqCst);
             Ok(())
         }))?;
         let connection = schema::open_checkpointer(file)?;
         let passing = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("checkpointer".into())
-            .spawn(move || passing.run(&connection))
+            .spawn(move || passing.run(&connection, rest))
             .map_err(OpenError::Thread)?;
         Ok(Self { shared, thread: Some(thread), asked_at: 0 })
     }
@@ -67,6 +76,11 @@ impl Checkpointer {
     /// if the log has begun anew since the last pass, so that all earlier pages are in the file.
     pub(crate) fn committed(&mut self, writer: &Connection) -> bool {
         let pages = self.shared.pages.load(Ordering::Relaxed);
+        if self.shared.sleeps.load(Ordering::SeqCst) {
+            // Under the lock, for the thread may be about to wait.
+            let _state = self.shared.lock();
+            self.shared.changed.notify_one();
+        }
         let begun_anew = pages < self.asked_at;
         if begun_anew {
             self.asked_at = 0;
@@ -101,16 +115,31 @@ impl Drop for Checkpointer {
 }
 
 impl Shared {
-    fn run(&self, connection: &Connection) {
+    fn run(&self, connection: &Connection, rest: Duration) {
+        // What an earlier life has left in the log, too.
+        let mut emptied_at = None;
         loop {
-            let mut asked = self.lock();
-            self.changed.wait_while(&mut asked, |state| !state.busy && !state.stopping);
-            if asked.stopping {
+            let mut state = self.lock();
+            let commits = || self.commits.load(Ordering::SeqCst);
+            self.sleeps.store(true, Ordering::SeqCst);
+            while Some(commits()) == emptied_at && !state.busy && !state.stopping {
+                self.changed.wait(&mut state);
+            }
+            self.sleeps.store(false, Ordering::SeqCst);
+            let before = commits();
+            let waits = |state: &mut State| !state.busy && !state.stopping;
+            let rested = self.changed.wait_while_for(&mut state, waits, rest).timed_out();
+            if state.stopping {
                 return;
             }
-            drop(asked);
-            move_pages(connection);
-            self.lock().busy = false;
+            let is_asked = state.busy;
+            drop(state);
+            if is_asked {
+                move_pages(connection);
+                self.lock().busy = false;
+            } else if rested && commits() == before && empty(connection) {
+                emptied_at = Some(before);
+            }
         }
     }
 
@@ -126,6 +155,20 @@ fn move_pages(connection: &Connection) {
         let failure = Failure::from(error);
         if !failure.full {
             tracing::warn!(error = %failure, "the write-ahead log could not be moved into the file");
+        }
+    }
+}
+
+/// Moves all pages and cuts the log to nothing. False if somebody was reading or writing.
+fn empty(connection: &Connection) -> bool {
+    let emptied = schema::without_waiting(connection, || {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+    });
+    match emptied {
+        Ok(busy) => busy == 0,
+        Err(error) => {
+            tracing::debug!(%error, "the write-ahead log could not be emptied");
+            false
         }
     }
 }

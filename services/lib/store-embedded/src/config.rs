@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::time::Duration;
 
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::EndFeed;
@@ -25,6 +26,9 @@ pub struct EmbeddedConfig {
     /// message or a subscription are refused as [`pushgrid_store::ErrorKind::Unavailable`]; changes that end one go
     /// on.
     pub file_octets: Option<u64>,
+    /// Time without a change after which the write-ahead log is emptied: from then on nothing that was deleted can be
+    /// read in the files.
+    pub rest: Duration,
     /// Loss accepted by the operator, by the id in [`crate::OpenError`]. A store with any other loss is not opened.
     pub accept_loss: Option<String>,
     /// Endpoint keys of this process. If given, a store with subscriptions under other keys is not opened.
@@ -46,6 +50,7 @@ impl EmbeddedConfig {
             ring_octets: 32 << 20,
             queue_octets: 32 << 20,
             file_octets: None,
+            rest: Duration::from_secs(60),
             accept_loss: None,
             keys: None,
             meter: Meter::new(),

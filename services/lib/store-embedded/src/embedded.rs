@@ -98,7 +98,7 @@ impl Embedded {
             Err(error) => return Err(refuse(error, connection, &file, &mut lock)),
         };
         lock.opened();
-        let checkpointer = Checkpointer::start(&file, &mut connection)?;
+        let checkpointer = Checkpointer::start(&file, &mut connection, config.rest)?;
         let full = Arc::new(AtomicBool::new(false));
         let room = Room::open(&config.path, &connection, config.file_octets, Arc::clone(&full))?;
         let Loaded { account, newest, usages, lost, kept_time } = loaded;

@@ -101,6 +101,8 @@ pub(crate) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "journal_size_limit", LOG_OCTETS)?;
     connection.pragma_update(None, "cache_size", -(32 << 10))?;
+    // Deleted content is overwritten, so that nothing of what has ended can be read in the file.
+    connection.pragma_update(None, "secure_delete", true)?;
     // See `crate::wal`.
     connection.pragma_update(None, "cache_spill", false)?;
     create(&connection)?;

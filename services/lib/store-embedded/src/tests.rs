@@ -12,6 +12,7 @@ mod page_damage;
 mod plans;
 mod reopen;
 mod seals;
+mod traces;
 
 use std::sync::Arc;
 
