@@ -15,6 +15,7 @@ pub(crate) mod party;
 pub(crate) mod push;
 mod register;
 pub(crate) mod scene;
+mod sets;
 pub(crate) mod sse;
 mod topic;
 mod ttl;

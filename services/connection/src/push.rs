@@ -19,6 +19,10 @@ use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
 use self::links::Links;
+
+pub(crate) use answer::answer;
+pub(crate) use links::link_to;
+
 use crate::end::End;
 use crate::monitor::{Claim, Head, Monitor, NoFault, NoReply, Target};
 use crate::protocol::{Command, Input, Output, Protocol};
@@ -99,7 +103,7 @@ impl Push {
         //# that have not yet been delivered.
         let Some(link) = self.links.get(&message.to) else { return Ok(()) };
         let promise = answer::promise(message, &self.origin, &self.deps.addresses, link);
-        let answer = answer::answer(message, link);
+        let answer = answer(message, link);
         let Some((promise, answer)) = promise.zip(answer) else {
             tracing::error!("a message cannot be put into header fields");
             return Ok(());

@@ -6,13 +6,18 @@
 //! | `/subscribe` | `POST` | 201: `Location` is the subscription, `Link` the push resource for the application server |
 //! | `/s/...`, a subscription | `GET` | its messages, by server push, or as a stream for those who accept `text/event-stream` |
 //! | | `DELETE` | 204: the subscription has ended with all that waits |
-//! | `/r/...`, a message | `DELETE` | 204: the message is acknowledged, and does not come again |
+//! | `/set/...`, all of a user agent | `GET` | the messages of all its subscriptions, later ones too, as above |
+//! | | `DELETE` | 204: all have ended |
+//! | `/r/...`, a message | `GET` | 200: the message, which is not acknowledged by that |
+//! | | `DELETE` | 204: the message is acknowledged, and does not come again |
 //!
-//! A user agent here is like any other, with one subscription: nothing shows that two subscriptions are of one device.
-//! Reading a subscription is the matter of a protocol: `push`, as RFC 8030 has it, or `sse`.
+//! A user agent here is like any other: a subscription is one of its channels. Nothing shows that two subscriptions are
+//! of one device, unless the device says so by naming its set when it subscribes. Reading a subscription is the matter of a protocol: `push`, as RFC 8030 has it, or `sse`.
 
+mod message;
 mod preferences;
 mod read;
+mod sets;
 mod subscribe;
 
 use std::sync::Arc;
@@ -59,7 +64,14 @@ impl Edge {
         let answer = timeout(self.shared.config.router_timeout, asked).await;
         answer.unwrap_or(Err(LinkError::Unavailable)).map_err(|error| {
             tracing::debug!(call, %error, "the router did not do what it was asked");
-            unavailable()
+            match error {
+                LinkError::TooManySubscriptions { .. } => {
+                    let text =
+                        format!("{error}: end one of the set, or begin another set by leaving Link out");
+                    refuse(StatusCode::TOO_MANY_REQUESTS, &text)
+                }
+                LinkError::Unavailable | LinkError::Store(_) => unavailable(),
+            }
         })
     }
 }
@@ -69,7 +81,8 @@ pub(crate) fn routes(edge: Arc<Edge>) -> Router {
     Router::new()
         .route("/subscribe", any(subscribe::subscribe))
         .route("/s/{address}", any(subscription))
-        .route("/r/{address}", any(message))
+        .route("/set/{address}", any(set))
+        .route("/r/{address}", any(message::message))
         .with_state(edge)
 }
 
@@ -86,6 +99,9 @@ async fn subscription(
     if *request.method() == Method::GET {
         return read::read(&edge, Resource::Subscription(id), request).await;
     }
+    //= RFC 8030 section 7.3.1
+    //# If a specific push message subscription that is a member of a subscription set is expired or
+    //# removed, then it MUST also be removed from its subscription set.
     match edge.ask("unsubscribe", edge.resources.link.unsubscribe(id)).await {
         Ok(Cancelled::Ended) => empty(StatusCode::NO_CONTENT),
         Ok(Cancelled::Gone) => no_subscription(),
@@ -93,19 +109,27 @@ async fn subscription(
     }
 }
 
-async fn message(
+async fn set(
     State(edge): State<Arc<Edge>>,
     address: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
-    if *request.method() != Method::DELETE {
-        return refusal::method("DELETE", "DELETE acknowledges a message");
+    if *request.method() != Method::GET && *request.method() != Method::DELETE {
+        return refusal::method(
+            "GET, DELETE",
+            "GET reads the messages of all subscriptions, DELETE ends all",
+        );
     }
-    let message = address.ok().and_then(|Path(address)| edge.resources.addresses.open_delivery(&address));
-    let Some(message) = message else { return no_message() };
-    match edge.ask("acknowledge", edge.resources.link.acknowledge(message)).await {
+    let of = address.ok().and_then(|Path(address)| edge.resources.addresses.open_set(&address));
+    let Some(of) = of else { return no_subscription() };
+    if *request.method() == Method::GET {
+        return read::read(&edge, Resource::Set(of), request).await;
+    }
+    //= RFC 8030 section 7.3.1
+    //# This MUST also remove all push message subscriptions in the set.
+    match edge.ask("end set", edge.resources.link.end_set(of)).await {
         Ok(Cancelled::Ended) => empty(StatusCode::NO_CONTENT),
-        Ok(Cancelled::Gone) => no_message(),
+        Ok(Cancelled::Gone) => no_subscription(),
         Err(unavailable) => unavailable,
     }
 }

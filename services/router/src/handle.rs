@@ -6,23 +6,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::try_join_all;
 use pushgrid_store::{
     Cancelled, Claim, Eviction, Held, IngressLink, LinkError, Mailbox, NodeLink, Opened, Presence,
     Registered, Resource, ResourceLink, RouterLink, Settlement, Standing, Subscription, Subscriptions,
 };
 use pushgrid_types::{
-    ChannelId, Incarnation, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp, Urgency,
-    UserAgentId,
+    ChannelId, Incarnation, Message, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp,
+    Urgency, UserAgentId,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 use tracing::{Instrument, Span};
 
 use crate::RouterContext;
-use crate::partition::CancelReply;
+use crate::partition::{CancelReply, Found};
 
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
+
+/// Names no channel: no user agent chooses it, for all are random.
+const NO_CHANNEL: ChannelId = ChannelId::from_octets([0; ChannelId::SIZE]);
 
 /// An event for the worker of the user agent's partition.
 #[derive(Debug)]
@@ -57,6 +61,10 @@ pub(crate) enum Event {
     Cancel {
         message: MessageRef,
         reply: CancelReply,
+    },
+    Find {
+        message: MessageRef,
+        reply: oneshot::Sender<Found>,
     },
     /// `dismiss`: the session ends too.
     Unsubscribe {
@@ -270,6 +278,51 @@ impl ResourceLink for Handle {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let now = self.shared.now();
         self.end_message(message, |sender| CancelReply::to_acknowledgement(now, sender)).await
+    }
+
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError> {
+        if self.shared.subscriptions.count(user_agent).await? == 0 {
+            return Ok(None);
+        }
+        self.register(user_agent, channel, restriction).await.map(Some)
+    }
+
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
+        let subscriptions = &self.shared.subscriptions;
+        let channels = subscriptions.channels(user_agent).await?;
+        // At most as many as a user agent may have, and of one mind: they ride in one commit.
+        let removing = channels.iter().map(|channel| subscriptions.remove(user_agent, *channel));
+        let removed = try_join_all(removing).await?;
+        for channel in &channels {
+            self.end_in_flight(user_agent, *channel, false).await?;
+        }
+        if subscriptions.count(user_agent).await? == 0 {
+            // In any case, for an earlier attempt may have come no further than this.
+            self.end_in_flight(user_agent, NO_CHANNEL, true).await?;
+        }
+        Ok(if removed.contains(&true) { Cancelled::Ended } else { Cancelled::Gone })
+    }
+
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
+        let (reply, found) = oneshot::channel();
+        self.tell(Event::Find { message, reply }).await?;
+        let (once, routed) = match found.await.map_err(|_| LinkError::Unavailable)? {
+            Found::Here(message) => return Ok(Some(message)),
+            Found::Ended => return Ok(None),
+            Found::Stored { once, routed } => (once, routed),
+        };
+        once.await.map_err(|_| LinkError::Unavailable)?;
+        let stored = self.shared.mailbox.message(message.user_agent, message.id).await?;
+        match stored {
+            Some(stored) => Ok((!stored.is_expired(self.shared.now())).then(|| Arc::new(stored))),
+            None if routed => Ok(None),
+            None => Err(LinkError::Unavailable),
+        }
     }
 
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {

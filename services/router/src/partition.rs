@@ -21,6 +21,7 @@ mod ending;
 mod log_end;
 mod open;
 mod page;
+mod read;
 mod route;
 mod settle;
 mod sweep;
@@ -43,6 +44,7 @@ use pushgrid_types::{
 use backlog::Backlog;
 use early_ends::EarlyEnds;
 use log_end::{Behind, TopicBound};
+pub(crate) use read::Found;
 pub(crate) use route::Routable;
 pub(crate) use work::{CancelReply, EndAsker, PageRequest, SettleStored, Work};
 

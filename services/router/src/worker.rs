@@ -187,6 +187,10 @@ impl PartitionWorker {
                 self.partition.cancel(message, reply);
             }
             Event::Cancel { message, reply } => self.askers.push(EndAsker::Cancel(message, reply)),
+            Event::Find { message, reply } => {
+                // The caller may have gone away.
+                let _ = reply.send(self.partition.find(turn, &message));
+            }
             Event::Unsubscribe { user_agent, channel, dismiss, done } => {
                 self.partition.unsubscribe(user_agent, channel);
                 if dismiss {

@@ -25,6 +25,14 @@ import h2.connection
 import h2.events
 
 
+def fields(headers):
+    """Header fields, with repeated ones as one list."""
+    found = {}
+    for name, value in headers:
+        found[name] = f"{found[name]}, {value}" if name in found else value
+    return found
+
+
 class Agent:
     def __init__(self, host, port):
         self.host, self.port = host, port
@@ -42,10 +50,10 @@ class Agent:
     def flush(self):
         self.socket.sendall(self.h2.data_to_send())
 
-    def request(self, method, path, fields):
+    def request(self, method, path, more):
         stream = self.h2.get_next_available_stream_id()
         head = [(":method", method), (":path", path), (":scheme", "http"), (":authority", f"{self.host}:{self.port}")]
-        self.h2.send_headers(stream, head + list(fields.items()), end_stream=True)
+        self.h2.send_headers(stream, head + list(more.items()), end_stream=True)
         self.streams[stream] = {"body": b"", "ended": False}
         self.flush()
         return stream
@@ -62,10 +70,10 @@ class Agent:
 
     def take(self, event):
         if isinstance(event, h2.events.PushedStreamReceived):
-            self.streams[event.pushed_stream_id] = {"body": b"", "ended": False, "promise": dict(event.headers)}
+            self.streams[event.pushed_stream_id] = {"body": b"", "ended": False, "promise": fields(event.headers)}
             self.pushed.append(event.pushed_stream_id)
         elif isinstance(event, h2.events.ResponseReceived):
-            self.streams[event.stream_id]["fields"] = dict(event.headers)
+            self.streams[event.stream_id]["fields"] = fields(event.headers)
         elif isinstance(event, h2.events.DataReceived):
             self.streams[event.stream_id]["body"] += event.data
             self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
@@ -78,9 +86,9 @@ class Agent:
 
     def answer(self, stream):
         found = self.until(lambda: self.streams[stream]["ended"] and self.streams[stream])
-        fields = dict(found["fields"])
-        status = int(fields.pop(":status"))
-        return {"status": status, "fields": fields, "body": base64.b64encode(found["body"]).decode()}
+        head = dict(found["fields"])
+        status = int(head.pop(":status"))
+        return {"status": status, "fields": head, "body": base64.b64encode(found["body"]).decode()}
 
     def do(self, command):
         what = command["do"]

@@ -23,9 +23,9 @@ use tokio::net::TcpStream;
 
 use super::party::{Application, MINUTE, SOON, signature};
 use super::scene::Scene;
-use reader::{Event, ask};
+use reader::Event;
 
-pub(crate) use reader::{NO_WAIT, Subscription, origin};
+pub(crate) use reader::{NO_WAIT, Subscription, ask, origin};
 
 const OPTIONS: (&str, &str) = ("content-type", "application/webpush-options+json");
 
@@ -66,6 +66,8 @@ async fn each_subscription_has_addresses_of_its_own_and_each_address_does_one_th
         (Method::POST, &one.url()),
         (Method::PUT, &one.url()),
         (Method::POST, &message),
+        (Method::PUT, &message),
+        (Method::POST, &format!("{service}{}", one.set)),
         (Method::GET, &format!("{service}/subscribe")),
     ] {
         let answer = ask(method.clone(), url, &[], "").await?;
@@ -75,9 +77,14 @@ async fn each_subscription_has_addresses_of_its_own_and_each_address_does_one_th
     // The address of a message for its user agent is none for an application server, and none of a subscription.
     let last =
         event.data["message"].as_str().and_then(|path| path.strip_prefix("/r/")).context("no address")?;
-    for url in
-        [format!("{service}/s/{last}"), format!("{service}/r/{}", &one.path[3..]), format!("{service}/r/x")]
-    {
+    for url in [
+        format!("{service}/s/{last}"),
+        format!("{service}/r/{}", &one.path[3..]),
+        format!("{service}/r/x"),
+        format!("{service}/set/{}", &one.path[3..]),
+        format!("{service}/s/{}", &one.set[5..]),
+        format!("{service}/set/x"),
+    ] {
         ensure!(ask(Method::DELETE, &url, &[], "").await?.status == 404);
     }
     let ingress = one.endpoint.split("/push/").next().unwrap_or_default();

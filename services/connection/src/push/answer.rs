@@ -35,7 +35,7 @@ pub(super) fn promise(
 }
 
 /// The answer to the synthetic request, without the body.
-pub(super) fn answer(message: &Message, link: &HeaderValue) -> Option<Response<()>> {
+pub(crate) fn answer(message: &Message, link: &HeaderValue) -> Option<Response<()>> {
     let mut answer = Response::new(());
     fields(message, answer.headers_mut())?;
     answer.headers_mut().insert(LINK, link.clone());
@@ -44,7 +44,7 @@ pub(super) fn answer(message: &Message, link: &HeaderValue) -> Option<Response<(
 
 /// The fields of a message as its user agent reads it: those that the body needs to be decrypted, as they came, and when
 /// it was accepted.
-pub(crate) fn fields(message: &Message, fields: &mut HeaderMap) -> Option<()> {
+fn fields(message: &Message, fields: &mut HeaderMap) -> Option<()> {
     //= RFC 8030 section 5.3
     //# The push service MUST NOT forward the Urgency header field to the user agent.
     //= RFC 8030 section 5.4

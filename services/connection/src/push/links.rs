@@ -21,6 +21,14 @@ pub(super) struct Links {
     asking: Option<Asking>,
 }
 
+/// The link to a push resource; `None` if it is no address.
+pub(crate) fn link_to(endpoint: &str) -> Option<HeaderValue> {
+    let mut link = HeaderValue::try_from(format!("<{endpoint}>; rel=\"urn:ietf:params:push\"")).ok()?;
+    // A capability: not for the table of header compression.
+    link.set_sensitive(true);
+    Some(link)
+}
+
 impl Links {
     pub(super) fn new(link: Arc<dyn ResourceLink>) -> Self {
         Self { link, known: Vec::new(), asking: None }
@@ -32,10 +40,7 @@ impl Links {
     }
 
     pub(super) fn add(&mut self, of: SubscriptionRef, endpoint: &str) {
-        let link = format!("<{endpoint}>; rel=\"urn:ietf:params:push\"");
-        if let Ok(mut link) = HeaderValue::try_from(link) {
-            // A capability: not for the table of header compression.
-            link.set_sensitive(true);
+        if let Some(link) = link_to(endpoint) {
             if self.known.len() >= KNOWN_MAX {
                 self.known.remove(0);
             }

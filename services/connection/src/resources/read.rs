@@ -1,4 +1,4 @@
-//! `GET` of a subscription: its messages, by server push or as Server-Sent Events (RFC 8030 section 6).
+//! `GET` of a subscription or a set: its messages, by server push or as Server-Sent Events (RFC 8030 section 6).
 
 use std::sync::Arc;
 
@@ -46,8 +46,15 @@ pub(super) async fn read(edge: &Edge, resource: Resource, request: Request) -> R
     let target = Target { resource, path: request.uri().path().to_owned(), is_brief, min_urgency };
     drop(request);
     let standing = match edge.ask("look up", edge.resources.link.look_up(resource)).await {
-        Ok(standing) if standing.has(&resource) => standing,
-        Ok(_) => return no_subscription(),
+        Ok(standing) if !standing.has(&resource) => return no_subscription(),
+        // Its address is a capability for this subscription alone, and the session would have all messages.
+        Ok(standing) if standing.members > 1 && matches!(resource, Resource::Subscription(_)) => {
+            return refuse(
+                StatusCode::CONFLICT,
+                "the user agent has more subscriptions, which are read together: GET the set that the answer to its subscribe requests has in Link",
+            );
+        }
+        Ok(standing) => standing,
         Err(unavailable) => return unavailable,
     };
     let Some(slot) = edge.shared.node.enter() else {

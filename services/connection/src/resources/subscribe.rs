@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pushgrid_session::options;
@@ -15,13 +16,14 @@ use pushgrid_store::Registered;
 use pushgrid_types::{ChannelId, Restriction, UserAgentId};
 use tokio::time::timeout;
 
-use super::{Edge, empty, unavailable};
+use super::{Edge, empty, sets, unavailable};
 use crate::refusal::{self, refuse};
 
 /// Largest body of options, in octets: a key takes about a hundred.
 const OPTIONS_MAX: usize = 4096;
 
-/// Makes a user agent with one subscription. The body is read only if it is of the media type of options.
+/// Makes a subscription of the set that the request names, or of a new one. The body is read only if it is of the media
+/// type of options.
 pub(super) async fn subscribe(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     if *request.method() != Method::POST {
         return refusal::method("POST", "POST makes a subscription");
@@ -31,12 +33,31 @@ pub(super) async fn subscribe(State(edge): State<Arc<Edge>>, request: Request) -
         Ok(restriction) => restriction,
         Err(refused) => return refused,
     };
-    let shared = &edge.shared;
-    let (user_agent, channel) = (UserAgentId::random(&*shared.rng), ChannelId::random(&*shared.rng));
-    match edge.ask("register", shared.router.register(user_agent, channel, restriction)).await {
+    match register(&edge, &head, restriction).await {
         Ok(registered) => created(&edge, &registered).unwrap_or_else(unavailable),
-        Err(unavailable) => unavailable,
+        Err(refused) => refused,
     }
+}
+
+async fn register(edge: &Edge, head: &Parts, restriction: Restriction) -> Result<Registered, Response> {
+    let shared = &edge.shared;
+    let channel = ChannelId::random(&*shared.rng);
+    //= RFC 8030 section 4.1
+    //# A push service MUST return a 400 (Bad Request) status code for requests that contain an invalid
+    //# subscription set.
+    let Some(set) = sets::named(head, &edge.resources.addresses).map_err(|_| invalid_set())? else {
+        let user_agent = UserAgentId::random(&*shared.rng);
+        return edge.ask("register", shared.router.register(user_agent, channel, restriction)).await;
+    };
+    let joined = edge.ask("join", edge.resources.link.join(set, channel, restriction)).await?;
+    joined.ok_or_else(invalid_set)
+}
+
+fn invalid_set() -> Response {
+    refuse(
+        StatusCode::BAD_REQUEST,
+        "Link names no subscription set of this service, or one that has ended: leave it out to begin another one",
+    )
 }
 
 /// The credential that senders will need.
@@ -62,7 +83,7 @@ async fn read(edge: &Edge, body: Body) -> Result<Bytes, Response> {
     }
 }
 
-/// The answer. Its `Link` has the only form that every client of RFC 8030 reads: no comma, one semicolon, and quotes.
+/// The answer. Each `Link` has the only form that every client of RFC 8030 reads: no comma, one semicolon, and quotes.
 fn created(edge: &Edge, registered: &Registered) -> Option<Response> {
     let address = edge.resources.addresses.seal_subscription(&registered.subscription.id);
     let link = format!("<{}>; rel=\"urn:ietf:params:push\"", registered.endpoint);
@@ -75,7 +96,10 @@ fn created(edge: &Edge, registered: &Registered) -> Option<Response> {
     //= RFC 8030 section 4
     //# The push service MUST provide a URI for the push resource corresponding to the push message
     //# subscription in a link relation of type "urn:ietf:params:push".
-    fields.insert(LINK, HeaderValue::try_from(link).ok()?);
+    fields.append(LINK, HeaderValue::try_from(link).ok()?);
+    let set = edge.resources.addresses.seal_set(registered.subscription.id.user_agent);
+    let set = format!("<{}{set}>; rel=\"urn:ietf:params:push:set\"", sets::PATH);
+    fields.append(LINK, HeaderValue::try_from(set).ok()?);
     fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Some(response)
 }

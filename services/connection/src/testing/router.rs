@@ -257,6 +257,29 @@ impl ResourceLink for Router {
         Ok(Cancelled::Ended)
     }
 
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError> {
+        if !self.state.lock().subscriptions.contains_key(&user_agent) {
+            return Ok(None);
+        }
+        self.register(user_agent, channel, restriction).await.map(Some)
+    }
+
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
+        let ended = self.state.lock().subscriptions.remove(&user_agent);
+        Ok(if ended.is_some() { Cancelled::Ended } else { Cancelled::Gone })
+    }
+
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
+        let state = self.state.lock();
+        let waiting = state.waiting.get(&message.user_agent);
+        Ok(waiting.and_then(|all| all.iter().find(|it| it.id == message.id)).cloned())
+    }
+
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
         let state = self.state.lock();
         let channels = state.subscriptions.get(&resource.user_agent());

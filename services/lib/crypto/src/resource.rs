@@ -1,7 +1,7 @@
-//! Sealed addresses of the resources of a user agent over HTTP: its subscriptions, and the messages sent to it (RFC
-//! 8030 sections 4 and 6).
+//! Sealed addresses of the resources of a user agent over HTTP: its subscriptions, their set, and the messages sent to it
+//! (RFC 8030 sections 4 and 6).
 //!
-//! Invariant: an address opens to exactly one subscription or message, for one purpose, and only when a key of this
+//! Invariant: an address opens to exactly one subscription, set or message, for one purpose, and only when a key of this
 //! service sealed that very text. It has nothing in common with the endpoint and the message address for application
 //! servers (RFC 8030 section 8.3).
 
@@ -21,13 +21,14 @@ const DELIVERY_SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + MessageId::SI
 /// Seals what a user agent may read and end into addresses for this user agent alone, and opens them. A clone is cheap
 /// and works under the same keys.
 ///
-/// An address is base64url: 98 characters for a subscription, 114 for a message. The nonce of AES-256-GCM is derived
+/// An address is base64url: 98 characters for a subscription, 60 for a set, 114 for a message. The nonce of AES-256-GCM is derived
 /// from all that is sealed, with a key of its own, so an address is always the same until the keys change, and two
 /// addresses share nothing but the octet of the key's name.
 #[derive(Debug, Clone)]
 pub struct ResourceAddresses {
     subscriptions: Arc<Sealer>,
     deliveries: Arc<Sealer>,
+    sets: Arc<Sealer>,
 }
 
 impl ResourceAddresses {
@@ -36,6 +37,7 @@ impl ResourceAddresses {
         Self {
             subscriptions: Arc::new(Sealer::new(keys, Purpose::Subscription)),
             deliveries: Arc::new(Sealer::new(keys, Purpose::Delivery)),
+            sets: Arc::new(Sealer::new(keys, Purpose::Set)),
         }
     }
 
@@ -58,6 +60,17 @@ impl ResourceAddresses {
             channel: ChannelId::from_octets(*channel),
             incarnation: Incarnation::from_slice(incarnation)?,
         })
+    }
+
+    /// The address at which a user agent monitors, adds to and ends all its subscriptions: 60 characters of base64url.
+    pub fn seal_set(&self, of: UserAgentId) -> String {
+        self.sets.seal_whole(*of.as_octets())
+    }
+
+    /// The user agent whose set an address was sealed for; `None` when no key of ours sealed this very text.
+    pub fn open_set(&self, text: &str) -> Option<UserAgentId> {
+        let (_, plaintext) = self.sets.open::<{ UserAgentId::SIZE }>(text)?;
+        Some(UserAgentId::from_octets(plaintext))
     }
 
     /// The address at which a user agent acknowledges a message: 114 characters of base64url.
@@ -127,6 +140,11 @@ mod tests {
             let one = addresses.seal_subscription(&subscription(seed));
             let other = addresses.seal_delivery(&message(seed));
             prop_assert_eq!((one.len(), other.len()), (98, 114));
+            let user_agent = subscription(seed).user_agent;
+            let set = addresses.seal_set(user_agent);
+            prop_assert_eq!(set.len(), 60);
+            prop_assert_eq!(&set, &addresses.clone().seal_set(user_agent));
+            prop_assert_eq!(addresses.open_set(&set), Some(user_agent));
             prop_assert_eq!(&one, &addresses.clone().seal_subscription(&subscription(seed)));
             prop_assert_eq!(&other, &addresses.seal_delivery(&message(seed)));
             prop_assert_eq!(addresses.open_subscription(&one), Some(subscription(seed)));
@@ -142,12 +160,16 @@ mod tests {
             let text = addresses.seal_delivery(&message(seed));
             let changed = with_letter(&text, at, other);
             prop_assert!(changed == text || addresses.open_delivery(&changed).is_none());
+            let text = addresses.seal_set(message(seed).user_agent);
+            let changed = with_letter(&text, at, other);
+            prop_assert!(changed == text || addresses.open_set(&changed).is_none());
         }
 
         #[test]
-        fn any_other_text_is_refused_without_panic(text: String, short in "[A-Za-z0-9_-]{98}", long in "[A-Za-z0-9_-]{114}") {
+        fn any_other_text_is_refused_without_panic(text: String, set in "[A-Za-z0-9_-]{60}", short in "[A-Za-z0-9_-]{98}", long in "[A-Za-z0-9_-]{114}") {
             let addresses = ResourceAddresses::new(&keys());
-            for text in [&text, &short, &long] {
+            for text in [&text, &set, &short, &long] {
+                prop_assert_eq!(addresses.open_set(text), None);
                 prop_assert_eq!(addresses.open_subscription(text), None);
                 prop_assert_eq!(addresses.open_delivery(text), None);
             }
@@ -165,12 +187,14 @@ mod tests {
             addresses.seal_delivery(&of),
             tokens.seal(&to, Restriction::Open),
             messages.seal(&of),
+            addresses.seal_set(of.user_agent),
         ];
         for (index, text) in all.iter().enumerate() {
             assert_eq!(addresses.open_subscription(text).is_some(), index == 0);
             assert_eq!(addresses.open_delivery(text).is_some(), index == 1);
             assert_eq!(tokens.open(text).is_some(), index == 2);
             assert_eq!(messages.open(text).is_some(), index == 3);
+            assert_eq!(addresses.open_set(text).is_some(), index == 4);
             for other in &all[index + 1..] {
                 // The nonce is in characters 1 to 17.
                 assert_ne!(text[2..17], other[2..17]);
@@ -184,11 +208,14 @@ mod tests {
         let (one, other) = (subscription(3), message(3));
         let addresses = ResourceAddresses::new(&old);
         let (first, second) = (addresses.seal_subscription(&one), addresses.seal_delivery(&other));
+        let set = addresses.seal_set(one.user_agent);
         let rotated = ResourceAddresses::new(&old.with_new_first(&SeededRng::new(4)));
         assert_eq!(rotated.open_subscription(&first), Some(one));
         assert_eq!(rotated.open_delivery(&second), Some(other));
+        assert_eq!(rotated.open_set(&set), Some(one.user_agent));
         assert_ne!(rotated.seal_subscription(&one), first);
         let foreign = ResourceAddresses::new(&EndpointKeys::generate(&SeededRng::new(5)));
         assert_eq!((foreign.open_subscription(&first), foreign.open_delivery(&second)), (None, None));
+        assert_eq!(foreign.open_set(&set), None);
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Purpose {
     Subscription,
     /// A push message, for its user agent.
     Delivery,
+    /// A subscription set, for its user agent.
+    Set,
 }
 
 impl Purpose {
@@ -38,6 +40,7 @@ impl Purpose {
             Self::MessageAddress => b"pushgrid message address 1",
             Self::Subscription => b"pushgrid subscription of a user agent 1",
             Self::Delivery => b"pushgrid message of a user agent 1",
+            Self::Set => b"pushgrid set of a user agent 1",
         }
     }
 }
@@ -162,7 +165,13 @@ mod tests {
     #[test]
     fn a_text_of_one_purpose_does_not_open_for_another() {
         let keys = EndpointKeys::generate(&SeededRng::new(5));
-        let all = [Purpose::Endpoint, Purpose::MessageAddress, Purpose::Subscription, Purpose::Delivery];
+        let all = [
+            Purpose::Endpoint,
+            Purpose::MessageAddress,
+            Purpose::Subscription,
+            Purpose::Delivery,
+            Purpose::Set,
+        ];
         for (one, purpose) in all.into_iter().enumerate() {
             let sealed = Sealer::new(&keys, purpose).seal([7; 12], [1, 2, 3]);
             for (other, foreign) in all.into_iter().enumerate() {
@@ -187,5 +196,7 @@ mod tests {
         assert_eq!(sealed, "p4wM1gnv2JW92r5HxxerYvlpnpxyErn8iEiF9RHu3X4reCISt-g");
         let sealed = Sealer::new(&keys, Purpose::Delivery).seal_whole(*b"as it was");
         assert_eq!(sealed, "jpxp4BtmM4LIh2ERwXKHIz8EZRjH2sObx92gW8BfCz3YIjnVybM");
+        let sealed = Sealer::new(&keys, Purpose::Set).seal_whole(*b"as it was");
+        assert_eq!(sealed, "OduApS568rIxg2x6qBTbeseGvzN_WPx-CgJPg0h76u0uXEmyXzA");
     }
 }

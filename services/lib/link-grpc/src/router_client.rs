@@ -21,8 +21,8 @@ use pushgrid_store::{
 };
 use pushgrid_types::cast::{fitting, saturating};
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, MessageId, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef,
-    Urgency, UserAgentId,
+    ChannelId, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Restriction, SessionRef,
+    SubscriptionRef, Urgency, UserAgentId,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -201,6 +201,26 @@ impl Routers {
         Ok(if answer.gone { Cancelled::Gone } else { Cancelled::Ended })
     }
 
+    async fn make(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+        joins: bool,
+    ) -> Result<wire::RegisterResponse, LinkError> {
+        let request = wire::RegisterRequest {
+            user_agent: form::of_user_agent(user_agent),
+            channel: form::of_channel(channel),
+            restriction: restriction.to_octets().map(Bytes::from),
+            joins,
+        };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.register(request).await).await }
+        };
+        self.ask(user_agent, call).await
+    }
+
     async fn end_message(&self, message: MessageRef, acknowledged: bool) -> Result<Cancelled, LinkError> {
         let request = wire::CancelRequest {
             user_agent: form::of_user_agent(message.user_agent),
@@ -281,18 +301,8 @@ impl RouterLink for Routers {
         channel: ChannelId,
         restriction: Restriction,
     ) -> Result<Registered, LinkError> {
-        let request = wire::RegisterRequest {
-            user_agent: form::of_user_agent(user_agent),
-            channel: form::of_channel(channel),
-            restriction: restriction.to_octets().map(Bytes::from),
-        };
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.register(request).await).await }
-        };
-        let answer = self.ask(user_agent, call).await?;
-        registered(user_agent, channel, answer)
-            .ok_or_else(|| StoreError::new(ErrorKind::Corrupt, "a router's answer cannot be read").into())
+        let answer = self.make(user_agent, channel, restriction, false).await?;
+        readable(registered(user_agent, channel, answer))
     }
 
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
@@ -331,6 +341,41 @@ impl RouterLink for Routers {
 impl ResourceLink for Routers {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.end_message(message, true).await
+    }
+
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError> {
+        let answer = self.make(user_agent, channel, restriction, true).await?;
+        if answer.alone { Ok(None) } else { readable(registered(user_agent, channel, answer)).map(Some) }
+    }
+
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
+        let request = wire::EndSetRequest { user_agent: form::of_user_agent(user_agent) };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.end_set(request).await).await }
+        };
+        let answer = self.ask(user_agent, call).await?;
+        Ok(if answer.gone { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
+        let request = wire::ReadRequest {
+            user_agent: form::of_user_agent(message.user_agent),
+            channel: form::of_channel(message.channel),
+            id: Bytes::copy_from_slice(message.id.as_octets()),
+            sequence: message.sequence.0,
+        };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.read(request).await).await }
+        };
+        let Some(answer) = self.ask(message.user_agent, call).await?.message else { return Ok(None) };
+        readable(stored::from_wire(answer).ok().map(Arc::new)).map(Some)
     }
 
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
@@ -393,6 +438,11 @@ fn registered(
     let id = SubscriptionRef { user_agent, channel, incarnation };
     let subscription = stored::subscription_from_wire(answer.subscription.as_ref()?, id).ok()?;
     Some(Registered { subscription, endpoint: answer.endpoint })
+}
+
+/// An answer that could be read, or the error for one that could not.
+fn readable<T>(answer: Option<T>) -> Result<T, LinkError> {
+    answer.ok_or_else(|| StoreError::new(ErrorKind::Corrupt, "a router's answer cannot be read").into())
 }
 
 impl fmt::Debug for Routers {

@@ -142,13 +142,22 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
             (form::user_agent(&request.user_agent)?, form::channel(&request.channel)?);
         let restriction = stored::restriction(request.restriction.as_deref());
         let restriction = restriction.map_err(|_| form::invalid("restriction"))?;
-        let router = Arc::clone(&self.router);
-        let registered =
-            self.carry(async move { router.register(user_agent, channel, restriction).await }).await?;
+        let (router, joins) = (Arc::clone(&self.router), request.joins);
+        let make = async move {
+            if joins {
+                router.join(user_agent, channel, restriction).await
+            } else {
+                router.register(user_agent, channel, restriction).await.map(Some)
+            }
+        };
+        let Some(registered) = self.carry(make).await? else {
+            return Ok(Response::new(wire::RegisterResponse { alone: true, ..Default::default() }));
+        };
         Ok(Response::new(wire::RegisterResponse {
             incarnation: Bytes::copy_from_slice(registered.subscription.id.incarnation.as_octets()),
             subscription: Some(stored::subscription_to_wire(&registered.subscription)),
             endpoint: registered.endpoint,
+            alone: false,
         }))
     }
 
@@ -219,6 +228,32 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
             Cancelled::Gone => false,
         };
         Ok(Response::new(wire::CancelResponse { ended }))
+    }
+
+    async fn end_set(
+        &self,
+        request: Request<wire::EndSetRequest>,
+    ) -> Result<Response<wire::EndSetResponse>, Status> {
+        let user_agent = form::user_agent(&request.into_inner().user_agent)?;
+        let router = Arc::clone(&self.router);
+        let ended = self.carry(async move { router.end_set(user_agent).await }).await?;
+        Ok(Response::new(wire::EndSetResponse { gone: ended == Cancelled::Gone }))
+    }
+
+    async fn read(
+        &self,
+        request: Request<wire::ReadRequest>,
+    ) -> Result<Response<wire::ReadResponse>, Status> {
+        let request = request.into_inner();
+        let message = MessageRef {
+            user_agent: form::user_agent(&request.user_agent)?,
+            channel: form::channel(&request.channel)?,
+            id: form::message_id(&request.id)?,
+            sequence: Sequence(request.sequence),
+        };
+        let router = Arc::clone(&self.router);
+        let message = self.carry(async move { router.read(message).await }).await?;
+        Ok(Response::new(wire::ReadResponse { message: message.map(|message| stored::to_wire(&message)) }))
     }
 
     async fn look_up(

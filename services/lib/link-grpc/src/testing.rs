@@ -113,6 +113,9 @@ pub(crate) enum Call {
     Settle(UserAgentId, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
     Acknowledge(MessageRef),
+    Join(UserAgentId, ChannelId, Restriction),
+    EndSet(UserAgentId),
+    Read(MessageRef),
     LookUp(Resource),
     Unsubscribe(SubscriptionRef),
     Cancel(MessageRef),
@@ -240,6 +243,30 @@ impl ResourceLink for ModelRouter {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.note(Call::Acknowledge(message))?;
         Ok(if message.id.as_octets()[0] == 0 { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError> {
+        self.note(Call::Join(user_agent, channel, restriction))?;
+        let is_known = user_agent != self::user_agent(0);
+        Ok(is_known.then(|| registered(user_agent, channel, restriction)))
+    }
+
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
+        self.note(Call::EndSet(user_agent))?;
+        Ok(if user_agent == self::user_agent(0) { Cancelled::Gone } else { Cancelled::Ended })
+    }
+
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
+        self.note(Call::Read(message))?;
+        let is_there = message.id.as_octets()[0] != 0;
+        Ok(is_there.then(|| {
+            Arc::new(Message { id: message.id, ..Message::clone(&self::message(message.user_agent, 1, 9)) })
+        }))
     }
 
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {

@@ -29,6 +29,11 @@ impl Mailbox for PartitionStore {
         self.answer(self.view().page(barrier, user_agent, start, now, limit).await)
     }
 
+    async fn message(&self, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let barrier = self.barrier()?;
+        self.answer(self.view().message(barrier, user_agent, id).await)
+    }
+
     async fn settle(
         &self,
         user_agent: UserAgentId,

@@ -4,12 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use pushgrid_store::{
-    Change, PageLimit, PageStart, RecordKey, StoredMessage, Unreadable, UnreadableCause, ViewError,
-};
-use pushgrid_types::{
-    ChannelId, Incarnation, LeaderEpoch, MessageId, Position, Sequence, Timestamp, Urgency, UserAgentId,
-};
+use pushgrid_store::{Change, RecordKey, StoredMessage, Unreadable, UnreadableCause, ViewError};
+use pushgrid_types::{ChannelId, Incarnation, LeaderEpoch, MessageId, Position, UserAgentId};
 
 use crate::context::{Halt, PartitionContext, ReadResult};
 
@@ -140,16 +136,7 @@ async fn whole(
     of: UserAgentId,
     stored: StoredMessage,
 ) -> Result<Option<Change>, ViewError> {
-    let before = Sequence(stored.sequence.0.saturating_sub(1));
-    let one = PageLimit { messages: 1, octets: 1 };
-    // It is the first of its urgency after that place; nearly all are of the default.
-    for urgency in [Urgency::Normal, Urgency::High, Urgency::Low, Urgency::VeryLow] {
-        let start = PageStart::of(urgency, before);
-        // At that time no message was expired.
-        let page = context.view.page(context.barrier(position), of, start, Timestamp::default(), one).await?;
-        if let Some(message) = page.into_iter().find(|message| message.sequence == stored.sequence) {
-            return Ok(Some(Change::Stored { message: message.into(), since: context.leader_epoch }));
-        }
-    }
-    Ok(None)
+    let message = context.view.message(context.barrier(position), of, stored.id).await?;
+    let message = message.filter(|message| message.sequence == stored.sequence);
+    Ok(message.map(|message| Change::Stored { message: message.into(), since: context.leader_epoch }))
 }

@@ -52,6 +52,17 @@ impl Subscriptions for PartitionStore {
         Ok(count + counted.iter().filter(|is_counted| !**is_counted).count())
     }
 
+    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+        let barrier = self.barrier()?;
+        let mut channels = self.answer(self.view().channels(barrier, user_agent).await)?;
+        for newer in self.newer_of(user_agent) {
+            if !channels.contains(&newer.channel) {
+                channels.push(newer.channel);
+            }
+        }
+        Ok(channels)
+    }
+
     async fn put(
         &self,
         expected: Option<SubscriptionRef>,

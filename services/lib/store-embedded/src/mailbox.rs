@@ -25,6 +25,13 @@ pub(crate) const PAGE: &str = concat!(
 pub(crate) const SEQUENCES: &str = "SELECT seq FROM message INDEXED BY message_of_user_agent
     WHERE stored = 1 AND user_agent = ?1 AND urgency = ?2 AND seq > ?3 AND expires_at > ?4 ORDER BY seq LIMIT ?5";
 
+/// A stored message by its id.
+pub(crate) const BY_ID: &str = concat!(
+    "SELECT ",
+    message_columns!(),
+    " FROM message INDEXED BY message_by_id WHERE stored = 1 AND user_agent = ?1 AND id = ?2"
+);
+
 const ONE: &str = concat!("SELECT ", message_columns!(), " FROM message WHERE seq = ?1");
 
 /// Messages searched for a page when some are unreadable: more than one user agent may have.
@@ -71,6 +78,24 @@ impl Mailbox for Embedded {
                 page => page,
             })
             .await
+    }
+
+    async fn message(&self, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.check_open()?;
+        if self.shared().usages.of(user_agent) == Usage::default() {
+            return Ok(None);
+        }
+        let damage = Arc::clone(&self.shared().damage);
+        let read = self.shared().readers.run(move |connection| {
+            let found = find(connection, user_agent, id);
+            if let Err(failure) = &found
+                && failure.kind == ErrorKind::Corrupt
+            {
+                damage.note(failure);
+            }
+            found
+        });
+        read.await
     }
 
     async fn settle(
@@ -163,6 +188,12 @@ fn page(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure>
         }
     }
     Ok(page.messages)
+}
+
+fn find(connection: &Connection, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, Failure> {
+    let mut statement = connection.prepare_cached(BY_ID)?;
+    let mut rows = statement.query(params![user_agent.as_octets(), id.as_octets()])?;
+    rows.next()?.map(row::message).transpose()
 }
 
 /// Reads each message by itself, and leaves out unreadable ones.

@@ -161,7 +161,12 @@ pub(crate) fn subscription(
     found.optional()?.transpose()
 }
 
-fn identifier<T>(row: &Row<'_>, column: usize, read: impl Fn(&[u8]) -> Option<T>) -> Result<T, Failure> {
+/// Reads an identifier.
+pub(crate) fn identifier<T>(
+    row: &Row<'_>,
+    column: usize,
+    read: impl Fn(&[u8]) -> Option<T>,
+) -> Result<T, Failure> {
     read(blob(row, column)?).ok_or_else(|| Failure::corrupt("an identifier of the wrong length"))
 }
 

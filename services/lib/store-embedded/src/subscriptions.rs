@@ -13,6 +13,8 @@ use crate::write::{Put, Remove};
 
 pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM subscription WHERE user_agent = ?1";
 
+pub(crate) const CHANNELS: &str = "SELECT channel FROM subscription WHERE user_agent = ?1";
+
 /// Octets of the queue for a change of a subscription.
 const CHANGE_OCTETS: usize = 256;
 
@@ -61,6 +63,20 @@ impl Subscriptions for Embedded {
             row::to_unsigned(count)
         });
         Ok(saturating::<usize>(read.await?))
+    }
+
+    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+        self.check_open()?;
+        let read = self.shared().readers.run(move |connection| {
+            let mut statement = connection.prepare_cached(CHANNELS)?;
+            let mut rows = statement.query(params![user_agent.as_octets()])?;
+            let mut channels = Vec::new();
+            while let Some(row) = rows.next()? {
+                channels.push(row::identifier(row, 0, ChannelId::from_slice)?);
+            }
+            Ok(channels)
+        });
+        read.await
     }
 
     async fn put(

@@ -188,6 +188,10 @@ pub(crate) fn due(octets: &[u8]) -> Result<StoredMessage, StoreError> {
 }
 
 /// Decodes a stored message. The body is not copied.
+pub(crate) fn channel(octets: Vec<u8>) -> Result<ChannelId, StoreError> {
+    ChannelId::from_slice(&octets).ok_or_else(|| corrupt(WRONG_OCTETS))
+}
+
 pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
     let length = octets.get(HEAD - 1).ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let begin = HEAD + usize::from(*length);

@@ -200,6 +200,17 @@ impl View for RedisView {
         Ok(saturating::<usize>(count))
     }
 
+    async fn channels(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+    ) -> Result<Vec<ChannelId>, ViewError> {
+        let items = self.read(&self.redis.scripts().channels, barrier, |command| {
+            command.arg(&user_agent.as_octets()[..]);
+        });
+        answer::read(user_agent, answer::all(items.await?, answer::channel))
+    }
+
     async fn stored(
         &self,
         barrier: ReadBarrier,
@@ -285,6 +296,19 @@ impl View for RedisView {
                 Err(error) => return answer::read(user_agent, Err(error)),
             }
         }
+    }
+
+    async fn message(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+        id: MessageId,
+    ) -> Result<Option<Message>, ViewError> {
+        let items = self.read(&self.redis.scripts().message, barrier, |command| {
+            command.arg(&user_agent.as_octets()[..]).arg(&id.as_octets()[..]);
+        });
+        let found = answer::optional(items.await?.next());
+        answer::read(user_agent, found.and_then(|octets| octets.map(answer::message).transpose()))
     }
 
     async fn usage(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<Usage, ViewError> {

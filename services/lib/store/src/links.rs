@@ -157,6 +157,21 @@ pub trait ResourceLink: Send + Sync + fmt::Debug {
     /// has room for another.
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
+    /// Makes one more subscription of a user agent, as [`RouterLink::register`] does; `None` for one without any.
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError>;
+
+    /// Ends all subscriptions of a user agent, as [`Self::unsubscribe`] does, and its session.
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError>;
+
+    /// Reads a message that is pending, without any effect on it; `None` for one that has ended or expired.
+    /// [`LinkError::Unavailable`] while it may still come out of the log.
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError>;
+
     /// Looks a resource up, by the owner's own knowledge.
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError>;
 

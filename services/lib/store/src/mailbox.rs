@@ -93,6 +93,10 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
         limit: PageLimit,
     ) -> Result<Vec<Message>, StoreError>;
 
+    /// A stored message by its id; `None` for one of another user agent, and for one that is not stored. Also an expired
+    /// one, as long as it has not ended.
+    async fn message(&self, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, StoreError>;
+
     /// Ends stored messages by id; ids of other user agents and unknown ones are passed over. The answer has
     /// one entry for each, true for a message that was stored.
     ///

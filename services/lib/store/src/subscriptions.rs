@@ -34,6 +34,9 @@ pub trait Subscriptions: Send + Sync + fmt::Debug {
     /// Number of subscriptions of a user agent; zero for an unknown one.
     async fn count(&self, user_agent: UserAgentId) -> Result<usize, StoreError>;
 
+    /// Channels of a user agent with a subscription, in any order.
+    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError>;
+
     /// Makes `new` the subscription of its channel if the present one is still `expected` (compare and set).
     /// Returns the subscription in place afterwards: `new`, or the one found instead.
     async fn put(

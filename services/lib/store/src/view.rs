@@ -131,6 +131,13 @@ pub trait View: Send + Sync + fmt::Debug {
     /// Number of subscriptions of a user agent.
     async fn count(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<usize, ViewError>;
 
+    /// As [`crate::Subscriptions::channels`].
+    async fn channels(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+    ) -> Result<Vec<ChannelId>, ViewError>;
+
     /// The stored messages with these ids, in order; `None` where there is none.
     async fn stored(
         &self,
@@ -170,6 +177,14 @@ pub trait View: Send + Sync + fmt::Debug {
         now: Timestamp,
         limit: PageLimit,
     ) -> Result<Vec<Message>, ViewError>;
+
+    /// As [`crate::Mailbox::message`].
+    async fn message(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+        id: MessageId,
+    ) -> Result<Option<Message>, ViewError>;
 
     /// As [`crate::Mailbox::usage`].
     async fn usage(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<Usage, ViewError>;

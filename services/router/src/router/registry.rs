@@ -13,8 +13,8 @@ use pushgrid_store::{
     PartitionLifecycle, Registered, Resource, ResourceLink, RouterLink, SessionEvents, Settlement, Standing,
 };
 use pushgrid_types::{
-    ChannelId, LeaderEpoch, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef, Urgency,
-    UserAgentId,
+    ChannelId, LeaderEpoch, Message, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef,
+    Urgency, UserAgentId,
 };
 
 use crate::Handle;
@@ -175,6 +175,26 @@ impl ResourceLink for PartitionRegistry {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let handle = self.handle(message.user_agent)?;
         handle.acknowledge(message).await.map_err(passing(&handle))
+    }
+
+    async fn join(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        restriction: Restriction,
+    ) -> Result<Option<Registered>, LinkError> {
+        let handle = self.handle(user_agent)?;
+        handle.join(user_agent, channel, restriction).await.map_err(passing(&handle))
+    }
+
+    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
+        let handle = self.handle(user_agent)?;
+        handle.end_set(user_agent).await.map_err(passing(&handle))
+    }
+
+    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
+        let handle = self.handle(message.user_agent)?;
+        handle.read(message).await.map_err(passing(&handle))
     }
 
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {

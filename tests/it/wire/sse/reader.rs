@@ -28,6 +28,8 @@ pub(crate) struct Subscription {
     /// Path, for the user agent alone.
     pub(crate) path: String,
     pub(crate) endpoint: String,
+    /// Path of the set, for the user agent alone.
+    pub(crate) set: String,
 }
 
 /// An event.
@@ -79,14 +81,31 @@ impl Subscription {
         ensure!(answer.status == 201 && text.is_empty(), "answered {}: {text}", answer.status);
         let path = answer.header("location").context("no Location")?.to_owned();
         let links: Vec<_> = answer.headers.get_all("link").iter().collect();
-        ensure!(links.len() == 1, "{} links", links.len());
-        let link = links[0].to_str()?;
-        let endpoint =
-            link.strip_prefix('<').and_then(|rest| rest.strip_suffix(">; rel=\"urn:ietf:params:push\""));
-        let endpoint = endpoint.context("not the one form that every client reads")?.to_owned();
-        ensure!(!endpoint.contains([',', ';', '>']), "a list would be split within it");
+        ensure!(links.len() == 2, "{} links", links.len());
+        let target = |link: &http::HeaderValue, relation| {
+            let link = link.to_str()?.strip_prefix('<');
+            let target = link.and_then(|rest| rest.strip_suffix(&format!(">; rel=\"{relation}\"")));
+            let target = target.context("not the one form that every client reads")?;
+            ensure!(!target.contains([',', ';', '>']), "a list would be split within it");
+            Ok(target.to_owned())
+        };
+        let endpoint = target(links[0], "urn:ietf:params:push")?;
+        let set = target(links[1], "urn:ietf:params:push:set")?;
         ensure!(answer.header("cache-control") == Some("no-store") && answer.header("etag").is_none());
-        Ok(Self { origin, path, endpoint })
+        Ok(Self { origin, path, endpoint, set })
+    }
+
+    /// One more subscription of the same set.
+    pub(crate) async fn another(&self) -> Result<Self> {
+        let link = format!("<{}>; rel=\"urn:ietf:params:push:set\"", self.set);
+        let other = Self::with(&self.origin, &[("link", &link)], "").await?;
+        ensure!(other.set == self.set && other.path != self.path && other.endpoint != self.endpoint);
+        Ok(other)
+    }
+
+    /// The set, read as a subscription is.
+    pub(crate) fn all(&self) -> Self {
+        Self { path: self.set.clone(), ..self.clone() }
     }
 
     /// The same subscription at another address for user agents.

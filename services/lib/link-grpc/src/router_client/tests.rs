@@ -68,6 +68,16 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
     let life = |user_agent| registered(user_agent, channel(), Restriction::Open).subscription.id;
     assert!(routers.alive(life(somebody)).await.unwrap());
     assert!(!routers.alive(life(stranger)).await.unwrap());
+    assert_eq!(
+        routers.join(somebody, channel(), key).await.unwrap(),
+        Some(registered(somebody, channel(), key))
+    );
+    assert_eq!(routers.join(stranger, channel(), key).await.unwrap(), None);
+    assert_eq!(routers.end_set(somebody).await.unwrap(), Cancelled::Ended);
+    assert_eq!(routers.end_set(stranger).await.unwrap(), Cancelled::Gone);
+    let read = routers.read(message_ref(somebody, 1)).await.unwrap().unwrap();
+    assert_eq!(*read, Message { id: id(1), ..Message::clone(&crate::testing::message(somebody, 1, 9)) });
+    assert_eq!(routers.read(message_ref(somebody, 0)).await.unwrap(), None);
     let (of_life, set) = (Resource::Subscription(life(somebody)), Resource::Set(somebody));
     let endpoint = Some("https://push.example/push/token".to_owned());
     assert_eq!(routers.look_up(of_life).await.unwrap(), Standing { members: 3, endpoint });
@@ -90,6 +100,12 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Acknowledge(message_ref(somebody, 0)),
         Call::Alive(life(somebody)),
         Call::Alive(life(stranger)),
+        Call::Join(somebody, channel(), key),
+        Call::Join(stranger, channel(), key),
+        Call::EndSet(somebody),
+        Call::EndSet(stranger),
+        Call::Read(message_ref(somebody, 1)),
+        Call::Read(message_ref(somebody, 0)),
         Call::LookUp(of_life),
         Call::LookUp(set),
         Call::Unsubscribe(life(somebody)),

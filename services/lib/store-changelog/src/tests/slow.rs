@@ -118,11 +118,13 @@ asks! {
     find(channels: &[(UserAgentId, ChannelId)]) -> Vec<Option<Subscription>>;
     alive(ids: &[SubscriptionRef]) -> Vec<bool>;
     count(user_agent: UserAgentId) -> usize;
+    channels(user_agent: UserAgentId) -> Vec<ChannelId>;
     stored(ids: &[(UserAgentId, MessageId)]) -> Vec<Option<StoredMessage>>;
     in_topic(topics: &[(UserAgentId, ChannelId, ReplaceKey)]) -> Vec<Option<StoredMessage>>;
     in_channel(user_agent: UserAgentId, channel: ChannelId) -> Vec<StoredMessage>;
     due(now: Timestamp, limit: usize) -> Vec<StoredMessage>;
     page(user_agent: UserAgentId, start: PageStart, now: Timestamp, limit: PageLimit) -> Vec<Message>;
+    message(user_agent: UserAgentId, id: MessageId) -> Option<Message>;
     usage(user_agent: UserAgentId) -> Usage;
     waiting() -> u64;
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_types::{Sequence, Urgency};
+use pushgrid_types::{Outcome, Sequence, Urgency};
 
 use super::support::{ALL, living, message, message_id, sized, subscription, urgent, user_agent};
 use super::{Parts, checks};
@@ -17,6 +17,7 @@ checks!(
     a_page_is_of_one_user_agent,
     a_message_stored_late_is_found_from_a_lower_cursor,
     the_most_urgent_come_first_and_each_urgency_from_its_own_place,
+    a_stored_message_is_found_by_its_id_until_it_ends,
 );
 
 /// Messages are in the order of the sequences, whatever the order of storing.
@@ -166,4 +167,25 @@ pub async fn the_most_urgent_come_first_and_each_urgency_from_its_own_place(part
     );
     assert_eq!(read(PageStart::of(Normal, sequences[1]), ALL).await, ids(&[4]), "one urgency alone");
     parts.assert_account(7, &[]).await;
+}
+
+/// A message is found under its user agent and its id alone, whole, from the storing to the end.
+pub async fn a_stored_message_is_found_by_its_id_until_it_ends(parts: Parts) {
+    let to = subscription(1, 1);
+    parts.subscribe(to).await;
+    parts.subscribe(subscription(2, 1)).await;
+    let logged = parts.accept(message(to, 9, parts.now)).await;
+    let find = async |of, id| parts.mailbox.message(user_agent(of), id).await.expect("message answers");
+    assert_eq!(find(1, logged.id).await, None, "in the log it is not stored");
+    let stored = parts.keep(to, 0..3).await;
+    for message in &stored {
+        assert_eq!(find(1, message.id).await.as_ref(), Some(&**message));
+        assert_eq!(find(2, message.id).await, None, "it is another user agent's");
+    }
+    let delivered = vec![(stored[1].id, Outcome::Delivered)];
+    let ended = parts.mailbox.settle(user_agent(1), delivered).await;
+    assert_eq!(ended.expect("settle answers"), [true]);
+    assert_eq!(find(1, stored[1].id).await, None, "it has ended");
+    assert_eq!(find(1, stored[2].id).await.as_ref(), Some(&*stored[2]));
+    assert_eq!(find(3, stored[2].id).await, None, "nobody knows this one");
 }

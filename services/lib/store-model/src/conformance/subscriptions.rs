@@ -17,6 +17,7 @@ checks!(
     every_later_read_sees_a_change,
     alive_answers_for_each_in_order,
     count_is_of_one_user_agent,
+    channels_are_those_of_one_user_agent,
     subscriptions_are_durable,
 );
 
@@ -148,6 +149,23 @@ pub async fn subscriptions_are_durable(parts: Parts) {
     assert_eq!(parts.find(old.id).await, Some(new), "what was replaced is replaced");
     assert_eq!(parts.count(1).await, 2);
     parts.assert_account(0, &[]).await;
+}
+
+/// The channels are those with a subscription, each once, as they are counted.
+pub async fn channels_are_those_of_one_user_agent(parts: Parts) {
+    let channels = async |of| {
+        let mut channels = parts.subscriptions.channels(user_agent(of)).await.expect("channels answers");
+        channels.sort_unstable();
+        channels
+    };
+    assert_eq!(channels(1).await, []);
+    let mut ids: Vec<_> = (1..=5).map(|on| subscription(1, on)).collect();
+    for id in ids.iter().chain(&[subscription(2, 1)]) {
+        parts.subscribe(*id).await;
+    }
+    parts.remove(ids.remove(2)).await;
+    assert_eq!(channels(1).await, ids.iter().map(|id| id.channel).collect::<Vec<_>>());
+    assert_eq!(channels(2).await, [subscription(2, 1).channel]);
 }
 
 impl Parts {

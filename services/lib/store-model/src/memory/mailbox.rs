@@ -34,6 +34,12 @@ impl Mailbox for MemoryMailbox {
         Ok(state.page(user_agent, &start, now, limit))
     }
 
+    async fn message(&self, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, StoreError> {
+        let state = self.0.lock();
+        state.check_open()?;
+        Ok(state.find(user_agent, id))
+    }
+
     async fn settle(
         &self,
         user_agent: UserAgentId,

@@ -144,6 +144,10 @@ impl State {
         ended
     }
 
+    pub(super) fn find(&self, user_agent: UserAgentId, id: MessageId) -> Option<Message> {
+        self.of(user_agent).find(|message| message.id == id).map(|message| Message::clone(message))
+    }
+
     pub(super) fn page(
         &self,
         user_agent: UserAgentId,

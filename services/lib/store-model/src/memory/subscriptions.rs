@@ -42,6 +42,14 @@ impl Subscriptions for MemorySubscriptions {
         Ok(state.subscriptions.range(first..=last).count())
     }
 
+    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+        let state = self.0.lock();
+        state.check_open()?;
+        let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
+        let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
+        Ok(state.subscriptions.range(first..=last).map(|((_, channel), _)| *channel).collect())
+    }
+
     async fn put(
         &self,
         expected: Option<SubscriptionRef>,

@@ -313,6 +313,23 @@ impl View for MemoryView {
         self.ask_of(barrier, once(user_agent), |held| held.count(user_agent))
     }
 
+    async fn channels(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+    ) -> Result<Vec<ChannelId>, ViewError> {
+        self.ask_of(barrier, once(user_agent), |held| held.channels(user_agent).collect())
+    }
+
+    async fn message(
+        &self,
+        barrier: ReadBarrier,
+        user_agent: UserAgentId,
+        id: MessageId,
+    ) -> Result<Option<Message>, ViewError> {
+        self.ask_of(barrier, once(user_agent), |held| held.message(user_agent, id))
+    }
+
     async fn stored(
         &self,
         barrier: ReadBarrier,

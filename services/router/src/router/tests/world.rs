@@ -179,6 +179,10 @@ impl Mailbox for FaultyMailbox {
         self.0.page(user_agent, start, now, limit).await
     }
 
+    async fn message(&self, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, StoreError> {
+        self.0.message(user_agent, id).await
+    }
+
     async fn settle(
         &self,
         user_agent: UserAgentId,

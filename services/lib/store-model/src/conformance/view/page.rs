@@ -54,6 +54,13 @@ async fn a_message_comes_as_it_was_stored(mut owner: Owner) {
     owner.tell(&[owner.stores(&messages[1]), owner.stores(&messages[0])]).await;
     let found: Vec<_> = page(&owner, 1, 0, NOW, ALL).await.into_iter().map(Arc::new).collect();
     assert_eq!(found, messages);
+    let by_id =
+        async |of, id| owner.view.message(owner.barrier, user_agent(of), id).await.expect("message answers");
+    for message in &messages {
+        assert_eq!(by_id(1, message.id).await.as_ref(), Some(&**message), "the same by its id");
+        assert_eq!(by_id(2, message.id).await, None, "it is another user agent's");
+    }
+    assert_eq!(by_id(1, Owner::message(to, 77).id).await, None, "nobody has stored this one");
     owner.assert_usage(1, 2, 4096, 2).await;
 }
 

@@ -13,6 +13,7 @@ checks!(
     changes_of_one_call_happen_in_their_order,
     what_is_there_already_changes_nothing,
     answers_stand_in_the_order_of_the_questions,
+    channels_are_those_of_one_user_agent,
 );
 
 async fn find(owner: &Owner, of: u8, on: u8) -> Option<Subscription> {
@@ -111,4 +112,22 @@ async fn answers_stand_in_the_order_of_the_questions(mut owner: Owner) {
     assert_eq!(alive, [false, true, true, false, true]);
     assert_eq!(owner.view.find(owner.barrier, &[]).await.expect("find answers"), []);
     assert!(owner.view.alive(owner.barrier, &[]).await.expect("alive answers").is_empty());
+}
+
+/// The channels are those with a subscription.
+async fn channels_are_those_of_one_user_agent(mut owner: Owner) {
+    let channels = async |owner: &Owner, of| {
+        let channels = owner.view.channels(owner.barrier, user_agent(of)).await;
+        let mut channels = channels.expect("channels answers");
+        channels.sort_unstable();
+        channels
+    };
+    assert_eq!(channels(&owner, 1).await, []);
+    for (of, on) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
+        let new = Subscription { id: subscription(of, on), restriction: Restriction::Open, created_at: NOW };
+        owner.tell(&[Change::Subscribed(new)]).await;
+    }
+    owner.tell(&[Change::Unsubscribed(subscription(1, 2))]).await;
+    assert_eq!(channels(&owner, 1).await, [channel(1), channel(3)]);
+    assert_eq!(channels(&owner, 2).await, [channel(1)]);
 }

@@ -96,10 +96,19 @@ impl Held {
         self.messages.range(all).map(|(_, (message, since))| (message, StoredMessage::of(message, *since)))
     }
 
-    pub(super) fn count(&self, user_agent: UserAgentId) -> usize {
+    pub(super) fn channels(&self, user_agent: UserAgentId) -> impl Iterator<Item = ChannelId> + '_ {
         let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
         let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
-        self.subscriptions.range(first..=last).count()
+        self.subscriptions.range(first..=last).map(|((_, channel), _)| *channel)
+    }
+
+    pub(super) fn count(&self, user_agent: UserAgentId) -> usize {
+        self.channels(user_agent).count()
+    }
+
+    pub(super) fn message(&self, user_agent: UserAgentId, id: MessageId) -> Option<Message> {
+        let (message, _) = self.of(user_agent).find(|(_, stored)| stored.id == id)?;
+        Some(Message::clone(message))
     }
 
     pub(super) fn stored(&self, user_agent: UserAgentId, id: MessageId) -> Option<StoredMessage> {
