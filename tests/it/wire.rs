@@ -19,6 +19,7 @@ mod sets;
 pub(crate) mod sse;
 mod topic;
 mod ttl;
+mod unseen;
 mod urgency;
 mod vapid;
 mod waiting;

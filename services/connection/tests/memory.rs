@@ -48,7 +48,7 @@ impl RouterLink for Agreeable {
         restriction: Restriction,
     ) -> Result<Registered, LinkError> {
         let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) };
-        let subscription = Subscription { id, restriction, created_at: Timestamp::from_secs(0) };
+        let subscription = Subscription { id, restriction, seen_at: Timestamp::from_secs(0), is_noted: true };
         Ok(Registered {
             subscription,
             endpoint: format!("https://push.example.net/push/{}", "x".repeat(110)),

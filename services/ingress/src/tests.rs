@@ -99,7 +99,7 @@ impl World {
             channel: ChannelId::random(&SystemRng),
             incarnation: Incarnation::random(&SystemRng),
         };
-        let new = Subscription { id, restriction, created_at: NOW };
+        let new = Subscription { id, restriction, seen_at: NOW, is_noted: true };
         assert_eq!(self.memory.subscriptions().put(None, new).await.unwrap(), Some(new));
         self.tokens.seal(&id, restriction)
     }

@@ -19,6 +19,7 @@ pub struct Config {
     max_subscriptions: usize,
     sweep_interval: Duration,
     stuck_after: Duration,
+    unseen_limit: Duration,
 }
 
 /// Capacity of a partition's event queue, in events. A session adds at most one at a time.
@@ -76,6 +77,13 @@ impl Config {
                 "Longest time that a partition assigned to a router may be without a working owner before the \
                  router is not ready. A rebuild that moves on is work.",
             ),
+            unseen_limit: reader.duration(
+                "router.unseen_limit",
+                "0s",
+                Duration::ZERO..=seconds(3650 * 86_400),
+                "Time after which a user agent that has not connected ends with all its subscriptions, give or take \
+                 a sixteenth and a day; 0 for never.",
+            ),
         }
     }
 
@@ -94,6 +102,11 @@ impl Config {
     /// Longest time for an assigned partition without a working owner before its router is not ready.
     pub const fn stuck_after(&self) -> Duration {
         self.stuck_after
+    }
+
+    /// Time after which a user agent that has not connected is ended; `None` for never.
+    pub(crate) fn unseen_limit(&self) -> Option<Duration> {
+        Some(self.unseen_limit).filter(|limit| !limit.is_zero())
     }
 
     pub(crate) fn limits(&self) -> Limits {

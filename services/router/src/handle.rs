@@ -58,6 +58,11 @@ pub(crate) enum Event {
         session: SessionRef,
         done: oneshot::Sender<()>,
     },
+    /// Asks which of the user agents have a session.
+    AreConnected {
+        user_agents: Vec<UserAgentId>,
+        reply: oneshot::Sender<Vec<bool>>,
+    },
     Cancel {
         message: MessageRef,
         reply: CancelReply,
@@ -104,12 +109,16 @@ impl Handle {
         Self { inbox, shared }
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     /// Span of the partition, for log lines.
     pub(crate) fn span(&self) -> &Span {
         &self.shared.span
     }
 
-    async fn tell(&self, event: Event) -> Result<(), LinkError> {
+    pub(crate) async fn tell(&self, event: Event) -> Result<(), LinkError> {
         self.inbox.send(event).await.map_err(|_| LinkError::Unavailable)
     }
 
@@ -123,7 +132,7 @@ impl Handle {
 
     /// Ends the messages in flight of a subscription that has ended, and the session if told to `dismiss` the user
     /// agent.
-    async fn end_in_flight(
+    pub(crate) async fn end_in_flight(
         &self,
         user_agent: UserAgentId,
         channel: ChannelId,
@@ -209,11 +218,13 @@ impl RouterLink for Handle {
         session: SessionRef,
         min_urgency: Urgency,
     ) -> Result<Opened, LinkError> {
-        if self.shared.subscriptions.count(user_agent).await? == 0 {
+        let subscriptions = self.shared.subscriptions.all(user_agent).await?;
+        if subscriptions.is_empty() {
             return Ok(Opened::Unknown);
         }
         let (claim, _earlier) = self.shared.presence.claim(user_agent, session).await?;
         self.tell(Event::Open { user_agent, claim, min_urgency }).await?;
+        self.note_visit(subscriptions);
         Ok(Opened::Known { epoch: claim.epoch, min_urgency })
     }
 
@@ -249,7 +260,8 @@ impl RouterLink for Handle {
         let new = Subscription {
             id: SubscriptionRef { user_agent, channel, incarnation },
             restriction,
-            created_at: self.shared.now(),
+            seen_at: self.shared.now(),
+            is_noted: true,
         };
         match subscriptions.put(None, new).await? {
             Some(kept) if kept.restriction == restriction => Ok(self.registered(kept)),
@@ -294,7 +306,8 @@ impl ResourceLink for Handle {
 
     async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
         let subscriptions = &self.shared.subscriptions;
-        let channels = subscriptions.channels(user_agent).await?;
+        let all = subscriptions.all(user_agent).await?;
+        let channels: Vec<_> = all.iter().map(|it| it.id.channel).collect();
         // At most as many as a user agent may have, and of one mind: they ride in one commit.
         let removing = channels.iter().map(|channel| subscriptions.remove(user_agent, *channel));
         let removed = try_join_all(removing).await?;

@@ -18,6 +18,7 @@ mod context;
 mod handle;
 mod partition;
 mod router;
+mod unseen;
 mod worker;
 
 pub use config::Config;

@@ -5,6 +5,7 @@ mod carry_out;
 mod log_end;
 mod look_up;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub struct PartitionWorker {
     nodes: Arc<dyn NodeLink>,
     shared: Arc<Shared>,
     inbox: mpsc::Receiver<Event>,
+    handle: Handle,
     partition: Partition,
     calls: FuturesUnordered<BoxFuture<'static, Done>>,
     storing: StoreQueue,
@@ -95,11 +97,12 @@ impl PartitionWorker {
             span: Span::current(),
         });
         let limits = context.config.limits();
+        let handle = Handle::new(sender, shared.clone());
         let worker = Self {
             partition: Partition::new(limits, consumer.read_to(), consumer.inherited_to()),
             consumer,
             nodes,
-            shared: shared.clone(),
+            shared,
             inbox,
             calls: FuturesUnordered::new(),
             storing: StoreQueue::default(),
@@ -107,8 +110,9 @@ impl PartitionWorker {
             askers: Vec::new(),
             asking: false,
             figures: Figures::new(&context.meter),
+            handle: handle.clone(),
         };
-        (worker, Handle::new(sender, shared))
+        (worker, handle)
     }
 
     /// Runs until `shutdown` drains and all calls under way are finished; by then no session may be open.
@@ -121,6 +125,7 @@ impl PartitionWorker {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut next_sweep = Instant::now();
         let mut log_open = true;
+        let mut ending = pin!(self.handle.clone().end_unseen());
         loop {
             let may_take = self.calls.len() < CALLS;
             // Messages left in the log are redelivered by the next owner.
@@ -154,6 +159,7 @@ impl PartitionWorker {
                         self.figures.population(self.partition.population(), self.storing.len());
                     }
                 },
+                never = &mut ending => match never {},
                 () = shutdown.draining(), if self.is_idle() => return Ok(()),
             }
             self.carry_out(shutdown.is_draining());
@@ -177,6 +183,11 @@ impl PartitionWorker {
             }
             Event::SetUrgency { user_agent, session, min_urgency } => {
                 self.partition.set_min_urgency(user_agent, session, min_urgency);
+            }
+            Event::AreConnected { user_agents, reply } => {
+                let connected = user_agents.iter().map(|it| self.partition.is_connected(*it)).collect();
+                // The one who asks may have gone.
+                let _ = reply.send(connected);
             }
             Event::Gone { node } => self.partition.node_gone(turn, node),
             Event::Settle { user_agent, ended } => self.partition.settle(turn, user_agent, &ended),

@@ -222,7 +222,7 @@ impl RouterLink for Router {
         self.state.lock().subscriptions.entry(user_agent).or_default().insert(channel);
         self.note(Call::Register(user_agent, channel, restriction));
         let subscription =
-            Subscription { id: subscription(user_agent, channel), restriction, created_at: NOW };
+            Subscription { id: subscription(user_agent, channel), restriction, seen_at: NOW, is_noted: true };
         Ok(Registered { subscription, endpoint: endpoint(channel) })
     }
 

@@ -303,7 +303,8 @@ pub(crate) fn registered(
     restriction: Restriction,
 ) -> Registered {
     let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([9; 12]) };
-    let subscription = Subscription { id, restriction, created_at: Timestamp::from_millis(1234) };
+    let subscription =
+        Subscription { id, restriction, seen_at: Timestamp::from_millis(1234), is_noted: true };
     Registered { subscription, endpoint: "https://push.example/push/t".to_owned() }
 }
 

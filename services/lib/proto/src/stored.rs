@@ -80,7 +80,8 @@ pub fn from_wire(wire: wire::Message) -> Result<Message, Invalid> {
 pub fn subscription_to_wire(subscription: &Subscription) -> wire::Subscription {
     wire::Subscription {
         restriction: subscription.restriction.to_octets().map(Bytes::from),
-        created_at: subscription.created_at.as_millis(),
+        created_at: subscription.seen_at.as_millis(),
+        noted: subscription.is_noted,
     }
 }
 
@@ -90,7 +91,12 @@ pub fn subscription_from_wire(
     id: SubscriptionRef,
 ) -> Result<Subscription, Invalid> {
     let restriction = restriction(wire.restriction.as_deref())?;
-    Ok(Subscription { id, restriction, created_at: Timestamp::from_millis(wire.created_at) })
+    Ok(Subscription {
+        id,
+        restriction,
+        seen_at: Timestamp::from_millis(wire.created_at),
+        is_noted: wire.noted,
+    })
 }
 
 /// The restriction of a subscription, from exactly stored form.

@@ -230,6 +230,8 @@ define! { COUNTERS: Counter {
     VAPID_VERIFICATIONS = "pushgrid_vapid_verifications_total", "VAPID tokens checked.", [VERIFICATION];
     ROUTER_ROUTED = "pushgrid_router_routed_total",
         "Messages routed: to a socket, to the mailbox, or to their end.", [WAY];
+    ROUTER_UNSEEN = "pushgrid_router_unseen_total",
+        "User agents ended because they had not connected for too long.", [];
     NODE_REFUSALS = "pushgrid_node_refusals_total", "Messages that a connection node did not take.", [NODE_REFUSAL];
     CONNECTION_OPENED = "pushgrid_connection_opened_total", "Sockets of user agents opened.", [];
     CONNECTION_CLOSED = "pushgrid_connection_closed_total", "Sockets of user agents closed, by reason.", [CLOSED];

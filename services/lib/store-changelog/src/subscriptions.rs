@@ -2,7 +2,7 @@
 //! Invariant: a subscription readable only by a newer release counts as alive.
 
 use async_trait::async_trait;
-use pushgrid_store::{ErrorKind, StoreError, Subscription, Subscriptions};
+use pushgrid_store::{ErrorKind, StoreError, Subscription, Subscriptions, SweepPlace};
 use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
 
 use crate::PartitionStore;
@@ -52,15 +52,24 @@ impl Subscriptions for PartitionStore {
         Ok(count + counted.iter().filter(|is_counted| !**is_counted).count())
     }
 
-    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+    async fn all(&self, user_agent: UserAgentId) -> Result<Vec<Subscription>, StoreError> {
         let barrier = self.barrier()?;
-        let mut channels = self.answer(self.view().channels(barrier, user_agent).await)?;
-        for newer in self.newer_of(user_agent) {
-            if !channels.contains(&newer.channel) {
-                channels.push(newer.channel);
-            }
+        let all = self.answer(self.view().all(barrier, user_agent).await)?;
+        if self.newer_of(user_agent).iter().all(|newer| all.iter().any(|it| it.id.channel == newer.channel)) {
+            return Ok(all);
         }
-        Ok(channels)
+        Err(StoreError::new(ErrorKind::Unavailable, "only a newer release can read a subscription"))
+    }
+
+    async fn sweep(
+        &self,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError> {
+        let barrier = self.barrier()?;
+        let (mut swept, next) = self.answer(self.view().sweep(barrier, from).await)?;
+        // Of these nobody here knows all.
+        swept.retain(|it| self.newer_of(it.id.user_agent).is_empty());
+        Ok((swept, next))
     }
 
     async fn put(

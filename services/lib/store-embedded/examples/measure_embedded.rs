@@ -117,9 +117,11 @@ impl Grid {
     async fn subscribe(&self) -> Result<()> {
         let mut puts = JoinSet::new();
         for id in self.to.iter().copied() {
-            let (store, created_at) = (self.store.clone(), self.now);
+            let (store, seen_at) = (self.store.clone(), self.now);
             puts.spawn(async move {
-                store.put(None, Subscription { id, restriction: Restriction::Open, created_at }).await
+                store
+                    .put(None, Subscription { id, restriction: Restriction::Open, seen_at, is_noted: true })
+                    .await
             });
         }
         while let Some(put) = puts.join_next().await {

@@ -97,8 +97,12 @@ mod tests {
         let cache = SubscriptionCache::new(10);
         let (user_agent, channel) = (UserAgentId::from_octets([1; 16]), ChannelId::from_octets([2; 16]));
         let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([3; 12]) };
-        let subscription =
-            Subscription { id, restriction: Restriction::Open, created_at: Timestamp::from_millis(4) };
+        let subscription = Subscription {
+            id,
+            restriction: Restriction::Open,
+            seen_at: Timestamp::from_millis(4),
+            is_noted: true,
+        };
         let key = (user_agent, channel);
 
         let before = cache.generation(&key);

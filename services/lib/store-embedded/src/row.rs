@@ -30,8 +30,17 @@ pub(crate) const INSERT: &str = concat!(
     ") VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
 );
 
+/// Columns of a subscription, without its user agent and channel. `created_at` is the instant at which the user agent
+/// was last here, if `noted`.
+macro_rules! subscription_columns {
+    () => {
+        "incarnation, vapid, created_at, noted"
+    };
+}
+pub(crate) use subscription_columns;
+
 pub(crate) const FIND_SUBSCRIPTION: &str =
-    "SELECT incarnation, vapid, created_at FROM subscription WHERE user_agent = ?1 AND channel = ?2";
+    concat!("SELECT ", subscription_columns!(), " FROM subscription WHERE user_agent = ?1 AND channel = ?2");
 
 /// Converts to `SQLite`'s signed integers. No real sequence, length or instant reaches the sign; one that did would
 /// become the largest.
@@ -146,19 +155,28 @@ pub(crate) fn subscription(
 ) -> Result<Option<Subscription>, Failure> {
     let mut statement = connection.prepare_cached(FIND_SUBSCRIPTION)?;
     let key = params![user_agent.as_octets(), channel.as_octets()];
-    let found = statement.query_row(key, |row| {
-        Ok((|| {
-            let incarnation = identifier(row, 0, Incarnation::from_slice)?;
-            let restriction = match row.get_ref(1)? {
-                ValueRef::Null => Restriction::Open,
-                _ => identifier(row, 1, |octets| Restriction::from_octets(Some(octets)))?,
-            };
-            let created_at = timestamp(row, 2)?;
-            let id = SubscriptionRef { user_agent, channel, incarnation };
-            Ok(Subscription { id, restriction, created_at })
-        })())
-    });
+    let found = statement.query_row(key, |row| Ok(subscription_of(row, 0, user_agent, channel)));
     found.optional()?.transpose()
+}
+
+/// Reads the columns of a subscription, from `first` on.
+pub(crate) fn subscription_of(
+    row: &Row<'_>,
+    first: usize,
+    user_agent: UserAgentId,
+    channel: ChannelId,
+) -> Result<Subscription, Failure> {
+    let incarnation = identifier(row, first, Incarnation::from_slice)?;
+    let restriction = match row.get_ref(first + 1)? {
+        ValueRef::Null => Restriction::Open,
+        _ => identifier(row, first + 1, |octets| Restriction::from_octets(Some(octets)))?,
+    };
+    Ok(Subscription {
+        id: SubscriptionRef { user_agent, channel, incarnation },
+        restriction,
+        seen_at: timestamp(row, first + 2)?,
+        is_noted: row.get(first + 3)?,
+    })
 }
 
 /// Reads an identifier.

@@ -53,6 +53,7 @@ CREATE TABLE subscription (
     incarnation BLOB NOT NULL,
     vapid BLOB,
     created_at INTEGER NOT NULL,
+    noted INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (user_agent, channel)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE ledger (
@@ -61,9 +62,10 @@ CREATE TABLE ledger (
 ) STRICT;
 ";
 
-/// Upgrade from versions 1 to 3. None had urgencies in the index by user agent, and the first two no channels; version
-/// 2 had an index of all messages by channel instead of the one by topic.
+/// Upgrade from versions 1 to 3. None noted visits of user agents, nor had urgencies in the index by user agent, and the
+/// first two no channels there; version 2 had an index of all messages by channel instead of the one by topic.
 const FROM_EARLIER: &str = "
+ALTER TABLE subscription ADD COLUMN noted INTEGER NOT NULL DEFAULT 0;
 DROP INDEX message_of_user_agent;
 CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires_at, octets, channel)
     WHERE stored = 1;

@@ -1,19 +1,28 @@
 //! Subscriptions over the file: look-ups are answered from the cache or read into it, changes go to the committer.
 
 use async_trait::async_trait;
-use pushgrid_store::{StoreError, Subscription, Subscriptions};
+use pushgrid_store::{StoreError, Subscription, Subscriptions, SweepPlace};
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use crate::Embedded;
 use crate::cache::{Key, Known};
-use crate::row;
+use crate::failure::Failure;
+use crate::row::{self, subscription_columns};
 use crate::write::{Put, Remove};
 
 pub(crate) const COUNT: &str = "SELECT COUNT(*) FROM subscription WHERE user_agent = ?1";
 
-pub(crate) const CHANNELS: &str = "SELECT channel FROM subscription WHERE user_agent = ?1";
+pub(crate) const ALL: &str =
+    concat!("SELECT channel, ", subscription_columns!(), " FROM subscription WHERE user_agent = ?1");
+
+/// User agents after a place, for a sweep.
+pub(crate) const NEXT: &str =
+    "SELECT DISTINCT user_agent FROM subscription WHERE user_agent > ?1 ORDER BY user_agent LIMIT ?2";
+
+/// User agents of one call of a sweep.
+const SWEPT: i64 = 256;
 
 /// Octets of the queue for a change of a subscription.
 const CHANGE_OCTETS: usize = 256;
@@ -65,16 +74,27 @@ impl Subscriptions for Embedded {
         Ok(saturating::<usize>(read.await?))
     }
 
-    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+    async fn all(&self, user_agent: UserAgentId) -> Result<Vec<Subscription>, StoreError> {
         self.check_open()?;
+        self.shared().readers.run(move |connection| all(connection, user_agent)).await
+    }
+
+    async fn sweep(
+        &self,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError> {
+        self.check_open()?;
+        let from = from.map_or_else(Vec::new, |place| place.0);
         let read = self.shared().readers.run(move |connection| {
-            let mut statement = connection.prepare_cached(CHANNELS)?;
-            let mut rows = statement.query(params![user_agent.as_octets()])?;
-            let mut channels = Vec::new();
+            let mut statement = connection.prepare_cached(NEXT)?;
+            let mut rows = statement.query(params![from, SWEPT])?;
+            let (mut swept, mut last) = (Vec::new(), None);
             while let Some(row) = rows.next()? {
-                channels.push(row::identifier(row, 0, ChannelId::from_slice)?);
+                let user_agent = row::identifier(row, 0, UserAgentId::from_slice)?;
+                swept.extend(all(connection, user_agent)?);
+                last = Some(SweepPlace(user_agent.as_octets().to_vec()));
             }
-            Ok(channels)
+            Ok((swept, last))
         });
         read.await
     }
@@ -90,6 +110,17 @@ impl Subscriptions for Embedded {
     async fn remove(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<bool, StoreError> {
         self.change(Remove { user_agent, channel }, CHANGE_OCTETS).await
     }
+}
+
+fn all(connection: &Connection, user_agent: UserAgentId) -> Result<Vec<Subscription>, Failure> {
+    let mut statement = connection.prepare_cached(ALL)?;
+    let mut rows = statement.query(params![user_agent.as_octets()])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let channel = row::identifier(row, 0, ChannelId::from_slice)?;
+        all.push(row::subscription_of(row, 1, user_agent, channel)?);
+    }
+    Ok(all)
 }
 
 impl Embedded {

@@ -58,7 +58,7 @@ impl Home {
     }
 
     async fn subscribe(&self, id: SubscriptionRef) {
-        let new = Subscription { id, restriction: Restriction::Open, created_at: NOW };
+        let new = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
         assert_eq!(self.store.put(None, new).await.unwrap(), Some(new));
     }
 

@@ -64,7 +64,8 @@ fn message(user_agent: u8) -> Message {
 async fn live(directory: &Path) {
     let store = Embedded::open(&EmbeddedConfig::at(directory)).expect("the store opens");
     for user_agent in 0..8 {
-        let new = Subscription { id: to(user_agent), restriction: Restriction::Open, created_at: NOW };
+        let new =
+            Subscription { id: to(user_agent), restriction: Restriction::Open, seen_at: NOW, is_noted: true };
         store.put(None, new).await.expect("put answers");
     }
     let mut tasks = JoinSet::new();

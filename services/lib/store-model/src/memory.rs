@@ -20,10 +20,11 @@ mod state;
 mod subscriptions;
 mod view;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
-use pushgrid_types::{Message, Timestamp};
+use pushgrid_types::{ChannelId, Message, Timestamp, UserAgentId};
 use tokio::sync::Notify;
 
 pub use changelog::{AppendFault, MemoryChangelog};
@@ -34,12 +35,15 @@ pub use presence::MemoryPresence;
 pub use subscriptions::MemorySubscriptions;
 pub use view::MemoryView;
 
-use pushgrid_store::{EndFeed, Ledger, PageLimit, PageStart};
+use pushgrid_store::{EndFeed, Ledger, PageLimit, PageStart, Subscription, SweepPlace};
 use state::State;
 
 /// Most messages in the models before an append is refused as [`pushgrid_store::ErrorKind::Unavailable`]:
 /// more than any test needs, and less than a laptop has room for.
 pub const MAX_PENDING: usize = 1 << 20;
+
+/// User agents of one call of a sweep: few, so that a check needs several.
+const SWEPT: usize = 3;
 
 /// Log, mailbox, subscriptions and account over one state. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -145,4 +149,18 @@ fn page<'a, I: Iterator<Item = &'a Arc<Message>>>(
         }
     }
     page
+}
+
+/// Subscriptions of the next few user agents after a place.
+fn sweep(
+    subscriptions: &BTreeMap<(UserAgentId, ChannelId), Subscription>,
+    from: Option<SweepPlace>,
+) -> (Vec<Subscription>, Option<SweepPlace>) {
+    let is_after = |of: &UserAgentId| from.as_ref().is_none_or(|place| of.as_octets()[..] > place.0[..]);
+    let mut user_agents: Vec<_> = subscriptions.keys().map(|(of, _)| *of).filter(is_after).collect();
+    user_agents.dedup();
+    user_agents.truncate(SWEPT);
+    let swept = subscriptions.values().filter(|it| user_agents.contains(&it.id.user_agent)).copied();
+    let last = user_agents.last().map(|of| SweepPlace(of.as_octets().to_vec()));
+    (swept.collect(), last)
 }

@@ -251,7 +251,12 @@ fn subscription(label: usize) -> SubscriptionRef {
 }
 
 const fn made(id: SubscriptionRef) -> Subscription {
-    Subscription { id, restriction: Restriction::VapidKey(VapidKeyHash([5; 32])), created_at: NOW }
+    Subscription {
+        id,
+        restriction: Restriction::VapidKey(VapidKeyHash([5; 32])),
+        seen_at: NOW,
+        is_noted: true,
+    }
 }
 
 fn ended(message: &Message) -> Change {

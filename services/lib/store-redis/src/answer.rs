@@ -12,6 +12,7 @@ use pushgrid_types::{
 };
 use redis::Value;
 
+use crate::batch::NOTED;
 use crate::failure::corrupt;
 
 /// Octets before a stored message: leader epoch, sequence, expiry, octets of the body, and the length of the channel
@@ -161,11 +162,12 @@ pub(crate) fn subscription(
 ) -> Result<Subscription, StoreError> {
     let mut rest = octets;
     let incarnation = Incarnation::from_octets(take(&mut rest)?);
-    let created_at = Timestamp::from_millis(u64::from_be_bytes(take(&mut rest)?));
+    let seen_at = u64::from_be_bytes(take(&mut rest)?);
+    let (seen_at, is_noted) = (Timestamp::from_millis(seen_at & !NOTED), seen_at & NOTED != 0);
     let restriction = Restriction::from_octets((!rest.is_empty()).then_some(rest));
     let restriction = restriction.ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let id = SubscriptionRef { user_agent, channel, incarnation };
-    Ok(Subscription { id, restriction, created_at })
+    Ok(Subscription { id, restriction, seen_at, is_noted })
 }
 
 /// Reads message id, leader epoch, sequence, channel, incarnation.
@@ -187,11 +189,33 @@ pub(crate) fn due(octets: &[u8]) -> Result<StoredMessage, StoreError> {
     stored(user_agent, rest)
 }
 
-/// Decodes a stored message. The body is not copied.
-pub(crate) fn channel(octets: Vec<u8>) -> Result<ChannelId, StoreError> {
-    ChannelId::from_slice(&octets).ok_or_else(|| corrupt(WRONG_OCTETS))
+/// Subscriptions of a user agent, each after its channel.
+pub(crate) fn subscriptions(
+    user_agent: UserAgentId,
+    mut items: Items,
+) -> Result<Vec<Subscription>, StoreError> {
+    let mut all = Vec::with_capacity(items.len() / 2);
+    while let Some(item) = items.next() {
+        let channel = octets(Some(item))?;
+        let channel = ChannelId::from_slice(&channel).ok_or_else(|| corrupt(WRONG_OCTETS))?;
+        all.push(subscription(user_agent, channel, &octets(items.next())?)?);
+    }
+    Ok(all)
 }
 
+/// Subscriptions of many user agents, each after user agent and channel. A value in another form is left out.
+pub(crate) fn swept(mut items: Items) -> Result<Vec<Subscription>, StoreError> {
+    let mut all = Vec::with_capacity(items.len() / 3);
+    while let Some(item) = items.next() {
+        let (user_agent, channel) = (octets(Some(item))?, octets(items.next())?);
+        let value = octets(items.next())?;
+        let named = UserAgentId::from_slice(&user_agent).zip(ChannelId::from_slice(&channel));
+        all.extend(named.and_then(|(of, on)| subscription(of, on, &value).ok()));
+    }
+    Ok(all)
+}
+
+/// Decodes a stored message. The body is not copied.
 pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
     let length = octets.get(HEAD - 1).ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let begin = HEAD + usize::from(*length);
@@ -286,7 +310,12 @@ mod tests {
     fn the_stored_form_of_a_subscription_does_not_change() {
         let octets = |kind| {
             let restriction = Restriction::from_parts(kind, [7; 32]).unwrap();
-            let made = Subscription { id: id([1; 16]), restriction, created_at: Timestamp::from_millis(2) };
+            let made = Subscription {
+                id: id([1; 16]),
+                restriction,
+                seen_at: Timestamp::from_millis(2),
+                is_noted: true,
+            };
             of_subscription(&made)
         };
         let open = [&[1; 12][..], &[0, 0, 0, 0, 0, 0, 0, 2]].concat();
@@ -306,7 +335,7 @@ mod tests {
             let id = id(octets);
             let restriction = Restriction::from_parts(kind, value).unwrap();
             let made =
-                Subscription { id, restriction, created_at: Timestamp::from_millis(at) };
+                Subscription { id, restriction, seen_at: Timestamp::from_millis(at), is_noted: true };
             let read = subscription(id.user_agent, id.channel, &of_subscription(&made)).unwrap();
             prop_assert_eq!(read, made);
         }

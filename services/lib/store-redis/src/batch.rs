@@ -18,6 +18,10 @@ pub const MAX_OCTETS: usize = 32 << 20;
 /// Largest number with an exact double, for comparison in scripts.
 const LARGEST: u64 = (1 << 53) - 1;
 
+/// Bit of a subscription's instant that says whether it is the one of a visit. Earlier releases read the whole as an
+/// instant, and do nothing with it.
+pub(crate) const NOTED: u64 = 1 << 63;
+
 /// Changes as arguments of a script.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
@@ -92,9 +96,10 @@ pub(crate) fn topic_of(channel: ChannelId, topic: Option<&ReplaceKey>) -> Vec<u8
 }
 
 pub(crate) fn of_subscription(subscription: &Subscription) -> Vec<u8> {
-    let created_at = subscription.created_at.as_millis().to_be_bytes();
+    let noted = if subscription.is_noted { NOTED } else { 0 };
+    let seen_at = (subscription.seen_at.as_millis() & !NOTED | noted).to_be_bytes();
     let restriction = subscription.restriction.to_octets().unwrap_or_default();
-    [subscription.id.incarnation.as_octets(), &created_at[..], &restriction].concat()
+    [subscription.id.incarnation.as_octets(), &seen_at[..], &restriction].concat()
 }
 
 /// Encodes a message behind its head (see [`HEAD`]).

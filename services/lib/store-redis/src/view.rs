@@ -3,8 +3,8 @@
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Change, History, PageLimit, PageStart, ReadBarrier, Stamp, StoredMessage, Subscription, Usage, View,
-    ViewError,
+    Change, History, PageLimit, PageStart, ReadBarrier, Stamp, StoredMessage, Subscription, SweepPlace,
+    Usage, View, ViewError,
 };
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{
@@ -200,15 +200,30 @@ impl View for RedisView {
         Ok(saturating::<usize>(count))
     }
 
-    async fn channels(
+    async fn all(
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-    ) -> Result<Vec<ChannelId>, ViewError> {
-        let items = self.read(&self.redis.scripts().channels, barrier, |command| {
+    ) -> Result<Vec<Subscription>, ViewError> {
+        let items = self.read(&self.redis.scripts().all, barrier, |command| {
             command.arg(&user_agent.as_octets()[..]);
         });
-        answer::read(user_agent, answer::all(items.await?, answer::channel))
+        answer::read(user_agent, answer::subscriptions(user_agent, items.await?))
+    }
+
+    async fn sweep(
+        &self,
+        barrier: ReadBarrier,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError> {
+        let from = from.map_or_else(Vec::new, |place| place.0);
+        let items = self.read(&self.redis.scripts().sweep, barrier, |command| {
+            command.arg(&from[..]);
+        });
+        let mut items = items.await?;
+        let next = answer::octets(items.next())?;
+        let next = (!next.is_empty()).then_some(SweepPlace(next));
+        Ok((answer::swept(items)?, next))
     }
 
     async fn stored(

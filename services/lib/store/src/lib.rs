@@ -47,5 +47,5 @@ pub use mailbox::{Mailbox, PageLimit, PageStart, Stored, Usage};
 pub use membership::{Member, Membership, Renewed, Role, Strange};
 pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};
 pub use presence::{Claim, Presence};
-pub use subscriptions::{Subscription, Subscriptions};
+pub use subscriptions::{Subscription, Subscriptions, SweepPlace};
 pub use view::{ReadBarrier, Stamp, View, ViewError};

@@ -12,9 +12,15 @@ pub struct Subscription {
     pub id: SubscriptionRef,
     /// The credential required of senders.
     pub restriction: Restriction,
-    /// Instant of the registration.
-    pub created_at: Timestamp,
+    /// Instant at which the user agent was last here, to the day.
+    pub seen_at: Timestamp,
+    /// False for a subscription of a release that noted no visits: `seen_at` is that of the registration.
+    pub is_noted: bool,
 }
+
+/// Place of a sweep through all subscriptions, known by the store that gave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SweepPlace(pub Vec<u8>);
 
 /// The live subscriptions of user agents. A user agent exists while one of its subscriptions does.
 ///
@@ -34,8 +40,16 @@ pub trait Subscriptions: Send + Sync + fmt::Debug {
     /// Number of subscriptions of a user agent; zero for an unknown one.
     async fn count(&self, user_agent: UserAgentId) -> Result<usize, StoreError>;
 
-    /// Channels of a user agent with a subscription, in any order.
-    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError>;
+    /// All subscriptions of a user agent, in any order.
+    async fn all(&self, user_agent: UserAgentId) -> Result<Vec<Subscription>, StoreError>;
+
+    /// Subscriptions from a place of a sweep on, and the place to go on from; `None` begins and ends a sweep. What is
+    /// there all the while comes at least once, all subscriptions of a user agent together. Bounded: a thousand user
+    /// agents or so in a call.
+    async fn sweep(
+        &self,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError>;
 
     /// Makes `new` the subscription of its channel if the present one is still `expected` (compare and set).
     /// Returns the subscription in place afterwards: `new`, or the one found instead.

@@ -12,7 +12,9 @@ use pushgrid_types::{
     UserAgentId,
 };
 
-use crate::{Change, History, PageLimit, PageStart, StoreError, StoredMessage, Subscription, Usage};
+use crate::{
+    Change, History, PageLimit, PageStart, StoreError, StoredMessage, Subscription, SweepPlace, Usage,
+};
 
 /// Fencing token and minimum applied position to be matched by every call to the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,12 +133,19 @@ pub trait View: Send + Sync + fmt::Debug {
     /// Number of subscriptions of a user agent.
     async fn count(&self, barrier: ReadBarrier, user_agent: UserAgentId) -> Result<usize, ViewError>;
 
-    /// As [`crate::Subscriptions::channels`].
-    async fn channels(
+    /// As [`crate::Subscriptions::all`].
+    async fn all(
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-    ) -> Result<Vec<ChannelId>, ViewError>;
+    ) -> Result<Vec<Subscription>, ViewError>;
+
+    /// As [`crate::Subscriptions::sweep`], without user agents that are set aside.
+    async fn sweep(
+        &self,
+        barrier: ReadBarrier,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError>;
 
     /// The stored messages with these ids, in order; `None` where there is none.
     async fn stored(

@@ -66,11 +66,12 @@ fn change() -> impl Strategy<Value = Change> {
 fn change_of_state() -> impl Strategy<Value = Change> {
     let subscribed =
         (subscription_ref(), 0..4_u8, any::<[u8; 32]>(), 0_u64..1 << 50).prop_map(|(id, kind, value, at)| {
-            let created_at = Timestamp::from_millis(at);
+            let seen_at = Timestamp::from_millis(at);
             Change::Subscribed(Subscription {
                 id,
                 restriction: Restriction::from_parts(kind, value).unwrap(),
-                created_at,
+                seen_at,
+                is_noted: true,
             })
         });
     let stored = (message(), any::<u64>()).prop_map(|(message, since)| Change::Stored {
@@ -137,7 +138,7 @@ proptest! {
     #[test]
     fn a_restriction_that_the_first_release_cannot_read_is_of_the_second_version(id in subscription_ref()) {
         let version = |restriction| {
-            let change = Change::Subscribed(Subscription { id, restriction, created_at: Timestamp::from_millis(1) });
+            let change = Change::Subscribed(Subscription { id, restriction, seen_at: Timestamp::from_millis(1), is_noted: true });
             encode(&change, LeaderEpoch(1), &SystemRng).version
         };
         prop_assert_eq!(version(Restriction::Open), None);

@@ -46,8 +46,13 @@ async fn whole(reading: &mut dyn Reading) -> Result<Vec<ChangelogRecord>, StoreE
 }
 
 fn subscribed(label: u8) -> Change {
-    let created_at = Timestamp::from_secs(1_700_000_000);
-    Change::Subscribed(Subscription { id: subscription(label), restriction: Restriction::Open, created_at })
+    let seen_at = Timestamp::from_secs(1_700_000_000);
+    Change::Subscribed(Subscription {
+        id: subscription(label),
+        restriction: Restriction::Open,
+        seen_at,
+        is_noted: true,
+    })
 }
 
 /// One of each kind.

@@ -73,10 +73,11 @@ proptest! {
         id in subscription_ref(),
         kind in 0..4_u8,
         value: [u8; 32],
-        created_at: u64,
+        seen_at: u64,
+        is_noted: bool,
     ) {
-        let created_at = Timestamp::from_millis(created_at);
-        let subscription = Subscription { id, restriction: Restriction::from_parts(kind, value).unwrap(), created_at };
+        let seen_at = Timestamp::from_millis(seen_at);
+        let subscription = Subscription { id, restriction: Restriction::from_parts(kind, value).unwrap(), seen_at, is_noted };
         prop_assert_eq!(decode_subscription(&encode_subscription(&subscription), id), Ok(subscription));
     }
 
@@ -168,9 +169,11 @@ fn the_stored_form_of_a_subscription_does_not_change() {
         channel: ChannelId::from_octets([2; 16]),
         incarnation: Incarnation::from_octets([3; 12]),
     };
-    let encoded = |restriction| {
-        encode_subscription(&Subscription { id, restriction, created_at: Timestamp::from_millis(1) })
+    let of = |restriction, is_noted| {
+        encode_subscription(&Subscription { id, restriction, seen_at: Timestamp::from_millis(1), is_noted })
     };
+    let encoded = |restriction| of(restriction, false);
+    assert_eq!(of(Restriction::Open, true), b"\x10\x01\x18\x01");
     assert_eq!(encoded(Restriction::Open), b"\x10\x01");
     let vapid = [&b"\x0a\x20"[..], &[7; 32], b"\x10\x01"].concat();
     assert_eq!(encoded(Restriction::from_parts(1, [7; 32]).unwrap()), vapid);

@@ -25,7 +25,7 @@ pub(super) const TO: SubscriptionRef = SubscriptionRef {
     incarnation: Incarnation::from_octets([3; 12]),
 };
 pub(super) const SUBSCRIPTION: Subscription =
-    Subscription { id: TO, restriction: Restriction::Open, created_at: NOW };
+    Subscription { id: TO, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
 
 #[derive(Debug)]
 pub(super) struct Bench {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pushgrid_store::{
     Change, Changelog, Commit, ErrorKind, History, LogReader, Offsets, PageLimit, PageStart, ReadBarrier,
-    Reading, Share, Stamp, StoreError, StoredMessage, Subscription, Usage, View, ViewError,
+    Reading, Share, Stamp, StoreError, StoredMessage, Subscription, SweepPlace, Usage, View, ViewError,
 };
 use pushgrid_store_model::memory::{MemoryChangelog, MemoryView};
 use pushgrid_types::{
@@ -118,7 +118,8 @@ asks! {
     find(channels: &[(UserAgentId, ChannelId)]) -> Vec<Option<Subscription>>;
     alive(ids: &[SubscriptionRef]) -> Vec<bool>;
     count(user_agent: UserAgentId) -> usize;
-    channels(user_agent: UserAgentId) -> Vec<ChannelId>;
+    all(user_agent: UserAgentId) -> Vec<Subscription>;
+    sweep(from: Option<SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>);
     stored(ids: &[(UserAgentId, MessageId)]) -> Vec<Option<StoredMessage>>;
     in_topic(topics: &[(UserAgentId, ChannelId, ReplaceKey)]) -> Vec<Option<StoredMessage>>;
     in_channel(user_agent: UserAgentId, channel: ChannelId) -> Vec<StoredMessage>;

@@ -341,7 +341,7 @@ impl World {
         let incarnation = Incarnation::from_octets(octets(self.label()));
         let id = SubscriptionRef { user_agent, channel, incarnation };
         self.lives.push(id);
-        Subscription { id, restriction: Restriction::Open, created_at: self.now }
+        Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true }
     }
 
     /// Changes a subscription as a fenced owner, which must not be told that it succeeded.

@@ -27,7 +27,7 @@ async fn readers_at_the_same_time_never_see_what_was_removed() {
     let id = subscription(1);
     let mut expected = None;
     for _ in 0..50 {
-        let new = Subscription { id, restriction: Restriction::Open, created_at: NOW };
+        let new = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
         let reader = home.store.clone();
         let reads = tokio::spawn(async move {
             for _ in 0..20 {

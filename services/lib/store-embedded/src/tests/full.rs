@@ -123,7 +123,8 @@ async fn in_a_full_file_everything_that_was_accepted_can_be_stored_and_can_end()
     home.subscribe(subscription(2)).await;
     let accepted = fill(&home).await;
     assert!(home.store.is_full());
-    let new = Subscription { id: subscription(3), restriction: Restriction::Open, created_at: NOW };
+    let new =
+        Subscription { id: subscription(3), restriction: Restriction::Open, seen_at: NOW, is_noted: true };
     assert_eq!(home.store.put(None, new).await.unwrap_err().kind, ErrorKind::Unavailable);
 
     let stored = home.store.store(accepted.clone()).await.expect("the indexes have room");

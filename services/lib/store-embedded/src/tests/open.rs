@@ -74,6 +74,8 @@ async fn is_brought_up_to_this_one(undo: &str) {
     next.store.store(vec![newer]).await.unwrap();
     let labels: Vec<_> = next.waiting(to.user_agent).await.iter().map(|message| message.sequence.0).collect();
     assert_eq!(labels, [1, 2, 4, 5], "the topic is found");
+    let all = next.store.all(to.user_agent).await.unwrap();
+    assert!(all.len() == 1 && !all[0].is_noted, "nobody knows when it was here last: {all:?}");
     assert!(next.store.remove(to.user_agent, to.channel).await.unwrap());
     assert!(next.waiting(to.user_agent).await.is_empty(), "the channel is found");
     assert!(next.store.ledger().snapshot().adds_up());
@@ -81,6 +83,7 @@ async fn is_brought_up_to_this_one(undo: &str) {
 
 /// Undoes the changes since version 1.
 const VERSION_1: &str = "
+ALTER TABLE subscription DROP COLUMN noted;
 DROP INDEX message_of_user_agent;
 CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets) WHERE stored = 1;
 PRAGMA user_version = 1;
@@ -88,6 +91,7 @@ PRAGMA user_version = 1;
 
 /// Undoes the changes since version 2.
 const VERSION_2: &str = "
+ALTER TABLE subscription DROP COLUMN noted;
 DROP INDEX message_of_user_agent;
 CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets) WHERE stored = 1;
 DROP INDEX message_by_topic;
@@ -97,6 +101,7 @@ PRAGMA user_version = 2;
 
 /// Undoes the changes since version 3.
 const VERSION_3: &str = "
+ALTER TABLE subscription DROP COLUMN noted;
 DROP INDEX message_of_user_agent;
 CREATE INDEX message_of_user_agent ON message (user_agent, seq, expires_at, octets, channel) WHERE stored = 1;
 PRAGMA user_version = 3;

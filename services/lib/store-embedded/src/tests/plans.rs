@@ -36,7 +36,8 @@ fn no_look_up_reads_more_than_it_answers() {
         (consumer::LOGGED, "SEARCH message USING INTEGER PRIMARY KEY (rowid>?)".into()),
         (consumer::BEHIND, "SEARCH message USING INTEGER PRIMARY KEY (rowid>?)".into()),
         (mailbox::BY_ID, "SEARCH message USING INDEX message_by_id (user_agent=? AND id=?)".into()),
-        (subscriptions::CHANNELS, "SEARCH subscription USING PRIMARY KEY (user_agent=?)".into()),
+        (subscriptions::ALL, "SEARCH subscription USING PRIMARY KEY (user_agent=?)".into()),
+        (subscriptions::NEXT, "SEARCH subscription USING PRIMARY KEY (user_agent>?)".into()),
         (subscriptions::COUNT, "SEARCH subscription USING PRIMARY KEY (user_agent=?)".into()),
         (usage::READ, "SCAN message USING COVERING INDEX message_of_user_agent".into()),
     ] {

@@ -72,7 +72,12 @@ async fn whoever_accepts_the_loss_begins_anew_and_the_account_adds_up() {
     store
         .put(
             None,
-            pushgrid_store::Subscription { id: to, restriction: Restriction::Open, created_at: super::NOW },
+            pushgrid_store::Subscription {
+                id: to,
+                restriction: Restriction::Open,
+                seen_at: super::NOW,
+                is_noted: true,
+            },
         )
         .await
         .unwrap();

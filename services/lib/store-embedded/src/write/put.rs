@@ -7,8 +7,8 @@ use crate::failure::Failure;
 use crate::row;
 
 pub(super) const PUT: &str =
-    "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at)
-    VALUES (?1, ?2, ?3, ?4, ?5)";
+    "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at, noted)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 
 /// Makes a subscription, if the present one is the expected one.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl Write for Put {
     }
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Subscription>, Failure> {
-        let Subscription { id, restriction, created_at } = self.new;
+        let Subscription { id, restriction, seen_at, is_noted } = self.new;
         let present = row::subscription(transaction.connection, id.user_agent, id.channel)?;
         if present.map(|present| present.id) != self.expected {
             return Ok(present);
@@ -35,7 +35,8 @@ impl Write for Put {
             id.channel.as_octets(),
             id.incarnation.as_octets(),
             restriction.to_octets(),
-            row::to_integer(created_at.as_millis()),
+            row::to_integer(seen_at.as_millis()),
+            is_noted,
         ])?;
         transaction.subscribed((id.user_agent, id.channel), Some(self.new));
         Ok(Some(self.new))

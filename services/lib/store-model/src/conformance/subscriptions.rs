@@ -17,22 +17,29 @@ checks!(
     every_later_read_sees_a_change,
     alive_answers_for_each_in_order,
     count_is_of_one_user_agent,
-    channels_are_those_of_one_user_agent,
+    all_are_those_of_one_user_agent,
+    a_visit_is_noted_in_place,
+    a_sweep_goes_through_all_subscriptions,
     subscriptions_are_durable,
 );
 
 /// A subscription is found whole, under one user agent and channel only.
 pub async fn what_was_put_is_found(parts: Parts) {
     let id = subscription(1, 1);
-    let created_at = parts.now.plus(Duration::from_millis(7));
-    let new = Subscription { id, restriction: Restriction::VapidKey(VapidKeyHash([9; 32])), created_at };
+    let seen_at = parts.now.plus(Duration::from_millis(7));
+    let new = Subscription {
+        id,
+        restriction: Restriction::VapidKey(VapidKeyHash([9; 32])),
+        seen_at,
+        is_noted: true,
+    };
     assert_eq!(parts.find(id).await, None, "nothing is there at first");
     assert_eq!(parts.put(None, new).await, Some(new));
     assert_eq!(parts.find(id).await, Some(new));
     assert_eq!(parts.find(subscription(1, 2)).await, None, "another channel");
     for (on, kind) in (3..).zip(0..4) {
         let restriction = Restriction::from_parts(kind, [9; 32]).expect("all kinds are known");
-        let new = Subscription { id: subscription(3, on), restriction, created_at };
+        let new = Subscription { id: subscription(3, on), restriction, seen_at, is_noted: true };
         assert_eq!(parts.put(None, new).await, Some(new));
         assert_eq!(parts.find(new.id).await, Some(new), "with a restriction of kind {kind}");
     }
@@ -65,7 +72,8 @@ pub async fn of_two_puts_at_once_one_wins(parts: Parts) {
         let first = Subscription {
             id: subscription(1, round),
             restriction: Restriction::Open,
-            created_at: parts.now,
+            seen_at: parts.now,
+            is_noted: true,
         };
         let second = Subscription { id: reborn(first.id), ..first };
         let put = |new| {
@@ -151,21 +159,74 @@ pub async fn subscriptions_are_durable(parts: Parts) {
     parts.assert_account(0, &[]).await;
 }
 
-/// The channels are those with a subscription, each once, as they are counted.
-pub async fn channels_are_those_of_one_user_agent(parts: Parts) {
-    let channels = async |of| {
-        let mut channels = parts.subscriptions.channels(user_agent(of)).await.expect("channels answers");
-        channels.sort_unstable();
-        channels
+/// All subscriptions of a user agent are those that are alive, each once, as they are counted.
+pub async fn all_are_those_of_one_user_agent(parts: Parts) {
+    let all = async |of| {
+        let mut all = parts.subscriptions.all(user_agent(of)).await.expect("all answers");
+        all.sort_unstable_by_key(|it| it.id.channel);
+        all.into_iter().map(|it| it.id).collect::<Vec<_>>()
     };
-    assert_eq!(channels(1).await, []);
-    let mut ids: Vec<_> = (1..=5).map(|on| subscription(1, on)).collect();
-    for id in ids.iter().chain(&[subscription(2, 1)]) {
-        parts.subscribe(*id).await;
+    assert_eq!(all(1).await, []);
+    let ids = [subscription(1, 1), subscription(1, 2), subscription(1, 3)];
+    for id in ids {
+        parts.subscribe(id).await;
     }
-    parts.remove(ids.remove(2)).await;
-    assert_eq!(channels(1).await, ids.iter().map(|id| id.channel).collect::<Vec<_>>());
-    assert_eq!(channels(2).await, [subscription(2, 1).channel]);
+    parts.subscribe(subscription(2, 1)).await;
+    assert_eq!(all(1).await, ids);
+    assert_eq!(all(2).await, [subscription(2, 1)]);
+    assert!(parts.subscriptions.remove(user_agent(1), ids[1].channel).await.expect("remove answers"));
+    assert_eq!(all(1).await, [ids[0], ids[2]]);
+}
+
+/// A subscription that is put in its own place again has the later visit; nothing of it ends.
+pub async fn a_visit_is_noted_in_place(parts: Parts) {
+    let id = subscription(1, 1);
+    let kept = {
+        parts.subscribe(id).await;
+        parts.keep(id, [1]).await
+    };
+    let before = parts.subscriptions.find(id.user_agent, id.channel).await.expect("find answers");
+    let before = before.expect("it is there");
+    for (minutes, is_noted) in [(60, true), (61, false)] {
+        let seen_at = parts.now.plus(Duration::from_mins(minutes));
+        let noted = Subscription { seen_at, is_noted, ..before };
+        let put = parts.subscriptions.put(Some(id), noted).await.expect("put answers");
+        assert_eq!(put, Some(noted));
+        let found = parts.subscriptions.find(id.user_agent, id.channel).await.expect("find answers");
+        assert_eq!(found, Some(noted));
+        assert_eq!(parts.subscriptions.all(id.user_agent).await.expect("all answers"), [noted]);
+    }
+    assert_eq!(parts.waiting(1).await.len(), kept.len(), "what waits for it waits on");
+}
+
+/// A sweep hands out every subscription, and all of a user agent together.
+pub async fn a_sweep_goes_through_all_subscriptions(parts: Parts) {
+    let sweep = async || {
+        let (mut swept, mut place) = (Vec::new(), None);
+        loop {
+            let (some, next) = parts.subscriptions.sweep(place).await.expect("sweep answers");
+            let mut ids: Vec<_> = some.into_iter().map(|it| it.id).collect();
+            ids.sort_unstable_by_key(|id| (id.user_agent, id.channel));
+            swept.push(ids);
+            match next {
+                Some(_) => place = next,
+                None => return swept,
+            }
+        }
+    };
+    assert!(sweep().await.iter().all(Vec::is_empty));
+    let mut ids = Vec::new();
+    for (of, on) in (1..=8).flat_map(|of| (1..=of % 3 + 1).map(move |on| (of, on))) {
+        parts.subscribe(subscription(of, on)).await;
+        ids.push(subscription(of, on));
+    }
+    let swept = sweep().await;
+    for of in 1..=8 {
+        let of: Vec<_> = ids.iter().filter(|id| id.user_agent == user_agent(of)).collect();
+        let all_of = |some: &&Vec<SubscriptionRef>| of.iter().all(|id| some.contains(id));
+        assert!(swept.iter().find(all_of).is_some(), "all of it in one piece");
+    }
+    assert!(swept.iter().flatten().all(|id| ids.contains(id)), "nothing else");
 }
 
 impl Parts {

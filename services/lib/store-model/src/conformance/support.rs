@@ -93,7 +93,7 @@ pub(super) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 impl Parts {
     /// Makes the subscription `id`.
     pub(super) async fn subscribe(&self, id: SubscriptionRef) -> Subscription {
-        let new = Subscription { id, restriction: Restriction::Open, created_at: self.now };
+        let new = Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true };
         let there = self.subscriptions.put(None, new).await.expect("put answers");
         assert_eq!(there, Some(new), "a subscription can be put where none is");
         new

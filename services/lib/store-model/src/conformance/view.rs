@@ -94,7 +94,7 @@ impl Owner {
     }
 
     async fn subscribe(&mut self, id: SubscriptionRef) -> Subscription {
-        let made = Subscription { id, restriction: Restriction::Open, created_at: NOW };
+        let made = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
         self.tell(&[Change::Subscribed(made)]).await;
         made
     }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use pushgrid_types::{ChannelId, SubscriptionRef, UserAgentId};
 
 use super::Shared;
-use pushgrid_store::{StoreError, Subscription, Subscriptions};
+use pushgrid_store::{StoreError, Subscription, Subscriptions, SweepPlace};
 
 /// The model of [`Subscriptions`].
 #[derive(Debug, Clone)]
@@ -42,12 +42,21 @@ impl Subscriptions for MemorySubscriptions {
         Ok(state.subscriptions.range(first..=last).count())
     }
 
-    async fn channels(&self, user_agent: UserAgentId) -> Result<Vec<ChannelId>, StoreError> {
+    async fn all(&self, user_agent: UserAgentId) -> Result<Vec<Subscription>, StoreError> {
         let state = self.0.lock();
         state.check_open()?;
         let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
         let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
-        Ok(state.subscriptions.range(first..=last).map(|((_, channel), _)| *channel).collect())
+        Ok(state.subscriptions.range(first..=last).map(|(_, it)| *it).collect())
+    }
+
+    async fn sweep(
+        &self,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError> {
+        let state = self.0.lock();
+        state.check_open()?;
+        Ok(super::sweep(&state.subscriptions, from))
     }
 
     async fn put(

@@ -14,7 +14,7 @@ use pushgrid_types::{
 use held::{Held, Step};
 use pushgrid_store::{
     Change, ErrorKind, History, PageLimit, PageStart, ReadBarrier, Stamp, StoreError, StoredMessage,
-    Subscription, Usage, View, ViewError,
+    Subscription, SweepPlace, Usage, View, ViewError,
 };
 
 /// Number of last steps that can be lost one by one.
@@ -313,12 +313,20 @@ impl View for MemoryView {
         self.ask_of(barrier, once(user_agent), |held| held.count(user_agent))
     }
 
-    async fn channels(
+    async fn all(
         &self,
         barrier: ReadBarrier,
         user_agent: UserAgentId,
-    ) -> Result<Vec<ChannelId>, ViewError> {
-        self.ask_of(barrier, once(user_agent), |held| held.channels(user_agent).collect())
+    ) -> Result<Vec<Subscription>, ViewError> {
+        self.ask_of(barrier, once(user_agent), |held| held.all(user_agent).collect())
+    }
+
+    async fn sweep(
+        &self,
+        barrier: ReadBarrier,
+        from: Option<SweepPlace>,
+    ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError> {
+        self.ask(barrier, |held| held.sweep(from))
     }
 
     async fn message(

@@ -41,8 +41,8 @@ impl<'a> First<'a> {
         for change in changes {
             match change {
                 Change::Subscribed(made) => {
-                    let (id, created_at) = (made.id, made.created_at.as_millis().to_be_bytes());
-                    let value = [id.incarnation.as_octets(), &created_at[..]].concat();
+                    let (id, seen_at) = (made.id, made.seen_at.as_millis().to_be_bytes());
+                    let value = [id.incarnation.as_octets(), &seen_at[..]].concat();
                     apply
                         .arg([b"S", &id.user_agent.as_octets()[..], id.channel.as_octets(), &value].concat());
                 }

@@ -81,7 +81,7 @@ pub(crate) fn subscription(of: u8, on: u8) -> SubscriptionRef {
 }
 
 pub(crate) fn subscribed(id: SubscriptionRef) -> Change {
-    Change::Subscribed(Subscription { id, restriction: Restriction::Open, created_at: NOW })
+    Change::Subscribed(Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true })
 }
 
 pub(crate) fn message(to: SubscriptionRef, sequence: u64, octets: usize) -> Arc<Message> {

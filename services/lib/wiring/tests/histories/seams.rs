@@ -284,7 +284,7 @@ impl World {
         self.lives += 1;
         let again = there.filter(|_| life == 0).map(|there| there.id);
         let id = again.unwrap_or(subscription(of, on, self.lives));
-        let new = Subscription { id, restriction: Restriction::Open, created_at: self.now };
+        let new = Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true };
         self.same("put", async |store| shown(store.subscriptions.put(expected, new).await)).await;
     }
 

@@ -188,7 +188,8 @@ impl World {
                 let made = Subscription {
                     id: subscription(of, on, life),
                     restriction: Restriction::Open,
-                    created_at: NOW,
+                    seen_at: NOW,
+                    is_noted: true,
                 };
                 self.subscriptions.insert((of, on), made);
                 self.pending.push(Change::Subscribed(made));

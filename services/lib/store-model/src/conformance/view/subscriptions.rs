@@ -13,7 +13,7 @@ checks!(
     changes_of_one_call_happen_in_their_order,
     what_is_there_already_changes_nothing,
     answers_stand_in_the_order_of_the_questions,
-    channels_are_those_of_one_user_agent,
+    all_and_a_sweep_hand_out_what_is_there,
 );
 
 async fn find(owner: &Owner, of: u8, on: u8) -> Option<Subscription> {
@@ -32,13 +32,15 @@ async fn a_subscription_is_found_as_it_was_made(mut owner: Owner) {
     let open = Subscription {
         id: subscription(1, 1),
         restriction: Restriction::Open,
-        created_at: Timestamp::from_millis(1_700_000_000_123),
+        seen_at: Timestamp::from_millis(1_700_000_000_123),
+        is_noted: true,
     };
     let key = std::array::from_fn(|at| u8::try_from(at * 8).expect("less than 256"));
     let restricted = Subscription {
         id: subscription(1, 2),
         restriction: Restriction::VapidKey(VapidKeyHash(key)),
-        created_at: NOW,
+        seen_at: NOW,
+        is_noted: true,
     };
     owner.tell(&[Change::Subscribed(open), Change::Subscribed(restricted)]).await;
     assert_eq!(find(&owner, 1, 1).await, Some(open));
@@ -76,7 +78,7 @@ async fn the_end_of_an_earlier_life_is_not_the_end_of_the_later(mut owner: Owner
 /// Changes of one call take effect in order.
 async fn changes_of_one_call_happen_in_their_order(mut owner: Owner) {
     let (first, second) = (subscription(1, 1), reborn(subscription(1, 1)));
-    let of = |id| Subscription { id, restriction: Restriction::Open, created_at: NOW };
+    let of = |id| Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
     owner
         .tell(&[
             Change::Subscribed(of(first)),
@@ -114,20 +116,31 @@ async fn answers_stand_in_the_order_of_the_questions(mut owner: Owner) {
     assert!(owner.view.alive(owner.barrier, &[]).await.expect("alive answers").is_empty());
 }
 
-/// The channels are those with a subscription.
-async fn channels_are_those_of_one_user_agent(mut owner: Owner) {
-    let channels = async |owner: &Owner, of| {
-        let channels = owner.view.channels(owner.barrier, user_agent(of)).await;
-        let mut channels = channels.expect("channels answers");
-        channels.sort_unstable();
-        channels
-    };
-    assert_eq!(channels(&owner, 1).await, []);
-    for (of, on) in [(1, 1), (1, 2), (1, 3), (2, 1)] {
-        let new = Subscription { id: subscription(of, on), restriction: Restriction::Open, created_at: NOW };
-        owner.tell(&[Change::Subscribed(new)]).await;
+/// All subscriptions of a user agent, with and without a noted visit, and a sweep through those of all.
+async fn all_and_a_sweep_hand_out_what_is_there(mut owner: Owner) {
+    let mut made = Vec::new();
+    for (of, on) in (1..=5).flat_map(|of| (1..=2).map(move |on| (of, on))) {
+        let id = subscription(of, on);
+        let it = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: on == 1 };
+        owner.tell(&[Change::Subscribed(it)]).await;
+        made.push(it);
     }
-    owner.tell(&[Change::Unsubscribed(subscription(1, 2))]).await;
-    assert_eq!(channels(&owner, 1).await, [channel(1), channel(3)]);
-    assert_eq!(channels(&owner, 2).await, [channel(1)]);
+    let sorted = |mut all: Vec<Subscription>| {
+        all.sort_unstable_by_key(|it| (it.id.user_agent, it.id.channel));
+        all.dedup();
+        all
+    };
+    let all = owner.view.all(owner.barrier, user_agent(2)).await.expect("all answers");
+    assert_eq!(sorted(all), made[2..4]);
+    assert_eq!(owner.view.all(owner.barrier, user_agent(9)).await.expect("all answers"), []);
+    let (mut swept, mut place) = (Vec::new(), None);
+    loop {
+        let (some, next) = owner.view.sweep(owner.barrier, place).await.expect("sweep answers");
+        swept.extend(some);
+        match next {
+            Some(_) => place = next,
+            None => break,
+        }
+    }
+    assert_eq!(sorted(swept), made);
 }

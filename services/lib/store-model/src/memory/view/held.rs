@@ -5,7 +5,7 @@ use pushgrid_types::{
     ChannelId, LeaderEpoch, Message, MessageId, Position, ReplaceKey, Sequence, Timestamp, UserAgentId,
 };
 
-use pushgrid_store::{Change, History, PageLimit, PageStart, StoredMessage, Subscription, Usage};
+use pushgrid_store::{Change, History, PageLimit, PageStart, StoredMessage, Subscription, SweepPlace, Usage};
 
 /// State of one partition in a view. Without waiting, and without a look at the caller's read barrier.
 #[derive(Debug, Clone, Default)]
@@ -96,14 +96,20 @@ impl Held {
         self.messages.range(all).map(|(_, (message, since))| (message, StoredMessage::of(message, *since)))
     }
 
-    pub(super) fn channels(&self, user_agent: UserAgentId) -> impl Iterator<Item = ChannelId> + '_ {
+    pub(super) fn all(&self, user_agent: UserAgentId) -> impl Iterator<Item = Subscription> + '_ {
         let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
         let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
-        self.subscriptions.range(first..=last).map(|((_, channel), _)| *channel)
+        self.subscriptions.range(first..=last).map(|(_, it)| *it)
     }
 
     pub(super) fn count(&self, user_agent: UserAgentId) -> usize {
-        self.channels(user_agent).count()
+        self.all(user_agent).count()
+    }
+
+    pub(super) fn sweep(&self, from: Option<SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>) {
+        let (mut swept, next) = super::super::sweep(&self.subscriptions, from);
+        swept.retain(|it| !self.aside.contains(&it.id.user_agent));
+        (swept, next)
     }
 
     pub(super) fn message(&self, user_agent: UserAgentId, id: MessageId) -> Option<Message> {
