@@ -4,6 +4,7 @@
 //! stored meanwhile. A message is acknowledged only after it has been printed; one that comes again, to this process or
 //! to the next, is not printed again.
 
+mod line;
 mod output;
 mod recent;
 mod state;
@@ -11,16 +12,17 @@ mod state;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
-use pushgrid_client::{ClientError, Event, Notification, UserAgent, codes};
+use anyhow::{Context, Result};
+use pushgrid_client::{ClientError, HttpAgent, Notification, UserAgent, codes};
 use pushgrid_crypto::vapid::PublicKey;
 use pushgrid_runtime::Backoff;
 use pushgrid_types::{Rng, SystemClock, SystemRng, Urgency};
 use tokio_util::sync::CancellationToken;
 
+use self::line::{Incoming, Line, Transport};
 use self::output::Output;
 use self::recent::Recent;
-use self::state::State;
+use self::state::{Identity, State};
 use crate::{secret_file, vapid_file};
 
 /// Backoff before a reconnect.
@@ -31,6 +33,9 @@ pub(crate) struct Args {
     /// Address of the push service for user agents
     #[arg(long, default_value = "ws://localhost:8081")]
     url: String,
+    /// Way of the messages to this user agent
+    #[arg(long, value_enum, default_value_t = Transport::Ws)]
+    transport: Transport,
     /// Keeps the identity of this user agent, and the private keys (mode 0600); FILE.recent beside it has the ids of the
     /// messages printed last
     #[arg(long, value_name = "FILE", default_value = "pushgrid-listen.json")]
@@ -75,10 +80,11 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let signals = tokio::spawn(cancel_on_signal(stop.clone()));
     let mut listener = Listener {
         // The state first: its lock is the one of both files.
-        state: State::open(args.state.clone(), &args.url)?,
+        state: State::open(args.state.clone(), &args.url, args.transport == Transport::Ws)?,
         recent: Recent::open(&args.state)?,
         output: Output::new(args.json, Box::new(SystemClock)),
         url: args.url,
+        transport: args.transport,
         senders,
         min_urgency: args.urgency,
         subscription_file: args.subscription,
@@ -108,6 +114,7 @@ async fn cancel_on_signal(stop: CancellationToken) {
 
 struct Listener {
     url: String,
+    transport: Transport,
     senders: Senders,
     min_urgency: Option<Urgency>,
     subscription_file: Option<PathBuf>,
@@ -159,32 +166,68 @@ impl Listener {
 
     /// Runs one connection from connect to close.
     async fn connection(&mut self, stop: &CancellationToken, welcomed: &mut bool) -> Result<End> {
-        let mut user_agent = tokio::select! {
+        let mut line = tokio::select! {
             () = stop.cancelled() => return Ok(End::Stopped),
             entered = self.enter() => entered?,
         };
-        *welcomed = true;
+        // With server push, the first answer comes with the first message.
+        *welcomed = self.transport != Transport::H2;
         let end = loop {
             let event = tokio::select! {
                 () = stop.cancelled() => break End::Stopped,
-                event = user_agent.next() => event?,
+                event = line.next() => event?,
             };
+            *welcomed = true;
             match event {
-                Event::Notification(notification) => self.take(&mut user_agent, &notification).await?,
-                Event::Closed { code, reason } => return Ok(End::Closed { code, reason }),
-                Event::Broadcast(_) | Event::Pong => {}
+                Incoming::Message(notification) => self.take(&mut line, &notification).await?,
+                Incoming::Closed { code, reason } => return Ok(End::Closed { code, reason }),
+                Incoming::Gone => {
+                    self.output.note("the subscription has ended: subscribing anew");
+                    self.state.forget();
+                    return Ok(End::Closed { code: None, reason: String::new() });
+                }
+                Incoming::Nothing => {}
             }
             if self.left == Some(0) {
                 break End::Counted;
             }
         };
-        // The connection is over either way: a failed goodbye is the push service's affair.
-        let _ = user_agent.close().await;
+        line.close().await;
         Ok(end)
     }
 
-    /// Connects, identifies the user agent, and subscribes unless a fitting subscription is kept.
-    async fn enter(&mut self) -> Result<UserAgent> {
+    /// Connects, and subscribes unless a fitting subscription is kept.
+    async fn enter(&mut self) -> Result<Line> {
+        let line = match self.transport.http() {
+            None => Line::WebSocket(Box::new(self.enter_by_socket().await?)),
+            Some(transport) => self.enter_by_http(transport).await?,
+        };
+        self.show()?;
+        Ok(line)
+    }
+
+    /// Subscribes by a request, and opens the one by which messages come.
+    async fn enter_by_http(&mut self, transport: pushgrid_client::Transport) -> Result<Line> {
+        let agent = HttpAgent::new(&self.url)?;
+        if let (Some(path), Some(old)) = (self.state.path(), self.state.subscription())
+            && !self.senders.fit(old.restricted_to())
+        {
+            agent.end(path).await?;
+            self.output.note("the old subscription was for other senders: it has ended");
+            self.state.forget();
+        }
+        if self.state.subscription().is_none() {
+            let (paths, subscription) = agent.subscribe(&*self.rng, self.senders.key()).await?;
+            self.state.keep(&self.url, Identity::Path(paths.subscription), subscription)?;
+        }
+        let kept = self.state.path().zip(self.state.subscription());
+        let (path, subscription) = kept.context("a subscription over HTTP has a path")?;
+        let monitor = agent.monitor(path, subscription.channel(), transport).await?;
+        Ok(Line::Http(Box::new(agent), monitor))
+    }
+
+    /// Identifies the user agent.
+    async fn enter_by_socket(&mut self) -> Result<UserAgent> {
         let mut user_agent = UserAgent::connect(&self.url).await?;
         let hello = user_agent.hello_for(self.state.user_agent(), self.min_urgency).await?;
         if self.state.user_agent().is_some_and(|before| before != hello.user_agent) {
@@ -199,9 +242,8 @@ impl Listener {
         }
         if self.state.subscription().is_none() {
             let subscription = user_agent.subscribe(&*self.rng, self.senders.key()).await?;
-            self.state.keep(&self.url, hello.user_agent, subscription)?;
+            self.state.keep(&self.url, Identity::UserAgent(hello.user_agent), subscription)?;
         }
-        self.show()?;
         Ok(user_agent)
     }
 
@@ -221,7 +263,7 @@ impl Listener {
     }
 
     /// Prints one message, then acknowledges it: a message that was not printed is redelivered.
-    async fn take(&mut self, user_agent: &mut UserAgent, notification: &Notification) -> Result<()> {
+    async fn take(&mut self, line: &mut Line, notification: &Notification) -> Result<()> {
         let code = match self.state.subscription().filter(|it| it.channel() == notification.channel) {
             None => codes::NOT_DELIVERED,
             // A redelivery: the acknowledgement of the first was lost.
@@ -239,8 +281,7 @@ impl Listener {
                 }
             },
         };
-        user_agent.ack(&[notification.ack(code)]).await?;
-        Ok(())
+        line.acknowledge(notification, code).await
     }
 }
 

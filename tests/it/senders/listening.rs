@@ -16,6 +16,7 @@ async fn listen(folder: &Path, server: &Server, count: usize) -> Result<Vec<Stri
     listen_with(folder, server, count, &[]).await
 }
 
+/// The same with more options.
 async fn listen_with(folder: &Path, server: &Server, count: usize, more: &[&str]) -> Result<Vec<String>> {
     let mut listen: Command = pushgrid()?;
     listen.current_dir(folder).args(["listen", "--json", "--url", server.connection()]);
@@ -95,4 +96,53 @@ async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_
     let all_delivered = |it: &pushgrid_it::Accounts| it.ended("delivered") == 3 && it.pending == 0;
     server.accounts("all three are acknowledged", all_delivered).await?;
     Ok(())
+}
+
+/// Waits for the subscription, and sends messages to it.
+async fn send(folder: &Path, texts: &[&str]) -> Result<()> {
+    let file = folder.join("subscription.json");
+    pushgrid_it::eventually(SOON, "a subscription", async || Ok(file.exists().then_some(()))).await?;
+    for text in texts {
+        let mut send = pushgrid()?;
+        send.current_dir(folder).args(["send", "--subscription", "subscription.json", "--message", text]);
+        ensure!(within(SOON, "the answer", send.status()).await??.success(), "{text} was not sent");
+    }
+    Ok(())
+}
+
+/// Every way of the messages: what was sent before, meanwhile, and while nobody listens comes once and in order, and
+/// what the killed process has printed does not come again.
+async fn listens(transport: &str) -> Result<()> {
+    let server = Server::start().await?;
+    let folder = TempDir::with_prefix("pushgrid-it-")?;
+    let (printed, sent) =
+        tokio::join!(listen_with(folder.path(), &server, 2, &["--transport", transport]), send(folder.path(), &["one", "two"]));
+    sent?;
+    ensure!(printed? == ["one", "two"]);
+    send(folder.path(), &["three", "four"]).await?;
+    ensure!(listen_with(folder.path(), &server, 2, &["--transport", transport]).await? == ["three", "four"]);
+    // Printed by a process that was killed before the acknowledgement: all that is left of it is the last line.
+    send(folder.path(), &["five", "six"]).await?;
+    let state: Value =
+        serde_json::from_str(&std::fs::read_to_string(folder.path().join("pushgrid-listen.json"))?)?;
+    let path = state["path"].as_str().context("the state has the path")?;
+    let event = crate::wire::sse::waiting_at(server.connection(), path).await?;
+    let file = folder.path().join("pushgrid-listen.json.recent");
+    let before = std::fs::read_to_string(&file)?;
+    ensure!(before.lines().count() == 4, "four were printed: {before}");
+    std::fs::write(&file, format!("{before}{}\n", event[0]))?;
+    ensure!(listen_with(folder.path(), &server, 1, &["--transport", transport]).await? == ["six"]);
+    let all_delivered = |it: &pushgrid_it::Accounts| it.ended("delivered") == 6 && it.pending == 0;
+    server.accounts("all are acknowledged", all_delivered).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_listener_by_server_push_prints_each_message_once() -> Result<()> {
+    listens("h2").await
+}
+
+#[tokio::test]
+async fn a_listener_by_events_prints_each_message_once() -> Result<()> {
+    listens("sse").await
 }

@@ -39,6 +39,19 @@ pub(crate) fn body(event: &Event) -> Result<String> {
     Ok(String::from_utf8(URL_SAFE_NO_PAD.decode(data)?)?)
 }
 
+/// Paths of the messages that wait for the subscription at `path`.
+pub(crate) async fn waiting_at(url: &str, path: &str) -> Result<Vec<String>> {
+    let answer = ask(Method::GET, &format!("{}{path}", origin(url)), NO_WAIT, "").await?;
+    ensure!(answer.status == 200, "answered {}", answer.status);
+    let text = String::from_utf8(answer.body.to_vec())?;
+    let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    data.map(|data| {
+        let data: Value = serde_json::from_str(data)?;
+        Ok(data["message"].as_str().context("a message has an address")?.to_owned())
+    })
+    .collect()
+}
+
 pub(crate) fn bodies(events: &[Event]) -> Result<Vec<String>> {
     events.iter().map(body).collect()
 }

@@ -227,6 +227,16 @@ impl ApplicationServer {
         timeout(limit, exchange).await.map_err(|_| SendError::Timeout(limit))?
     }
 
+    /// Sends a request, and returns the answer with its body still to be read.
+    pub(crate) async fn open(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<http::Response<hyper::body::Incoming>, SendError> {
+        let limit = self.inner.timeout;
+        let answer = timeout(limit, self.inner.pool.request(request.map(Full::new))).await;
+        answer.map_err(|_| SendError::Timeout(limit))?.map_err(SendError::Unreachable)
+    }
+
     /// The `Authorization` for the origin of `endpoint`, one signature serving for hours; `None` without a key.
     pub fn authorization_for(&self, endpoint: &str) -> Result<Option<HeaderValue>, SendError> {
         Ok(self.authorization(&uri(endpoint)?))

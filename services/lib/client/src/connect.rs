@@ -65,20 +65,25 @@ pub(crate) async fn connect(options: &ConnectOptions) -> Result<Socket, ClientEr
     // On the heap: the TLS handshake would make every future that connects this large.
     let connecting = Box::pin(async {
         let uri: Uri = options.url.parse().map_err(|_| ClientError::Url)?;
-        let stream = dial(&uri, options.local).await?;
+        let port = match uri.scheme_str() {
+            Some("ws") => 80,
+            Some("wss") => 443,
+            Some(_) | None => return Err(ClientError::Url),
+        };
+        let stream = dial(&uri, port, options.local).await?;
         handshake(&uri, stream, options).await
     });
     let after = options.connect_timeout;
     timeout(after, connecting).await.map_err(|_| ClientError::Timeout { request: "connect", after })?
 }
 
-/// A TCP connection to the first of the host's addresses that answers.
-async fn dial(uri: &Uri, local: Option<SocketAddr>) -> Result<TcpStream, ClientError> {
-    let port = match uri.scheme_str() {
-        Some("ws") => uri.port_u16().unwrap_or(80),
-        Some("wss") => uri.port_u16().unwrap_or(443),
-        Some(_) | None => return Err(ClientError::Url),
-    };
+/// A TCP connection to the first of the host's addresses that answers, at the usual port unless the URL names one.
+pub(crate) async fn dial(
+    uri: &Uri,
+    usual_port: u16,
+    local: Option<SocketAddr>,
+) -> Result<TcpStream, ClientError> {
+    let port = uri.port_u16().unwrap_or(usual_port);
     let host = uri.host().ok_or(ClientError::Url)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses = tokio::net::lookup_host((bare, port))

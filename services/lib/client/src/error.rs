@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite;
 
+use crate::SendError;
+
 /// Reason that a user agent could not do as asked. After any but [`Refused`](Self::Refused) the connection is best
 /// dropped and made again.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +77,12 @@ pub enum ClientError {
     /// More events came during one request than are kept.
     #[error("more than {0} notifications came during one request: call next() between requests")]
     Overflow(usize),
+    /// A request over HTTP got no answer.
+    #[error("the push service gave no answer")]
+    Request(#[source] SendError),
+    /// A connection over HTTP failed.
+    #[error("the connection failed: connect again")]
+    Stream(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The connection failed.
     #[error("the connection failed: connect again")]
     Socket(#[source] Box<tungstenite::Error>),
@@ -93,6 +101,11 @@ impl std::fmt::Display for Ending<'_> {
 }
 
 impl ClientError {
+    /// Wraps a failure of a connection over HTTP.
+    pub(crate) fn stream(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Stream(error.into())
+    }
+
     /// Wraps a failure of the socket; the two that only report the end become [`Self::Closed`].
     pub(crate) fn from_socket(error: tungstenite::Error) -> Self {
         match error {

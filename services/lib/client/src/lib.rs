@@ -1,5 +1,5 @@
-//! The two parties around a push service, as a library: a user agent that speaks the autopush WebSocket protocol,
-//! and an application server that encrypts (RFC 8291), signs (RFC 8292) and posts (RFC 8030).
+//! The two parties around a push service, as a library: a user agent, that speaks the autopush WebSocket protocol
+//! or HTTP (RFC 8030), and an application server that encrypts (RFC 8291), signs (RFC 8292) and posts (RFC 8030).
 //!
 //! For the tools and the tests. Not a browser: the library keeps nothing on disk, does not reconnect, and shows no
 //! notification.
@@ -13,6 +13,7 @@ mod application_server;
 mod connect;
 mod error;
 mod event;
+mod http_agent;
 mod push_subscription;
 mod response;
 mod send_error;
@@ -26,6 +27,7 @@ pub use application_server::{ApplicationServer, Receipt, SendOptions, Setup};
 pub use connect::ConnectOptions;
 pub use error::ClientError;
 pub use event::{Ack, Event, Notification};
+pub use http_agent::{HttpAgent, Monitor, Monitored, Paths, Transport};
 pub use push_subscription::{InvalidPushSubscription, PushSubscription};
 pub use response::Response;
 pub use send_error::{Refusal, SendError};
