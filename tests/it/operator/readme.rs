@@ -22,6 +22,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("deploy/local/grid", "tests/it/grid/readme.rs"),
     ("kill -9 $(cat .local/router-0.pid)", "tests/it/grid/readme.rs"),
     ("pushgrid listen --url ws://localhost:8181 --subscription subscription.json", "tests/it/grid/readme.rs"),
+    ("pushgrid listen --transport", "tests/it/senders/listening.rs"),
     ("pushgrid send --subscription subscription.json --message 'across the grid'", "tests/it/grid/readme.rs"),
     ("export PUSHGRID_", "tests/it/server/grid.rs sets them"),
     ("pushgrid ingress", "tests/it/server/grid.rs"),
@@ -126,13 +127,16 @@ impl Walk {
             return Ok(());
         }
         let answer = self.run(&line.replacen("curl ", "curl --fail --silent --show-error ", 1)).await?;
-        if line.ends_with("/subscribe") {
+        if line.contains("Link: ") {
+            ensure!(answer.is_empty(), "it is not shown: {answer}");
+        } else if line.ends_with("/subscribe") {
             let part = |begin: &str, end: char| {
                 let (_, rest) = answer.split_once(begin)?;
                 Some(rest.split(end).next().unwrap_or_default().to_owned())
             };
             self.answered.push(("SUBSCRIPTION", part("location: /s/", '\r').context("no Location")?));
             self.answered.push(("ENDPOINT", part("link: <", '>').context("no Link")?));
+            self.answered.push(("SET", part("link: </set/", '>').context("no set")?));
         } else if line.contains("ENDPOINT") {
             let event = self.hears("data: ").await?;
             let (_, rest) = event.split_once("/r/").context("no address of the message")?;
