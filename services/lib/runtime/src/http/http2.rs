@@ -21,16 +21,13 @@ use super::limits::{CONNECTION_WINDOW, STREAM_SEND_BUFFER, STREAM_WINDOW};
 use super::push::{Part, Pushes};
 use super::watched::Watched;
 
-/// Pushes of one connection that may be unsent, for each stream that the client may have open. Whoever takes none of
-/// them and goes on asking is cut off.
-const UNSENT_EACH: usize = 32;
-
 /// State shared by the connections of a listener.
 pub(super) struct Http2 {
     builder: Builder,
     app: Router,
     tasks: TaskTracker,
-    max_unsent: usize,
+    /// Promises that a client may lose by resetting requests in haste, each of which costs memory to the end.
+    max_lost: usize,
     ping_interval: Duration,
     ping_timeout: Duration,
 }
@@ -70,7 +67,7 @@ impl Http2 {
             builder,
             app,
             tasks,
-            max_unsent: UNSENT_EACH * saturating::<usize>(u64::from(limits.h2_max_streams)),
+            max_lost: limits.h2_max_resets,
             ping_interval: limits.h2_ping_interval,
             ping_timeout: limits.h2_ping_timeout,
         }
@@ -108,9 +105,10 @@ impl Http2Connection {
             let accepted = connection.poll_accept(cx);
             pushes.limit(connection.max_concurrent_send_streams());
             let Some(Ok((request, respond))) = ready!(accepted) else { return Poll::Ready(()) };
-            if pushes.unsent() > self.server.max_unsent {
+            let lost = pushes.lost();
+            if lost > self.server.max_lost {
                 connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
-            } else if pushes.has_lost_some() && !self.is_closing {
+            } else if lost > 0 && !self.is_closing {
                 self.is_closing = true;
                 connection.graceful_shutdown();
             }

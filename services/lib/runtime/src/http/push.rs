@@ -50,7 +50,8 @@ struct State {
     limit: usize,
     /// Those who wait for a push to be sent.
     waiting: Vec<Waker>,
-    has_lost_some: bool,
+    /// Promises that can never be sent.
+    lost: usize,
 }
 
 /// Octets of an answer, in the hands of `h2`.
@@ -112,12 +113,10 @@ impl Pusher {
         Poll::Pending
     }
 
-    /// Notes that the client has reset the stream: a promise that was not sent is lost with it, and `h2` keeps what was
-    /// to follow until the connection ends.
+    /// Notes that the client has reset the stream: a promise that was not sent is lost with it, and `h2` keeps its stream
+    /// until the connection ends.
     pub(super) fn stream_was_reset(&self) {
-        if self.unsent.load(Ordering::Relaxed) > 0 {
-            self.pushes.0.lock().has_lost_some = true;
-        }
+        self.pushes.0.lock().lost += self.unsent.load(Ordering::Relaxed);
     }
 }
 
@@ -146,14 +145,9 @@ impl Pushes {
         }
     }
 
-    /// Answers not sent yet.
-    pub(super) fn unsent(&self) -> usize {
-        self.0.lock().unsent
-    }
-
-    /// True if some can never be sent.
-    pub(super) fn has_lost_some(&self) -> bool {
-        self.0.lock().has_lost_some
+    /// Promises that were lost with their requests, at most: some may have been sent.
+    pub(super) fn lost(&self) -> usize {
+        self.0.lock().lost
     }
 }
 

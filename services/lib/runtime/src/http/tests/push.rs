@@ -149,3 +149,80 @@ async fn a_client_that_resets_its_request_ends_the_route_and_its_pushes() {
     let (_answer, _) = sender.send_request(request(), true).unwrap();
     assert!(within(given.recv()).await.unwrap().is_wanted());
 }
+
+/// A client without a library, which reads only when told to.
+async fn raw(server: &Running, settings: &[u8]) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut stream = socket.connect(server.address).await.unwrap();
+    let mut octets = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    octets.extend(frame(4, 0, 0, settings));
+    // All that a connection can have of window beside the first 65,535 octets.
+    octets.extend(frame(8, 0, 0, &(i32::MAX - 65_535).to_be_bytes()));
+    octets.extend(ask(1));
+    stream.write_all(&octets).await.unwrap();
+    stream
+}
+
+/// `GET http://x/`, without a body.
+fn ask(stream: u32) -> Vec<u8> {
+    frame(1, 4 | 1, stream, &[0x82, 0x86, 0x84, 0x41, 1, b'x'])
+}
+
+/// Code of the GOAWAY in what comes next.
+async fn goaway(stream: &mut TcpStream) -> u32 {
+    within(async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = usize::from(head[0]) << 16 | usize::from(head[1]) << 8 | usize::from(head[2]);
+            let mut payload = vec![0; length];
+            stream.read_exact(&mut payload).await.unwrap();
+            if head[3] == 7 {
+                return u32::from_be_bytes(payload[4..8].try_into().unwrap());
+            }
+        }
+    })
+    .await
+}
+
+/// Pushes much to a client that reads nothing and resets its request; returns the code that the connection ends with.
+async fn lose_some(limits: Limits) -> u32 {
+    let (app, mut given, _go) = pushing();
+    let server = start(app, limits).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE.
+    let mut stream = raw(&server, &[0, 4, 0x40, 0, 0, 0]).await;
+    let pusher = within(given.recv()).await.unwrap();
+    let large = vec![b'x'; 64 * 1024].leak();
+    let pushed: Vec<_> = (0..300).map(|_| push(&pusher, "x", large)).collect();
+    sent(&pusher, &pushed[0]).await;
+    stream.write_all(&frame(3, 0, 1, &8_u32.to_be_bytes())).await.unwrap();
+    while pusher.is_wanted() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!pushed[299].is_sent(), "more than the kernel takes");
+    drop(pushed);
+    stream.write_all(&ask(3)).await.unwrap();
+    goaway(&mut stream).await
+}
+
+#[tokio::test]
+async fn promises_that_are_lost_with_their_request_end_the_connection_in_the_end() {
+    const NO_ERROR: u32 = 0;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    assert_eq!(lose_some(Limits { h2_max_resets: 1000, ..Limits::default() }).await, NO_ERROR);
+    assert_eq!(lose_some(Limits::default()).await, ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
+async fn a_client_that_answers_no_ping_has_gone() {
+    let brief = Duration::from_millis(100);
+    let limits = Limits { h2_ping_interval: brief, h2_ping_timeout: brief, ..Limits::default() };
+    for pushes in [false, true] {
+        let (app, mut begun, _go_on) = slow();
+        let server = start_with(app, limits.clone(), pushes).await;
+        let mut dead = raw(&server, &[]).await;
+        within(begun.recv()).await.unwrap();
+        within(dead.read_to_end(&mut Vec::new())).await.unwrap();
+    }
+}
