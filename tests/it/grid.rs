@@ -15,6 +15,7 @@ mod load;
 mod moving;
 mod outages;
 mod readme;
+mod push;
 mod sse;
 mod strange;
 mod urgency;

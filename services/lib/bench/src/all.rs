@@ -27,7 +27,8 @@ pub(crate) struct Args {
 /// Runs all scenarios: idle sockets; a steady rate and the highest, with and without VAPID; then stored messages.
 pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Vec<Run>> {
     let idle = Duration::from_secs(10);
-    let connect = connect::Args { sockets: args.sockets, concurrency: 64, idle };
+    let connect =
+        connect::Args { sockets: args.sockets, concurrency: 64, idle, transport: connect::Transport::Ws };
     let mut runs = vec![connect::run(site, &connect).await?];
     for rate in [Rate::PerSecond(200.0), Rate::Max] {
         for vapid in [false, true] {

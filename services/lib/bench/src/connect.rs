@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::agents::{self, Attendants, Opening};
 use crate::content::{Content, SIZE_MIN};
 use crate::ledger::Ledger;
+use crate::monitors::Monitors;
 use crate::report::{Name, Run};
 use crate::scrape::Scrape;
 use crate::site::Site;
@@ -37,6 +38,53 @@ pub(crate) struct Args {
     /// Time that all stay idle while the server's CPU is watched
     #[arg(long, default_value = "10s", value_parser = limits::duration)]
     pub(super) idle: Duration,
+    /// Way of the messages to the user agents
+    #[arg(long, value_enum, default_value_t = Transport::Ws)]
+    pub(super) transport: Transport,
+}
+
+/// Way of the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Transport {
+    /// A WebSocket
+    Ws,
+    /// Server push of HTTP/2
+    H2,
+    /// Server-Sent Events
+    Sse,
+}
+
+/// User agents that stay.
+enum Crowd {
+    Sockets(Attendants),
+    Monitors(Monitors),
+}
+
+impl Crowd {
+    async fn open(site: &Arc<Site>, args: &Args) -> Result<Self> {
+        let (count, parallel) = (fitting::<usize>(args.sockets), fitting::<usize>(args.concurrency));
+        let transport = match args.transport {
+            Transport::Ws => {
+                let opened = agents::open(site, Opening { count, parallel, key: None }).await?;
+                // The sockets need a task each although no message comes: pings are to be answered, and a close noticed.
+                let content = Content::new(fitting::<usize>(SIZE_MIN), &SystemRng);
+                let mut attendants = Attendants::new(site, Arc::new(Ledger::new(0)), content);
+                opened.into_iter().for_each(|agent| attendants.attend(agent));
+                return Ok(Self::Sockets(attendants));
+            }
+            Transport::H2 => pushgrid_client::Transport::Push,
+            Transport::Sse => pushgrid_client::Transport::Events,
+        };
+        Ok(Self::Monitors(Monitors::open(site, count, parallel, transport).await?))
+    }
+
+    /// Number of connections that ended unasked.
+    async fn leave(self) -> u64 {
+        match self {
+            Self::Sockets(attendants) => attendants.leave().await,
+            Self::Monitors(monitors) => monitors.leave().await,
+        }
+    }
 }
 
 /// Opens all sockets, and measures the cost of each while no message comes.
@@ -45,17 +93,8 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     let redis_before = site.redis_memory().await?;
     progress(&format!("connecting {} user agents", args.sockets));
     let started = Instant::now();
-    let count = fitting::<usize>(args.sockets);
-    let parallel = fitting::<usize>(args.concurrency);
-    let opened = agents::open(site, Opening { count, parallel, key: None }).await?;
+    let crowd = Crowd::open(site, args).await?;
     let took = started.elapsed();
-
-    // The sockets need a task each although no message comes: pings are to be answered, and a close noticed.
-    let content = Content::new(fitting::<usize>(SIZE_MIN), &SystemRng);
-    let mut attendants = Attendants::new(site, Arc::new(Ledger::new(0)), content);
-    for agent in opened {
-        attendants.attend(agent);
-    }
     let wanted = sockets(&before) + count_of(args.sockets);
     let seen = site.scrape_until(|scrape| sockets(scrape) >= wanted).await?;
     if seen.is_none() {
@@ -67,12 +106,14 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     let after = site.scrape().await?;
     let redis_after = site.redis_memory().await?;
     let open = sockets(&after) - sockets(&before);
-    let broken = attendants.leave().await;
+    let broken = crowd.leave().await;
 
     let each = count_of(args.sockets);
     let difference = |name, from: &Scrape, to: &Scrape| Some(to.sum(name)? - from.sum(name)?);
-    let setting =
-        format!("{} user agents, {} at a time, one subscription each", args.sockets, args.concurrency);
+    let setting = format!(
+        "{} user agents by {:?}, {} at a time, one subscription each",
+        args.sockets, args.transport, args.concurrency
+    );
     let mut run = Run::new("connect", setting);
     run.measure(
         &Name("connects_per_second", "connected and subscribed", "a second"),

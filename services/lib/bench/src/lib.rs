@@ -9,6 +9,7 @@ mod connect;
 mod content;
 mod ledger;
 mod limits;
+mod monitors;
 mod open_files;
 mod pace;
 mod poster;
