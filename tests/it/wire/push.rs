@@ -2,7 +2,7 @@
 
 pub(crate) mod client;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -12,6 +12,7 @@ use h2::Reason;
 use h2::client::Builder;
 use http::Method;
 use pushgrid_it::{PushAgent, Server};
+use pushgrid_types::{SystemClock, WallClock as _};
 use serde_json::json;
 
 use super::party::{Application, MINUTE};
@@ -37,7 +38,7 @@ pub(crate) fn bodies(pushes: &[Push]) -> Vec<String> {
 async fn messages_are_pushed_until_they_are_acknowledged() -> Result<()> {
     let scene = Scene::alone().await?;
     let to = subscribe(&scene).await?;
-    let before = SystemTime::now();
+    let before = SystemClock.wall().as_secs();
     let every_octet: Bytes = (0..=255).cycle().take(4096).collect();
     let fields =
         [("ttl", "60"), ("content-type", "text/plain;charset=utf8"), ("urgency", "high"), ("topic", "t")];
@@ -57,8 +58,8 @@ async fn messages_are_pushed_until_they_are_acknowledged() -> Result<()> {
         ensure!(push.promise.len() == 1 && push.promise["link"] == link.as_str(), "{:?}", push.promise);
         ensure!(push.fields["link"] == link.as_str() && push.fields["cache-control"] == "private");
         let accepted = httpdate::parse_http_date(push.fields["last-modified"].to_str()?)?;
-        let since = accepted.duration_since(UNIX_EPOCH)?.as_secs() + 1;
-        ensure!(since >= before.duration_since(UNIX_EPOCH)?.as_secs() && accepted <= SystemTime::now());
+        let accepted = accepted.duration_since(UNIX_EPOCH)?.as_secs();
+        ensure!((before.saturating_sub(1)..=SystemClock.wall().as_secs()).contains(&accepted), "{accepted}");
         for name in ["urgency", "topic", "ttl", "authorization"] {
             ensure!(!push.fields.contains_key(name) && !push.promise.contains_key(name), "{name} is told");
         }

@@ -230,9 +230,9 @@ async fn a_message_is_read_at_its_address_for_as_long_as_it_is_pending() -> Resu
     let read = async |connection: &mut Connection| connection.ask(Method::GET, &live.path, &[]).await;
     let mut same = read(&mut connection).await?;
     same.1.remove("date");
-    let mut pushed = live.fields.clone();
-    pushed.remove("date");
-    ensure!((same.0, &same.1, &same.2) == (200, &pushed, &live.body), "{same:?} {live:?}");
+    let mut fields_pushed = live.fields.clone();
+    fields_pushed.remove("date");
+    ensure!((same.0, &same.1, &same.2) == (200, &fields_pushed, &live.body), "{same:?} {live:?}");
     // The session ends, so the message is stored; it is still the same, and pending.
     drop((monitoring, connection));
     let mut connection = connect(&scene).await?;

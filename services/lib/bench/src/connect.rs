@@ -69,7 +69,9 @@ impl Crowd {
                 // The sockets need a task each although no message comes: pings are to be answered, and a close noticed.
                 let content = Content::new(fitting::<usize>(SIZE_MIN), &SystemRng);
                 let mut attendants = Attendants::new(site, Arc::new(Ledger::new(0)), content);
-                opened.into_iter().for_each(|agent| attendants.attend(agent));
+                for agent in opened {
+                    attendants.attend(agent);
+                }
                 return Ok(Self::Sockets(attendants));
             }
             Transport::H2 => pushgrid_client::Transport::Push,

@@ -76,7 +76,7 @@ pub enum Monitored {
 }
 
 impl HttpAgent {
-    /// A user agent of the push service at `url`: `http` or `https`, or its address for WebSockets.
+    /// A user agent of the push service at `url`: `http` or `https`, or its `WebSocket` address.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         let uri: Uri = url.parse().map_err(|_| ClientError::Url)?;
         let scheme = match uri.scheme_str() {

@@ -30,7 +30,8 @@ pub(super) struct Events {
 #[derive(Deserialize)]
 struct Data {
     message: String,
-    data: Option<String>,
+    #[serde(rename = "data")]
+    body: Option<String>,
     #[serde(default)]
     headers: Headers,
 }
@@ -97,7 +98,7 @@ impl Events {
     fn message(&self, data: &str) -> Result<Monitored, ClientError> {
         let data: Data =
             serde_json::from_str(data).map_err(|_| ClientError::Unreadable("an event is no message"))?;
-        let octets = data.data.as_deref().map(text::decode);
+        let octets = data.body.as_deref().map(text::decode);
         let octets = match octets {
             Some(None) => return Err(ClientError::Unreadable("a message is not in base64url")),
             Some(Some(octets)) => Some(Bytes::from(octets)),

@@ -74,7 +74,7 @@ impl Pushes {
         let Self { connection, promises, .. } = self;
         match timeout(PING_AFTER, drive(connection, promises.push_promise())).await {
             Err(_silent) => self.ping().await.map(|()| Monitored::Alive),
-            Ok(Err(_)) | Ok(Ok(None)) => self.end().await,
+            Ok(Err(_) | Ok(None)) => self.end().await,
             Ok(Ok(Some(promise))) => self.message(promise.map_err(ClientError::stream)?).await,
         }
     }

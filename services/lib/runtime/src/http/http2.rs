@@ -83,10 +83,10 @@ impl Http2 {
 impl Http2Connection {
     /// Announces the end (GOAWAY): what was asked by then is answered.
     pub(super) fn graceful_shutdown(&mut self) {
-        match &mut self.state {
-            State::Greeting(_) => {}
-            State::Serving(serving) if !self.is_closing => serving.connection.graceful_shutdown(),
-            State::Serving(_) => {}
+        if let State::Serving(serving) = &mut self.state
+            && !self.is_closing
+        {
+            serving.connection.graceful_shutdown();
         }
         self.is_closing = true;
     }
@@ -146,7 +146,7 @@ impl Future for Http2Connection {
 
 /// Pings that show whether the client is there.
 struct Pings {
-    pings: PingPong,
+    sender: PingPong,
     interval: Duration,
     timeout: Duration,
     /// The next ping, or the end of the time for the answer to the last.
@@ -155,14 +155,14 @@ struct Pings {
 }
 
 impl Pings {
-    fn new(pings: PingPong, interval: Duration, timeout: Duration) -> Self {
-        Self { pings, interval, timeout, timer: Box::pin(sleep(interval)), is_asked: false }
+    fn new(sender: PingPong, interval: Duration, timeout: Duration) -> Self {
+        Self { sender, interval, timeout, timer: Box::pin(sleep(interval)), is_asked: false }
     }
 
     /// Ready when the client has not answered in time.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.is_asked && self.pings.poll_pong(cx).is_ready() {
+            if self.is_asked && self.sender.poll_pong(cx).is_ready() {
                 self.is_asked = false;
                 self.timer.as_mut().reset(Instant::now() + self.interval);
             }
@@ -171,7 +171,7 @@ impl Pings {
                 return Poll::Ready(());
             }
             // An error means that the connection is at its end, which tells by itself.
-            self.is_asked = self.pings.send_ping(Ping::opaque()).is_ok();
+            self.is_asked = self.sender.send_ping(Ping::opaque()).is_ok();
             let wait = if self.is_asked { self.timeout } else { self.interval };
             self.timer.as_mut().reset(Instant::now() + wait);
         }

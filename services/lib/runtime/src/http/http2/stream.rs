@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::response::Response;
@@ -19,6 +19,7 @@ use http::header::{
 use http::{Method, Request};
 use hyper::body::Body as _;
 use parking_lot::Mutex;
+use pushgrid_types::{SystemClock, WallClock};
 
 use crate::http::activity::Activity;
 use crate::http::answer::{Answer, answer};
@@ -39,14 +40,14 @@ const OF_CONNECTIONS: [HeaderName; 6] = [
 pub(super) async fn serve(
     app: Router,
     activity: Arc<Activity>,
-    pushes: Arc<Pushes>,
+    connection: Arc<Pushes>,
     request: Request<RecvStream>,
     respond: SendResponse<Part>,
 ) {
     let (mut head, octets) = request.into_parts();
     let exchange: Exchange = Arc::new(Mutex::new(Some(respond)));
     let _end = End(Arc::clone(&exchange));
-    let pusher = (head.method == Method::GET).then(|| Pusher::new(Arc::clone(&exchange), pushes));
+    let pusher = (head.method == Method::GET).then(|| Pusher::new(Arc::clone(&exchange), connection));
     if let Some(pusher) = &pusher {
         head.extensions.insert(pusher.clone());
     }
@@ -103,7 +104,8 @@ fn complete(fields: &mut HeaderMap, length: Option<u64>) {
     for name in OF_CONNECTIONS {
         fields.remove(name);
     }
-    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now())) {
+    let now = UNIX_EPOCH + Duration::from_millis(SystemClock.wall().as_millis());
+    if let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(now)) {
         fields.entry(DATE).or_insert(date);
     }
     if let Some(length) = length {

@@ -36,8 +36,8 @@ fn push(pusher: &Pusher, path: &str, body: &'static [u8]) -> Pushed {
     pusher.push(promise, Response::new(()), Bytes::from_static(body)).unwrap()
 }
 
-async fn sent(pusher: &Pusher, pushed: &Pushed) {
-    within(poll_fn(|cx| pusher.poll(cx, |_| pushed.is_sent()))).await;
+async fn sent(pusher: &Pusher, answer: &Pushed) {
+    within(poll_fn(|cx| pusher.poll(cx, |_| answer.is_sent()))).await;
 }
 
 /// Path and body of the next promise.
@@ -63,12 +63,12 @@ async fn a_route_pushes_beside_its_answer_and_nothing_after_it() {
     let pusher = within(given.recv()).await.unwrap();
     assert!(pusher.is_wanted());
     let large = vec![b'x'; 5000].leak();
-    let pushed = [push(&pusher, "one", b"1"), push(&pusher, "empty", b""), push(&pusher, "large", large)];
+    let all = [push(&pusher, "one", b"1"), push(&pusher, "empty", b""), push(&pusher, "large", large)];
     for (path, body) in [("/one", &b"1"[..]), ("/empty", b""), ("/large", large)] {
         assert_eq!(next(&mut promises).await, (path.to_owned(), Bytes::from_static(body)));
     }
-    for pushed in &pushed {
-        sent(&pusher, pushed).await;
+    for one in &all {
+        sent(&pusher, one).await;
     }
     go.send(()).await.unwrap();
     assert_eq!(within(answer).await.unwrap().status(), StatusCode::OK);
@@ -194,14 +194,14 @@ async fn lose_some(limits: Limits) -> u32 {
     let mut stream = raw(&server, &[0, 4, 0x40, 0, 0, 0]).await;
     let pusher = within(given.recv()).await.unwrap();
     let large = vec![b'x'; 64 * 1024].leak();
-    let pushed: Vec<_> = (0..300).map(|_| push(&pusher, "x", large)).collect();
-    sent(&pusher, &pushed[0]).await;
+    let all: Vec<_> = (0..300).map(|_| push(&pusher, "x", large)).collect();
+    sent(&pusher, &all[0]).await;
     stream.write_all(&frame(3, 0, 1, &8_u32.to_be_bytes())).await.unwrap();
     while pusher.is_wanted() {
         tokio::task::yield_now().await;
     }
-    assert!(!pushed[299].is_sent(), "more than the kernel takes");
-    drop(pushed);
+    assert!(!all[299].is_sent(), "more than the kernel takes");
+    drop(all);
     stream.write_all(&ask(3)).await.unwrap();
     goaway(&mut stream).await
 }
