@@ -222,7 +222,7 @@ impl Listener {
         }
         let kept = self.state.path().zip(self.state.subscription());
         let (path, subscription) = kept.context("a subscription over HTTP has a path")?;
-        let monitor = agent.monitor(path, subscription.channel(), transport).await?;
+        let monitor = agent.monitor(path, subscription.channel(), transport, self.min_urgency).await?;
         Ok(Line::Http(Box::new(agent), monitor))
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, ensure};
-use pushgrid_it::{Server, pushgrid, within};
+use pushgrid_it::{Server, eventually, pushgrid, within};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -38,27 +38,28 @@ async fn send(folder: &Path, text: &str, more: &[&str]) -> Result<()> {
     Ok(())
 }
 
-async fn subscribed(folder: &Path) {
-    while !folder.join("subscription.json").exists() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+async fn subscribed(folder: &Path) -> Result<()> {
+    let file = folder.join("subscription.json");
+    eventually(SOON, "a subscription", async || Ok(file.exists().then_some(()))).await
 }
 
 // Holds: G-07.
 #[tokio::test]
 async fn what_is_below_the_urgency_waits_for_the_next_process() -> Result<()> {
     let server = Server::start().await?;
-    let folder = TempDir::with_prefix("pushgrid-it-")?;
-    let sent = async {
-        subscribed(folder.path()).await;
-        send(folder.path(), "low", &["--urgency", "low"]).await?;
-        send(folder.path(), "high", &["--urgency", "high"]).await
-    };
-    let (printed, sent) =
-        tokio::join!(listen_with(folder.path(), &server, 1, &["--urgency", "normal"]), sent);
-    sent?;
-    ensure!(printed? == ["high"]);
-    ensure!(listen(folder.path(), &server, 1).await? == ["low"]);
+    for transport in ["ws", "h2", "sse"] {
+        let folder = TempDir::with_prefix("pushgrid-it-")?;
+        let sent = async {
+            subscribed(folder.path()).await?;
+            send(folder.path(), "low", &["--urgency", "low"]).await?;
+            send(folder.path(), "high", &["--urgency", "high"]).await
+        };
+        let options = ["--transport", transport, "--urgency", "normal"];
+        let (printed, sent) = tokio::join!(listen_with(folder.path(), &server, 1, &options), sent);
+        sent?;
+        ensure!(printed? == ["high"], "by {transport}");
+        ensure!(listen_with(folder.path(), &server, 1, &options[..2]).await? == ["low"], "by {transport}");
+    }
     Ok(())
 }
 
@@ -69,7 +70,7 @@ async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_
     let folder = TempDir::with_prefix("pushgrid-it-")?;
     let send = async |text: &str| send(folder.path(), text, &[]).await;
     let written = async {
-        subscribed(folder.path()).await;
+        subscribed(folder.path()).await?;
         send("first").await
     };
     let (printed, written) = tokio::join!(listen(folder.path(), &server, 1), written);
@@ -99,13 +100,10 @@ async fn a_message_that_comes_again_to_the_next_process_is_acknowledged_and_not_
 }
 
 /// Waits for the subscription, and sends messages to it.
-async fn send(folder: &Path, texts: &[&str]) -> Result<()> {
-    let file = folder.join("subscription.json");
-    pushgrid_it::eventually(SOON, "a subscription", async || Ok(file.exists().then_some(()))).await?;
+async fn send_all(folder: &Path, texts: &[&str]) -> Result<()> {
+    subscribed(folder).await?;
     for text in texts {
-        let mut send = pushgrid()?;
-        send.current_dir(folder).args(["send", "--subscription", "subscription.json", "--message", text]);
-        ensure!(within(SOON, "the answer", send.status()).await??.success(), "{text} was not sent");
+        send(folder, text, &[]).await?;
     }
     Ok(())
 }
@@ -115,14 +113,15 @@ async fn send(folder: &Path, texts: &[&str]) -> Result<()> {
 async fn listens(transport: &str) -> Result<()> {
     let server = Server::start().await?;
     let folder = TempDir::with_prefix("pushgrid-it-")?;
+    let by = ["--transport", transport];
     let (printed, sent) =
-        tokio::join!(listen_with(folder.path(), &server, 2, &["--transport", transport]), send(folder.path(), &["one", "two"]));
+        tokio::join!(listen_with(folder.path(), &server, 2, &by), send_all(folder.path(), &["one", "two"]));
     sent?;
     ensure!(printed? == ["one", "two"]);
-    send(folder.path(), &["three", "four"]).await?;
-    ensure!(listen_with(folder.path(), &server, 2, &["--transport", transport]).await? == ["three", "four"]);
+    send_all(folder.path(), &["three", "four"]).await?;
+    ensure!(listen_with(folder.path(), &server, 2, &by).await? == ["three", "four"]);
     // Printed by a process that was killed before the acknowledgement: all that is left of it is the last line.
-    send(folder.path(), &["five", "six"]).await?;
+    send_all(folder.path(), &["five", "six"]).await?;
     let state: Value =
         serde_json::from_str(&std::fs::read_to_string(folder.path().join("pushgrid-listen.json"))?)?;
     let path = state["path"].as_str().context("the state has the path")?;
@@ -131,7 +130,7 @@ async fn listens(transport: &str) -> Result<()> {
     let before = std::fs::read_to_string(&file)?;
     ensure!(before.lines().count() == 4, "four were printed: {before}");
     std::fs::write(&file, format!("{before}{}\n", event[0]))?;
-    ensure!(listen_with(folder.path(), &server, 1, &["--transport", transport]).await? == ["six"]);
+    ensure!(listen_with(folder.path(), &server, 1, &by).await? == ["six"]);
     let all_delivered = |it: &pushgrid_it::Accounts| it.ended("delivered") == 6 && it.pending == 0;
     server.accounts("all are acknowledged", all_delivered).await?;
     Ok(())

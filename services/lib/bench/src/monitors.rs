@@ -78,7 +78,7 @@ impl Monitors {
 
 async fn open(agent: &HttpAgent, transport: Transport) -> Result<(String, Monitor)> {
     let (paths, subscription) = agent.subscribe(&SystemRng, None).await?;
-    let monitor = agent.monitor(&paths.subscription, subscription.channel(), transport).await?;
+    let monitor = agent.monitor(&paths.subscription, subscription.channel(), transport, None).await?;
     Ok((paths.subscription, monitor))
 }
 

@@ -14,7 +14,7 @@ use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri};
 use pushgrid_crypto::encryption::Receiver;
 use pushgrid_crypto::vapid;
-use pushgrid_types::{ChannelId, Rng};
+use pushgrid_types::{ChannelId, Rng, Urgency};
 
 use self::events::Events;
 use self::push::Pushes;
@@ -119,18 +119,22 @@ impl HttpAgent {
         Ok((Paths { subscription: path.to_owned(), set }, subscription))
     }
 
-    /// Opens a request that monitors the resource at `path`. Messages name `channel`, for nothing in them says which it
-    /// is of several.
+    /// Opens a request that monitors the resource at `path`, for messages of `min_urgency` and above. Messages name
+    /// `channel`, for nothing in them says which it is of several.
     pub async fn monitor(
         &self,
         path: &str,
         channel: ChannelId,
         transport: Transport,
+        min_urgency: Option<Urgency>,
     ) -> Result<Monitor, ClientError> {
-        let uri = self.uri(path)?;
+        let mut request = self.request(Method::GET, path)?;
+        if let Some(urgency) = min_urgency {
+            request.headers_mut().insert("urgency", HeaderValue::from_static(urgency.as_str()));
+        }
         Ok(Monitor(match transport {
-            Transport::Push => Way::Push(Box::new(Pushes::open(uri, channel, &self.tls).await?)),
-            Transport::Events => Way::Events(Box::new(Events::open(uri, channel, &self.requests).await?)),
+            Transport::Push => Way::Push(Box::new(Pushes::open(request, channel, &self.tls).await?)),
+            Transport::Events => Way::Events(Box::new(Events::open(request, channel, &self.requests).await?)),
         }))
     }
 

@@ -12,12 +12,15 @@ use pushgrid_types::{
 };
 use redis::Value;
 
-use crate::batch::NOTED;
 use crate::failure::corrupt;
 
 /// Octets before a stored message: leader epoch, sequence, expiry, octets of the body, and the length of the channel
 /// and topic between these and the message.
 pub(crate) const HEAD: usize = 29;
+
+/// Bit of a subscription's instant that says whether it is the one of a visit. Earlier releases read the whole as an
+/// instant, and do nothing with it.
+pub(crate) const NOTED: u64 = 1 << 63;
 
 /// Values of an accepted call.
 pub(crate) type Items = std::vec::IntoIter<Value>;

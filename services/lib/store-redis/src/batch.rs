@@ -6,7 +6,7 @@ use pushgrid_store::{Change, StoreError, Subscription};
 use pushgrid_types::cast::fitting;
 use pushgrid_types::{ChannelId, LeaderEpoch, Message, ReplaceKey};
 
-use crate::answer::HEAD;
+use crate::answer::{HEAD, NOTED};
 use crate::failure::corrupt;
 
 /// Most changes of one call: Redis does nothing else meanwhile, about 5 ms for each thousand.
@@ -17,10 +17,6 @@ pub const MAX_OCTETS: usize = 32 << 20;
 
 /// Largest number with an exact double, for comparison in scripts.
 const LARGEST: u64 = (1 << 53) - 1;
-
-/// Bit of a subscription's instant that says whether it is the one of a visit. Earlier releases read the whole as an
-/// instant, and do nothing with it.
-pub(crate) const NOTED: u64 = 1 << 63;
 
 /// Changes as arguments of a script.
 #[derive(Debug, Default)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::header::ACCEPT;
-use http::{HeaderValue, Request, Uri};
+use http::{HeaderValue, Request};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use pushgrid_types::ChannelId;
@@ -46,12 +46,10 @@ struct Headers {
 
 impl Events {
     pub(super) async fn open(
-        uri: Uri,
+        mut request: Request<Bytes>,
         channel: ChannelId,
         requests: &ApplicationServer,
     ) -> Result<Self, ClientError> {
-        let mut request = Request::new(Bytes::new());
-        *request.uri_mut() = uri;
         request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
         let (head, body) = requests.open(request).await.map_err(ClientError::Request)?.into_parts();
         let body = match head.status.as_u16() {

@@ -52,9 +52,13 @@ pub(super) struct Pushes {
 }
 
 impl Pushes {
-    pub(super) async fn open(uri: Uri, channel: ChannelId, tls: &Tls) -> Result<Self, ClientError> {
+    pub(super) async fn open(
+        request: Request<Bytes>,
+        channel: ChannelId,
+        tls: &Tls,
+    ) -> Result<Self, ClientError> {
         let connecting = async {
-            let octets = dial(&uri, tls).await?;
+            let octets = dial(request.uri(), tls).await?;
             let mut builder = Builder::new();
             builder.max_concurrent_streams(STREAMS);
             builder.handshake(octets).await.map_err(ClientError::stream)
@@ -63,7 +67,7 @@ impl Pushes {
         let (requests, mut connection): (SendRequest<Bytes>, _) =
             timeout(REQUEST_TIMEOUT, connecting).await.map_err(|_| late)??;
         let mut requests = drive(&mut connection, requests.ready()).await?.map_err(ClientError::stream)?;
-        let request = Request::get(uri).body(()).map_err(|_| ClientError::Url)?;
+        let request = request.map(drop);
         let (mut answer, _) = requests.send_request(request, true).map_err(ClientError::stream)?;
         let promises = answer.push_promises();
         let pings = connection.ping_pong();
