@@ -16,7 +16,7 @@ use crate::{limits, progress};
 pub(super) struct Monitors {
     agent: Arc<HttpAgent>,
     paths: Vec<String>,
-    tasks: JoinSet<()>,
+    tasks: Vec<JoinSet<()>>,
     broken: Arc<AtomicU64>,
     keep: bool,
 }
@@ -32,28 +32,30 @@ impl Monitors {
         super::open_files::check(count as u64)?;
         let agent = Arc::new(HttpAgent::new(&site.connect_options(0).url)?);
         let next = Arc::new(AtomicUsize::new(0));
+        let broken = Arc::new(AtomicU64::new(0));
         let mut workers = JoinSet::new();
         for _ in 0..parallel.min(count) {
-            let (agent, next) = (Arc::clone(&agent), Arc::clone(&next));
+            let (agent, next, broken) = (Arc::clone(&agent), Arc::clone(&next), Arc::clone(&broken));
             workers.spawn(async move {
-                let mut opened = Vec::new();
+                let (mut paths, mut tasks) = (Vec::new(), JoinSet::new());
                 loop {
                     let number = next.fetch_add(1, Ordering::Relaxed);
                     if number >= count {
-                        return anyhow::Ok(opened);
+                        return anyhow::Ok((paths, tasks));
                     }
                     let failed = || format!("user agent {} of {count}", number + 1);
-                    opened.push(open(&agent, transport).await.with_context(failed)?);
+                    let (path, monitor) = open(&agent, transport).await.with_context(failed)?;
+                    paths.push(path);
+                    // At once: pings of the service are to be answered while others are opened.
+                    tasks.spawn(attend(monitor, Arc::clone(&broken)));
                 }
             });
         }
-        let (mut tasks, mut paths) = (JoinSet::new(), Vec::with_capacity(count));
-        let broken = Arc::new(AtomicU64::new(0));
+        let (mut tasks, mut paths) = (Vec::new(), Vec::with_capacity(count));
         while let Some(opened) = workers.join_next().await {
-            for (path, monitor) in opened?? {
-                paths.push(path);
-                tasks.spawn(attend(monitor, Arc::clone(&broken)));
-            }
+            let (more, reading) = opened??;
+            paths.extend(more);
+            tasks.push(reading);
         }
         Ok(Self { agent, paths, tasks, broken, keep: site.keep })
     }
@@ -62,7 +64,9 @@ impl Monitors {
     /// before, unasked.
     pub(super) async fn leave(mut self) -> u64 {
         let broken = self.broken.load(Ordering::Relaxed);
-        self.tasks.shutdown().await;
+        for tasks in &mut self.tasks {
+            tasks.shutdown().await;
+        }
         let ending = async {
             for path in self.paths.drain(..).filter(|_| !self.keep) {
                 // What fails now is no part of the measurement.
