@@ -15,7 +15,7 @@ use tracing::Instrument;
 use crate::handle::{Event, Handle};
 
 /// Time that a noted visit stands for later ones, at most: a user agent that comes often is written once.
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Pause between the pieces of a sweep.
 const PIECES: Duration = Duration::from_millis(100);

@@ -50,7 +50,7 @@ impl EmbeddedConfig {
             ring_octets: 32 << 20,
             queue_octets: 32 << 20,
             file_octets: None,
-            rest: Duration::from_secs(60),
+            rest: Duration::from_mins(1),
             accept_loss: None,
             keys: None,
             meter: Meter::new(),

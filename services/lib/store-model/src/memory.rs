@@ -154,9 +154,9 @@ fn page<'a, I: Iterator<Item = &'a Arc<Message>>>(
 /// Subscriptions of the next few user agents after a place.
 fn sweep(
     subscriptions: &BTreeMap<(UserAgentId, ChannelId), Subscription>,
-    from: Option<SweepPlace>,
+    from: Option<&SweepPlace>,
 ) -> (Vec<Subscription>, Option<SweepPlace>) {
-    let is_after = |of: &UserAgentId| from.as_ref().is_none_or(|place| of.as_octets()[..] > place.0[..]);
+    let is_after = |of: &UserAgentId| from.is_none_or(|place| of.as_octets()[..] > place.0[..]);
     let mut user_agents: Vec<_> = subscriptions.keys().map(|(of, _)| *of).filter(is_after).collect();
     user_agents.dedup();
     user_agents.truncate(SWEPT);

@@ -150,6 +150,29 @@ fn one_that_is_too_late_for_itself_still_takes_the_place_of_the_older_one_of_its
     assert_eq!(world.stores.back(), Some(&vec![late]), "it is stored for a moment, where it replaces others");
 }
 
+// Holds: A-79.
+#[test]
+fn one_that_was_taken_back_before_its_log_was_read_has_taken_the_place_of_the_older_one() {
+    let mut world = World::new();
+    world.post(0, false, Some(0));
+    world.collect();
+    world.answer_all();
+    let older = world.posted[0].clone();
+    let newer =
+        Arc::new(Message { sequence: Sequence(9), id: MessageId::from_octets([9; 16]), ..(*older).clone() });
+    world.log.insert(newer.sequence, newer.clone());
+    let (reply, mut answer) = oneshot::channel();
+    world.partition.cancel(reference(&newer), CancelReply::to_cancellation(reply));
+    world.collect();
+    world.answer_all();
+    world.turn(|partition, turn| partition.route(turn, Routable { message: newer.clone(), alive: true }));
+    world.collect();
+    world.answer_all();
+    assert_eq!(answer.try_recv(), Ok(Cancelled::Ended));
+    assert_eq!(world.outcomes.get(&older.id), Some(&Outcome::Replaced));
+    assert_eq!(world.outcomes.get(&newer.id), Some(&Outcome::Cancelled));
+}
+
 #[test]
 fn a_message_is_replaced_by_a_newer_one_on_the_way_into_the_mailbox_and_not_by_its_own_repeat() {
     for (id, replaces) in [(MessageId::from_octets([9; 16]), true), (MessageId::from_octets([1; 16]), false)]

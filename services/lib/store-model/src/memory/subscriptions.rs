@@ -56,7 +56,7 @@ impl Subscriptions for MemorySubscriptions {
     ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError> {
         let state = self.0.lock();
         state.check_open()?;
-        Ok(super::sweep(&state.subscriptions, from))
+        Ok(super::sweep(&state.subscriptions, from.as_ref()))
     }
 
     async fn put(

@@ -326,7 +326,7 @@ impl View for MemoryView {
         barrier: ReadBarrier,
         from: Option<SweepPlace>,
     ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError> {
-        self.ask(barrier, |held| held.sweep(from))
+        self.ask(barrier, |held| held.sweep(from.as_ref()))
     }
 
     async fn message(

@@ -106,7 +106,7 @@ impl Held {
         self.all(user_agent).count()
     }
 
-    pub(super) fn sweep(&self, from: Option<SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>) {
+    pub(super) fn sweep(&self, from: Option<&SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>) {
         let (mut swept, next) = super::super::sweep(&self.subscriptions, from);
         swept.retain(|it| !self.aside.contains(&it.id.user_agent));
         (swept, next)
