@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
+use pushgrid_store::{Mailbox, Page, PageLimit, PageStart, StoreError, Stored, Usage};
 use pushgrid_types::{Message, MessageId, Outcome, Timestamp, UserAgentId};
 
 use crate::PartitionStore;
@@ -24,7 +24,7 @@ impl Mailbox for PartitionStore {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let barrier = self.barrier()?;
         self.answer(self.view().page(barrier, user_agent, start, now, limit).await)
     }

@@ -195,7 +195,7 @@ impl Grid {
         let mut messages = 0;
         for id in self.to.iter().take(1000) {
             let started = Instant::now();
-            let page = self.store.page(id.user_agent, PageStart::FIRST, self.now, PAGE).await?;
+            let page = self.store.page(id.user_agent, PageStart::FIRST, self.now, PAGE).await?.messages;
             times.push(started.elapsed());
             messages += page.len();
         }
@@ -218,7 +218,7 @@ impl Grid {
                 let mut times = Vec::new();
                 for id in to.iter().skip(session).step_by(16) {
                     let started = Instant::now();
-                    let page = store.page(id.user_agent, PageStart::FIRST, now, PAGE).await?;
+                    let page = store.page(id.user_agent, PageStart::FIRST, now, PAGE).await?.messages;
                     let ended = page.iter().map(|message| (message.id, Outcome::Delivered)).collect();
                     store.settle(id.user_agent, ended).await?;
                     times.push(started.elapsed());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{ErrorKind, Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
+use pushgrid_store::{ErrorKind, Mailbox, Page, PageLimit, PageStart, StoreError, Stored, Usage};
 use pushgrid_types::{Message, MessageId, Outcome, Sequence, Timestamp, Urgency, UserAgentId};
 use rusqlite::{Connection, params};
 
@@ -60,11 +60,11 @@ impl Mailbox for Embedded {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Page, StoreError> {
         self.check_open()?;
         // Most user agents have nothing waiting, and the usage in memory says so.
         if self.shared().usages.of(user_agent) == Usage::default() {
-            return Ok(Vec::new());
+            return Ok(Page::EMPTY);
         }
         let damage = Arc::clone(&self.shared().damage);
         let asked = Asked { user_agent, start, now, limit };
@@ -176,18 +176,18 @@ struct Asked {
     limit: PageLimit,
 }
 
-fn page(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure> {
-    let mut page = Page::new(asked.limit);
+fn page(connection: &Connection, asked: &Asked) -> Result<Page, Failure> {
+    let mut page = Draft::new(asked.limit);
     let mut statement = connection.prepare_cached(PAGE)?;
     for place in asked.start.places() {
         let mut rows = statement.query(asked.at(place, asked.limit.messages))?;
         while let Some(row) = rows.next()? {
             if page.add(row::message(row)?) {
-                return Ok(page.messages);
+                return Ok(page.finish(false));
             }
         }
     }
-    Ok(page.messages)
+    Ok(page.finish(true))
 }
 
 fn find(connection: &Connection, user_agent: UserAgentId, id: MessageId) -> Result<Option<Message>, Failure> {
@@ -197,7 +197,7 @@ fn find(connection: &Connection, user_agent: UserAgentId, id: MessageId) -> Resu
 }
 
 /// Reads each message by itself, and leaves out unreadable ones.
-fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Vec<Message>, Failure> {
+fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Page, Failure> {
     let mut statement = connection.prepare_cached(SEQUENCES)?;
     let mut sequences: Vec<i64> = Vec::new();
     for place in asked.start.places() {
@@ -205,7 +205,7 @@ fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Vec<Mess
             sequences.push(sequence?);
         }
     }
-    let mut page = Page::new(asked.limit);
+    let mut page = Draft::new(asked.limit);
     let mut statement = connection.prepare_cached(ONE)?;
     for sequence in sequences {
         let read = statement.query_row(params![sequence], |row| Ok(row::message(row)));
@@ -219,7 +219,7 @@ fn page_around_damage(connection: &Connection, asked: &Asked) -> Result<Vec<Mess
             Err(failure) => return Err(failure),
         }
     }
-    Ok(page.messages)
+    Ok(page.finish(false))
 }
 
 impl Asked {
@@ -231,15 +231,19 @@ impl Asked {
 }
 
 /// Page under construction.
-struct Page {
+struct Draft {
     messages: Vec<Message>,
     octets: usize,
     limit: PageLimit,
 }
 
-impl Page {
+impl Draft {
     fn new(limit: PageLimit) -> Self {
         Self { messages: Vec::new(), octets: 0, limit }
+    }
+
+    fn finish(self, is_last: bool) -> Page {
+        Page { messages: self.messages, is_last }
     }
 
     /// Adds a message. True if the page is full.

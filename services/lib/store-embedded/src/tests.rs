@@ -63,7 +63,7 @@ impl Home {
     }
 
     async fn waiting(&self, user_agent: UserAgentId) -> Vec<Message> {
-        self.store.page(user_agent, PageStart::FIRST, NOW, ALL).await.unwrap()
+        self.store.page(user_agent, PageStart::FIRST, NOW, ALL).await.unwrap().messages
     }
 }
 

@@ -94,7 +94,7 @@ async fn consume(store: Embedded) {
         store.store(kept).await.expect("store answers");
         let limit = PageLimit { messages: 5, ..ALL };
         let user_agent = to(0).user_agent;
-        let page = store.page(user_agent, PageStart::FIRST, NOW, limit).await.expect("page answers");
+        let page = store.page(user_agent, PageStart::FIRST, NOW, limit).await.expect("page answers").messages;
         say("ending", page.iter().map(|it| it.sequence));
         let ended = page.iter().map(|it| (it.id, Outcome::Cancelled)).collect();
         store.settle(user_agent, ended).await.expect("settle answers");
@@ -169,7 +169,7 @@ async fn look(directory: &Path) -> BTreeSet<u64> {
     let mut there = BTreeSet::new();
     for user_agent in 0..8 {
         let user_agent = to(user_agent).user_agent;
-        let page = store.page(user_agent, PageStart::FIRST, NOW, ALL).await.expect("page answers");
+        let page = store.page(user_agent, PageStart::FIRST, NOW, ALL).await.expect("page answers").messages;
         let usage = store.usage(user_agent).await.expect("usage answers");
         assert_eq!(usage.messages, u64::try_from(page.len()).expect("a length fits"));
         there.extend(page.iter().map(|message| message.sequence.0));

@@ -35,7 +35,7 @@ pub use presence::MemoryPresence;
 pub use subscriptions::MemorySubscriptions;
 pub use view::MemoryView;
 
-use pushgrid_store::{EndFeed, Ledger, PageLimit, PageStart, Subscription, SweepPlace};
+use pushgrid_store::{EndFeed, Ledger, Page, PageLimit, PageStart, Subscription, SweepPlace};
 use state::State;
 
 /// Most messages in the models before an append is refused as [`pushgrid_store::ErrorKind::Unavailable`]:
@@ -135,17 +135,19 @@ fn page<'a, I: Iterator<Item = &'a Arc<Message>>>(
     start: &PageStart,
     now: Timestamp,
     limit: PageLimit,
-) -> Vec<Message> {
-    let mut page = Vec::new();
+) -> Page {
+    let mut page = Page::EMPTY;
     let mut octets = 0;
     for (urgency, after) in start.places() {
         let of_level = all().filter(|it| it.urgency == urgency && it.sequence > after && !it.is_expired(now));
         for message in of_level {
-            if page.len() >= limit.messages || (!page.is_empty() && octets >= limit.octets) {
+            if page.messages.len() >= limit.messages || (!page.messages.is_empty() && octets >= limit.octets)
+            {
+                page.is_last = false;
                 return page;
             }
             octets += message.content.body.len();
-            page.push(Message::clone(message));
+            page.messages.push(Message::clone(message));
         }
     }
     page

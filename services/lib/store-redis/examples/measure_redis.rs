@@ -171,7 +171,7 @@ impl Grid {
         let mut found = 0;
         for at in 0..1000 {
             let of = subscription(at % user_agents).user_agent;
-            found += self.view.page(self.barrier(), of, PageStart::FIRST, NOW, limit).await?.len();
+            found += self.view.page(self.barrier(), of, PageStart::FIRST, NOW, limit).await?.messages.len();
         }
         self.report(&format!("page of {} messages", found / 1000), 1000, &run)
     }

@@ -5,7 +5,9 @@
 
 use bytes::Bytes;
 use pushgrid_proto::stored::decode_message;
-use pushgrid_store::{Claim, History, Stamp, StoreError, StoredMessage, Subscription, Usage, ViewError};
+use pushgrid_store::{
+    Claim, History, Page, Stamp, StoreError, StoredMessage, Subscription, Usage, ViewError,
+};
 use pushgrid_types::{
     ChannelId, Epoch, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Position, Restriction, Sequence,
     SessionId, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
@@ -232,21 +234,25 @@ pub(crate) fn message(octets: Vec<u8>) -> Result<Message, StoreError> {
 
 /// Answer of the script `page`.
 #[derive(Debug)]
-pub(crate) enum Page {
-    /// The messages of the page.
-    Read(Vec<Message>),
+pub(crate) enum PageAnswer {
+    Read(Page),
     /// Nothing within reach: to be read on from this place of this level, counted from the first one asked for.
-    Unfinished { level: usize, after: Sequence },
+    Unfinished {
+        level: usize,
+        after: Sequence,
+    },
 }
 
 /// A page, or the place to go on from.
-pub(crate) fn page(mut items: Items) -> Result<Page, StoreError> {
-    if let Some(Value::Int(level)) = items.as_slice().first() {
-        let level = usize::try_from(*level).map_err(|_| corrupt(WRONG_FORM))?;
-        let after = Sequence(decimal(items.nth(1))?);
-        return Ok(Page::Unfinished { level, after });
+pub(crate) fn page(mut items: Items) -> Result<PageAnswer, StoreError> {
+    match number(items.next().as_ref())? {
+        kind @ 0..=1 => Ok(PageAnswer::Read(Page { messages: all(items, message)?, is_last: kind == 1 })),
+        2 => {
+            let level = usize::try_from(number(items.next().as_ref())?).map_err(|_| corrupt(WRONG_FORM))?;
+            Ok(PageAnswer::Unfinished { level, after: Sequence(decimal(items.next())?) })
+        }
+        _ => Err(corrupt(WRONG_FORM)),
     }
-    all(items, message).map(Page::Read)
 }
 
 /// Claims on the user agents asked for. A foreign value is no claim.

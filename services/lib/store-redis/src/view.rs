@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Change, History, PageLimit, PageStart, ReadBarrier, Stamp, StoredMessage, Subscription, SweepPlace,
+    Change, History, Page, PageLimit, PageStart, ReadBarrier, Stamp, StoredMessage, Subscription, SweepPlace,
     Usage, View, ViewError,
 };
 use pushgrid_types::cast::saturating;
@@ -13,7 +13,7 @@ use pushgrid_types::{
 };
 use redis::Cmd;
 
-use crate::answer::{self, Items, Page};
+use crate::answer::{self, Items, PageAnswer};
 use crate::batch::{Batch, exact, topic_of};
 use crate::failure::{Effect, corrupt};
 use crate::script::Source;
@@ -290,7 +290,7 @@ impl View for RedisView {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, ViewError> {
+    ) -> Result<Page, ViewError> {
         let mut places: Vec<_> = start.places().collect();
         loop {
             let items = self.read(&self.redis.scripts().page, barrier, |command| {
@@ -301,13 +301,13 @@ impl View for RedisView {
                 }
             });
             match answer::page(items.await?) {
-                Ok(Page::Read(messages)) => return answer::read(user_agent, Ok(messages)),
+                Ok(PageAnswer::Read(page)) => return Ok(page),
                 // Each time further on in the same mailbox, so this ends.
-                Ok(Page::Unfinished { level, after }) if level < places.len() => {
+                Ok(PageAnswer::Unfinished { level, after }) if level < places.len() => {
                     places.drain(..level);
                     places[0].1 = after;
                 }
-                Ok(Page::Unfinished { .. }) => return Err(answer::wrong_form().into()),
+                Ok(PageAnswer::Unfinished { .. }) => return Err(answer::wrong_form().into()),
                 Err(error) => return answer::read(user_agent, Err(error)),
             }
         }

@@ -43,7 +43,7 @@ pub use links::{
     Registered, Resource, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement, Standing,
 };
 pub use log::{EventLog, LogConsumer, LogEnd};
-pub use mailbox::{Mailbox, PageLimit, PageStart, Stored, Usage};
+pub use mailbox::{Mailbox, Page, PageLimit, PageStart, Stored, Usage};
 pub use membership::{Member, Membership, Renewed, Role, Strange};
 pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};
 pub use presence::{Claim, Presence};

@@ -62,6 +62,20 @@ impl PageStart {
     }
 }
 
+/// Stored messages from a place on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The messages, in the order of a page.
+    pub messages: Vec<Message>,
+    /// True only if nothing else was stored from the place on: then the next page would be empty.
+    pub is_last: bool,
+}
+
+impl Page {
+    /// Page of an empty mailbox.
+    pub const EMPTY: Self = Self { messages: Vec::new(), is_last: true };
+}
+
 /// Messages stored for one user agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -91,7 +105,7 @@ pub trait Mailbox: Send + Sync + fmt::Debug {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, StoreError>;
+    ) -> Result<Page, StoreError>;
 
     /// A stored message by its id; `None` for one of another user agent, and for one that is not stored. Also an expired
     /// one, as long as it has not ended.

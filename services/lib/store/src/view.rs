@@ -13,7 +13,7 @@ use pushgrid_types::{
 };
 
 use crate::{
-    Change, History, PageLimit, PageStart, StoreError, StoredMessage, Subscription, SweepPlace, Usage,
+    Change, History, Page, PageLimit, PageStart, StoreError, StoredMessage, Subscription, SweepPlace, Usage,
 };
 
 /// Fencing token and minimum applied position to be matched by every call to the view.
@@ -185,7 +185,7 @@ pub trait View: Send + Sync + fmt::Debug {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, ViewError>;
+    ) -> Result<Page, ViewError>;
 
     /// As [`crate::Mailbox::message`].
     async fn message(

@@ -162,11 +162,14 @@ impl Backlog {
         self.reading.take()
     }
 
-    /// Takes in the beginning of the page that was read: of urgencies above that of its `first` message nothing
-    /// is stored that could have been found.
+    /// Takes in what the page says of those who are not there: of urgencies above that of its `first` message nothing
+    /// is stored that could have been found. `None`, at the end of a last page: of no urgency is anything else.
     pub(super) fn found(&mut self, reading: &Reading, first: Option<Urgency>) {
+        // Those that the user agent takes no more have been passed over.
+        let min_urgency = self.min_urgency;
         let nothing_of = |urgency: &Urgency| {
             reading.asked.contains(*urgency)
+                && urgency >= &min_urgency
                 && first.is_none_or(|first| first < *urgency)
                 && !reading.stale.contains(*urgency)
         };

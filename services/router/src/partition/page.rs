@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use pushgrid_runtime::spans;
-use pushgrid_store::{NotDelivered, Stored};
+use pushgrid_store::{NotDelivered, Page, Stored};
 use pushgrid_types::{Message, Outcome, Sequence, SessionRef, Urgency, UserAgentId};
 
 use super::backlog::Reading;
@@ -68,7 +68,7 @@ impl Partition {
         turn: Turn<'_>,
         user_agent: UserAgentId,
         at: SessionRef,
-        page: Option<Vec<Message>>,
+        page: Option<Page>,
     ) {
         let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
         if session.is_some_and(|session| session.at == at) {
@@ -88,20 +88,15 @@ impl Partition {
         self.page_is_over(user_agent);
     }
 
-    fn take_page(
-        &mut self,
-        turn: Turn<'_>,
-        user_agent: UserAgentId,
-        at: SessionRef,
-        page: Option<Vec<Message>>,
-    ) {
+    fn take_page(&mut self, turn: Turn<'_>, user_agent: UserAgentId, at: SessionRef, page: Option<Page>) {
         let Some(agent) = self.agents.get_mut(&user_agent) else { return };
         let Some(session) = agent.session.as_deref_mut().filter(|session| session.at == at) else { return };
         let Some(reading) = session.backlog.end_read() else { return };
         let Some(page) = page else { return self.read_on(user_agent) };
-        session.backlog.found(&reading, page.first().map(|message| message.urgency));
+        let Page { messages, is_last } = page;
+        session.backlog.found(&reading, messages.first().map(|message| message.urgency));
         let (mut progress, mut next) = (reading.is_again(), None::<Sequence>);
-        for message in page {
+        for message in messages {
             if reading.is_stale(message.urgency) || !self.takes(user_agent, message.urgency) {
                 progress = true;
                 continue;
@@ -126,8 +121,19 @@ impl Partition {
             }
         }
         self.watch(turn.now, user_agent);
+        if is_last && next.is_none() {
+            self.found_all(user_agent, &reading);
+        }
         if progress || !self.is_held_up(user_agent, &reading, next) {
             self.read_on(user_agent);
+        }
+    }
+
+    /// Takes in that all of a last page has been sent: nothing else was stored that could have been read.
+    fn found_all(&mut self, user_agent: UserAgentId, reading: &Reading) {
+        let agent = self.agents.get_mut(&user_agent);
+        if let Some(session) = agent.and_then(|agent| agent.session.as_deref_mut()) {
+            session.backlog.found(reading, None);
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use pushgrid_runtime::Backoff;
-use pushgrid_store::{Claim, ErrorKind, StoreError, Stored};
+use pushgrid_store::{Claim, ErrorKind, Page, StoreError, Stored};
 use pushgrid_types::{Message, MessageId, Outcome, Sequence, SessionRef, UserAgentId};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
@@ -41,7 +41,7 @@ pub(super) enum Done {
     Page {
         user_agent: UserAgentId,
         session: SessionRef,
-        page: Option<Vec<Message>>,
+        page: Option<Page>,
     },
     /// The user agent's part of the mailbox is unreadable.
     NoPage {

@@ -133,7 +133,11 @@ impl Bench {
 }
 
 pub(super) async fn waiting(owned: &TakenOver) -> Result<Vec<Sequence>, ErrorKind> {
-    let page =
-        owned.store.page(TO.user_agent, PageStart::FIRST, NOW, ALL).await.map_err(|error| error.kind)?;
+    let page = owned
+        .store
+        .page(TO.user_agent, PageStart::FIRST, NOW, ALL)
+        .await
+        .map_err(|error| error.kind)?
+        .messages;
     Ok(page.iter().map(|message| message.sequence).collect())
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_store::{
-    Change, Changelog, Commit, ErrorKind, History, LogReader, Offsets, PageLimit, PageStart, ReadBarrier,
-    Reading, Share, Stamp, StoreError, StoredMessage, Subscription, SweepPlace, Usage, View, ViewError,
+    Change, Changelog, Commit, ErrorKind, History, LogReader, Offsets, Page, PageLimit, PageStart,
+    ReadBarrier, Reading, Share, Stamp, StoreError, StoredMessage, Subscription, SweepPlace, Usage, View,
+    ViewError,
 };
 use pushgrid_store_model::memory::{MemoryChangelog, MemoryView};
 use pushgrid_types::{
@@ -124,7 +125,7 @@ asks! {
     in_topic(topics: &[(UserAgentId, ChannelId, ReplaceKey)]) -> Vec<Option<StoredMessage>>;
     in_channel(user_agent: UserAgentId, channel: ChannelId) -> Vec<StoredMessage>;
     due(now: Timestamp, limit: usize) -> Vec<StoredMessage>;
-    page(user_agent: UserAgentId, start: PageStart, now: Timestamp, limit: PageLimit) -> Vec<Message>;
+    page(user_agent: UserAgentId, start: PageStart, now: Timestamp, limit: PageLimit) -> Page;
     message(user_agent: UserAgentId, id: MessageId) -> Option<Message>;
     usage(user_agent: UserAgentId) -> Usage;
     waiting() -> u64;

@@ -370,6 +370,7 @@ impl World {
         self.calls.spawn(async move {
             let gone = asked.lock().gone.clone();
             if let Ok(page) = store.page(of, PageStart::FIRST, now, ALL).await {
+                let page = page.messages;
                 let back: Vec<_> = page.iter().filter(|it| gone.contains(&it.sequence)).collect();
                 assert!(back.is_empty(), "{back:?} had ended");
             }
@@ -449,7 +450,7 @@ impl World {
         assert_eq!(store.figures().waiting, account.pending);
         for of in 0..USER_AGENTS {
             let of = UserAgentId::from_octets(octets(of));
-            let page = store.page(of, PageStart::FIRST, Timestamp::default(), ALL).await.unwrap();
+            let page = store.page(of, PageStart::FIRST, Timestamp::default(), ALL).await.unwrap().messages;
             let page: Vec<_> = page.into_iter().map(Arc::new).collect();
             let expected: Vec<_> =
                 truth.waiting.values().filter(|it| it.to.user_agent == of).cloned().collect();

@@ -62,7 +62,7 @@ async fn waiting(store: &Embedded) -> BTreeMap<u8, u64> {
     let mut waiting = BTreeMap::new();
     for label in 0..USER_AGENTS {
         let user_agent = subscription(label).user_agent;
-        let page = store.page(user_agent, PageStart::FIRST, NOW, super::ALL).await.unwrap();
+        let page = store.page(user_agent, PageStart::FIRST, NOW, super::ALL).await.unwrap().messages;
         waiting.insert(label, page.len() as u64);
     }
     waiting

@@ -92,7 +92,7 @@ pub async fn what_is_expired_is_in_no_page(parts: Parts) {
         let now = parts.now.plus(Duration::from_millis(millis));
         let page =
             parts.mailbox.page(user_agent(1), PageStart::FIRST, now, limit).await.expect("page answers");
-        page.len()
+        page.messages.len()
     };
     assert_eq!(after(9_999, ALL).await, 4, "a millisecond before the expiry all are there");
     assert_eq!(after(10_000, ALL).await, 2, "at the expiry the expired ones are gone");

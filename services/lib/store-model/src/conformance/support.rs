@@ -12,7 +12,7 @@ use pushgrid_types::{
 };
 
 use super::Parts;
-use pushgrid_store::{End, PageLimit, PageStart, Stored, Subscription};
+use pushgrid_store::{End, Page, PageLimit, PageStart, Stored, Subscription};
 
 /// Page limit above everything stored by a check.
 pub(super) const ALL: PageLimit = PageLimit { messages: 1000, octets: 1 << 20 };
@@ -188,7 +188,16 @@ impl Parts {
     }
 
     pub(super) async fn page_from(&self, of: u8, start: PageStart, limit: PageLimit) -> Vec<Message> {
-        self.mailbox.page(user_agent(of), start, self.now, limit).await.expect("page answers")
+        let page = self.mailbox.page(user_agent(of), start, self.now, limit).await.expect("page answers");
+        if page.is_last && !page.messages.is_empty() {
+            let mut start = start;
+            for message in &page.messages {
+                start.after[usize::from(message.urgency.level())] = message.sequence;
+            }
+            let next = self.mailbox.page(user_agent(of), start, self.now, ALL).await.expect("page answers");
+            assert_eq!(next, Page::EMPTY, "nothing comes after the last page");
+        }
+        page.messages
     }
 
     /// Checks the account: pending, ended by outcome, and the sum.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use pushgrid_types::{Message, MessageId, Outcome, Timestamp, UserAgentId};
 
 use super::Shared;
-use pushgrid_store::{Mailbox, PageLimit, PageStart, StoreError, Stored, Usage};
+use pushgrid_store::{Mailbox, Page, PageLimit, PageStart, StoreError, Stored, Usage};
 
 /// The model of [`Mailbox`].
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ impl Mailbox for MemoryMailbox {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Page, StoreError> {
         let state = self.0.lock();
         state.check_open()?;
         Ok(state.page(user_agent, &start, now, limit))

@@ -10,8 +10,8 @@ use pushgrid_types::{
 
 use super::MAX_PENDING;
 use pushgrid_store::{
-    End, EndFeed, ErrorKind, Ledger, LedgerSnapshot, PageLimit, PageStart, StoreError, Stored, Subscription,
-    Usage,
+    End, EndFeed, ErrorKind, Ledger, LedgerSnapshot, Page, PageLimit, PageStart, StoreError, Stored,
+    Subscription, Usage,
 };
 
 /// The whole state of the models. The methods are the contracts of the seams, without waiting.
@@ -154,7 +154,7 @@ impl State {
         start: &PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Vec<Message> {
+    ) -> Page {
         super::page(|| self.of(user_agent), start, now, limit)
     }
 

@@ -13,7 +13,7 @@ use pushgrid_types::{
 
 use held::{Held, Step};
 use pushgrid_store::{
-    Change, ErrorKind, History, PageLimit, PageStart, ReadBarrier, Stamp, StoreError, StoredMessage,
+    Change, ErrorKind, History, Page, PageLimit, PageStart, ReadBarrier, Stamp, StoreError, StoredMessage,
     Subscription, SweepPlace, Usage, View, ViewError,
 };
 
@@ -382,7 +382,7 @@ impl View for MemoryView {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, ViewError> {
+    ) -> Result<Page, ViewError> {
         self.ask_of(barrier, once(user_agent), |held| held.page(user_agent, &start, now, limit))
     }
 

@@ -78,7 +78,8 @@ impl Scene {
     async fn assert_bystander(&self, why: &str) {
         let (view, at, id) = (&self.view, barrier(1, self.position), subscription(2, 1));
         assert_eq!(view.alive(at, &[id]).await.expect("it answers"), [true], "{why}");
-        let page = view.page(at, id.user_agent, PageStart::FIRST, NOW, ALL).await.expect("it answers");
+        let page =
+            view.page(at, id.user_agent, PageStart::FIRST, NOW, ALL).await.expect("it answers").messages;
         assert_eq!(page.len(), 2, "{why}");
         let due = view.due(at, NOW.plus(Duration::from_hours(9)), 10).await.expect("it answers");
         assert_eq!(due.iter().filter(|it| it.to.user_agent == id.user_agent).count(), 2, "{why}");

@@ -266,7 +266,13 @@ impl World {
                 let limit = PageLimit { messages, octets };
                 self.rest().await;
                 let page = async |store: &Store| {
-                    shown(store.mailbox.page(user_agent(of), start, self.now, limit).await)
+                    shown(
+                        store
+                            .mailbox
+                            .page(user_agent(of), start, self.now, limit)
+                            .await
+                            .map(|page| page.messages),
+                    )
                 };
                 self.same("page", page).await;
             }

@@ -365,7 +365,9 @@ impl World {
         for on in 0..CHANNELS {
             asked.push(Box::pin(async move { sorted(view.in_channel(at, who, channel(on)).await) }));
         }
-        asked.push(Box::pin(async move { shown(&view.page(at, who, start, now, limit).await) }));
+        asked.push(Box::pin(async move {
+            shown(&view.page(at, who, start, now, limit).await.map(|page| page.messages))
+        }));
     }
 }
 

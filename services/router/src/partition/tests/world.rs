@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pushgrid_store::{Claim, End, Eviction, NodeLink, NotDelivered, PageLimit, Settlement, Stored};
+use pushgrid_store::{Claim, End, Eviction, NodeLink, NotDelivered, Page, PageLimit, Settlement, Stored};
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Outcome, Sequence,
     SessionId, SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
@@ -83,7 +83,7 @@ impl NodeLink for Nodes {
 pub(super) enum Asked {
     Settle(SettleStored),
     /// A read, with its page when read at once.
-    Page(PageRequest, Option<Vec<Message>>),
+    Page(PageRequest, Option<Page>),
     /// A question for the end of the log, with the answer.
     LogEnd(Sequence, Vec<EndAsker>),
     /// The word of a node on the least urgency of a socket, below which it has dropped a message.
@@ -485,13 +485,17 @@ impl World {
         }
     }
 
-    fn read(&self, request: &PageRequest) -> Vec<Message> {
+    fn read(&self, request: &PageRequest) -> Page {
         let of_level = |(urgency, after): (Urgency, Sequence)| {
             let stored = self.mailbox.range(Sequence(after.0 + 1)..).map(|(_, message)| message);
             stored.filter(move |it| it.to.user_agent == request.user_agent && it.urgency == urgency)
         };
-        let page = request.start.places().flat_map(of_level);
-        page.take(request.limit.messages).map(|message| (**message).clone()).collect()
+        let all: Vec<_> = request.start.places().flat_map(of_level).collect();
+        let messages: Vec<_> =
+            all.iter().take(request.limit.messages).map(|message| (***message).clone()).collect();
+        // Not every store knows that nothing else is there.
+        let is_last = messages.len() == all.len() && !self.next.is_multiple_of(3);
+        Page { messages, is_last }
     }
 
     fn store(&mut self, message: &Arc<Message>) -> Stored {

@@ -11,7 +11,7 @@ use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{
     Claim, Commit, End, ErrorKind, EventLog, Eviction, Held, LedgerSnapshot, LogConsumer, LogEnd, LogReader,
-    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, PageLimit, PageStart, PartitionLifecycle,
+    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, Page, PageLimit, PageStart, PartitionLifecycle,
     PartitionState, Presence, RouterLink, Share, Stored, Usage,
 };
 use pushgrid_store_model::memory::{Memory, MemoryConsumer, MemoryPresence};
@@ -175,7 +175,7 @@ impl Mailbox for FaultyMailbox {
         start: PageStart,
         now: Timestamp,
         limit: PageLimit,
-    ) -> Result<Vec<Message>, StoreError> {
+    ) -> Result<Page, StoreError> {
         self.0.page(user_agent, start, now, limit).await
     }
 

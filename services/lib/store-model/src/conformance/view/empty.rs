@@ -34,7 +34,7 @@ async fn an_empty_message_ends_while_others_wait(mut owner: Owner) {
         owner.assert_usage(1, label / 10, label, label / 10).await;
     }
     let page = owner.view.page(owner.barrier, user_agent(1), PageStart::FIRST, NOW, ALL).await;
-    assert_eq!(page.expect("page answers").len(), 4, "the others wait on");
+    assert_eq!(page.expect("page answers").messages.len(), 4, "the others wait on");
 }
 
 /// An empty message is replaced by one with a body, and the other way round.

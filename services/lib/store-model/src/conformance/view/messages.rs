@@ -32,7 +32,7 @@ checks!(
 async fn places(owner: &Owner) -> Vec<Sequence> {
     let limit = PageLimit { messages: 100, octets: 1 << 20 };
     let page = owner.view.page(owner.barrier, user_agent(1), PageStart::FIRST, NOW, limit).await;
-    page.expect("page answers").iter().map(|message| message.sequence).collect()
+    page.expect("page answers").messages.iter().map(|message| message.sequence).collect()
 }
 
 async fn in_topic(owner: &Owner, of: u8, on: u8, text: &str) -> Option<StoredMessage> {

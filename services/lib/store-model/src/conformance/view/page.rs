@@ -22,7 +22,7 @@ checks!(
 async fn page(owner: &Owner, of: u8, after: u64, now: Timestamp, limit: PageLimit) -> Vec<Message> {
     let page =
         owner.view.page(owner.barrier, user_agent(of), PageStart::after(Sequence(after)), now, limit).await;
-    page.expect("page answers")
+    page.expect("page answers").messages
 }
 
 async fn labels(owner: &Owner, of: u8, after: u64, limit: PageLimit) -> Vec<u64> {
@@ -163,7 +163,7 @@ async fn all_from(owner: &Owner, mut start: PageStart) -> Vec<u64> {
     loop {
         let read =
             owner.view.page(owner.barrier, user_agent(1), start, NOW, PageLimit { messages: 90, ..ALL });
-        let page = read.await.expect("page answers");
+        let page = read.await.expect("page answers").messages;
         let Some(last) = page.last() else { return seen };
         start.after[usize::from(last.urgency.level())] = last.sequence;
         // Those above have all been read.

@@ -5,7 +5,9 @@ use pushgrid_types::{
     ChannelId, LeaderEpoch, Message, MessageId, Position, ReplaceKey, Sequence, Timestamp, UserAgentId,
 };
 
-use pushgrid_store::{Change, History, PageLimit, PageStart, StoredMessage, Subscription, SweepPlace, Usage};
+use pushgrid_store::{
+    Change, History, Page, PageLimit, PageStart, StoredMessage, Subscription, SweepPlace, Usage,
+};
 
 /// State of one partition in a view. Without waiting, and without a look at the caller's read barrier.
 #[derive(Debug, Clone, Default)]
@@ -142,13 +144,7 @@ impl Held {
         expired.take(limit).map(|(_, (message, since))| StoredMessage::of(message, *since)).collect()
     }
 
-    pub(super) fn page(
-        &self,
-        of: UserAgentId,
-        start: &PageStart,
-        now: Timestamp,
-        limit: PageLimit,
-    ) -> Vec<Message> {
+    pub(super) fn page(&self, of: UserAgentId, start: &PageStart, now: Timestamp, limit: PageLimit) -> Page {
         super::super::page(|| self.of(of).map(|(message, _)| message), start, now, limit)
     }
 
