@@ -70,7 +70,8 @@ impl Handle {
         }
     }
 
-    async fn sweep_unseen(&self, limit: Duration) -> Result<u64, LinkError> {
+    /// Ends those not seen for `limit`, in one sweep through all. Returns their number.
+    pub(crate) async fn sweep_unseen(&self, limit: Duration) -> Result<u64, LinkError> {
         let (mut place, mut ended) = (None, 0);
         loop {
             let (swept, next) = self.shared().subscriptions.sweep(place).await?;

@@ -43,11 +43,11 @@ async fn who_has_not_come_for_too_long_ends_and_is_told_when_it_comes() -> Resul
 #[tokio::test]
 async fn short_visits_keep_a_user_agent_alive() -> Result<()> {
     let scene = Scene::alone_with(LIMIT).await?;
+    let mut agent = scene.agent().await?;
+    let channel = agent.subscribe().await?;
     let mut other = scene.agent().await?;
     let unseen = other.subscribe().await?;
     other.leave().await?;
-    let mut agent = scene.agent().await?;
-    let channel = agent.subscribe().await?;
     // For as long as it takes another one to end.
     let visits = async |agent: &mut Agent| -> Result<()> {
         loop {

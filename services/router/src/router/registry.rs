@@ -81,7 +81,7 @@ impl PartitionRegistry {
         self.write().values_mut().for_each(look);
     }
 
-    fn handle(&self, user_agent: UserAgentId) -> Result<Handle, LinkError> {
+    pub(super) fn handle(&self, user_agent: UserAgentId) -> Result<Handle, LinkError> {
         let partition = Partition::of(user_agent, self.0.of);
         self.read().get(&partition).map(|owned| owned.handle.clone()).ok_or(LinkError::Unavailable)
     }

@@ -205,3 +205,25 @@ async fn over_http_2_a_refusal_before_the_end_of_the_body_resets_its_stream_alon
         came.push(within(stream.read_u8()).await.unwrap());
     }
 }
+
+#[tokio::test]
+async fn a_request_with_a_body_has_no_upgrade() {
+    let has_upgrade = |request: axum::extract::Request| async move {
+        let has = request.extensions().get::<hyper::upgrade::OnUpgrade>().is_some();
+        if has { "upgrade" } else { "none" }
+    };
+    let running = start(Router::new().route("/", get(has_upgrade)), Limits::default()).await;
+    for (fields, body, expected) in [
+        ("", "", "upgrade"),
+        ("content-length: 2\r\n", "ok", "none"),
+        ("transfer-encoding: chunked\r\n", "0\r\n\r\n", "none"),
+    ] {
+        let mut stream = running.connect().await;
+        let head = format!(
+            "GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n{fields}\r\n{body}"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, expected).await;
+        assert!(answer.ends_with(expected), "{fields:?}: {answer}");
+    }
+}
