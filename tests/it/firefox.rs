@@ -1,6 +1,7 @@
 //! Firefox ESR as the user agent: the real Push API and a real service worker on one side, senders that others
 //! wrote on the other.
 
+mod broadcasts;
 mod quota;
 mod restarts;
 mod subscription;

@@ -5,6 +5,7 @@
 //! their own. One test runs after the other: each is load enough for a small machine.
 
 mod aside;
+mod broadcasts;
 mod clocks;
 mod drain;
 pub(crate) mod faults;

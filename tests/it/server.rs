@@ -148,6 +148,14 @@ impl Server {
         }
     }
 
+    /// URL of the admin listener of the process that serves user agents.
+    pub fn operator(&self) -> &str {
+        match &self.0 {
+            Kind::Standalone(one) => one.process.url("admin"),
+            Kind::Grid(grid) => grid.connection[0].url("admin"),
+        }
+    }
+
     /// All listeners: name in the ready line, and URL.
     pub fn listeners(&self) -> Vec<(&'static str, String)> {
         let all = self.processes().into_iter().flat_map(Process::urls);

@@ -27,6 +27,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proto", &["types", "store"]),
     ("client", &["types", "crypto"]),
     ("runtime", &["types"]),
+    // Speaks to another push service, as a user agent of it.
+    ("bridge", &["types", "store", "store-model", "client", "runtime"]),
     // Adapters: never each other.
     ("store-embedded", &["types", "store", "store-model", "mailbox", "runtime"]),
     ("store-changelog", &["types", "store", "store-model", "mailbox", "runtime"]),
@@ -47,6 +49,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "session",
             "runtime",
             "proto",
+            "bridge",
             "store-embedded",
             "store-changelog",
             "store-redis",

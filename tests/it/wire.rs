@@ -5,6 +5,7 @@
 
 mod ack;
 mod blind;
+pub(crate) mod broadcasts;
 mod cancel;
 mod empty;
 mod hello;

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use self::counts::{Counts, Sent};
 use self::socket::Socket;
+use crate::broadcasts::Told;
 use crate::end::End;
 use crate::protocol::{Command, Input, Output, Protocol};
 use crate::router_session::{Answer, NotRegistered};
@@ -62,7 +63,9 @@ impl Autopush {
     /// The frame for an answer.
     fn answer(&mut self, answer: Answer) -> (Sent, String) {
         match answer {
-            Answer::Identified(user_agent) => (Sent::Hello, self.state.identified(user_agent)),
+            Answer::Identified { user_agent, broadcasts } => {
+                (Sent::Hello, self.state.identified(user_agent, &broadcasts))
+            }
             Answer::Registered { channel, endpoint } => (
                 Sent::Register,
                 match endpoint {
@@ -103,7 +106,10 @@ impl Protocol for Autopush {
         let (kind, action) = self.state.receive(&text, now, &self.edge.shared.config.pings);
         counts.received(kind);
         Ok(match action {
-            Action::Identify { claimed, min_urgency } => Command::Identify { claimed, min_urgency },
+            Action::Identify { claimed, min_urgency, broadcasts } => {
+                Command::Identify { claimed, min_urgency, broadcasts }
+            }
+            Action::AskBroadcasts(broadcasts) => Command::Broadcasts(broadcasts),
             Action::SetUrgency { min_urgency } => Command::SetUrgency { min_urgency },
             Action::Register { channel, restriction } => Command::Register { channel, restriction },
             Action::RefuseKey { channel } => Command::RegisterWithBadKey { channel },
@@ -135,6 +141,9 @@ impl Protocol for Autopush {
         let (kind, text) = match output {
             Output::Answer(answer) => self.answer(answer),
             Output::Message(message) => (Sent::Notification, reply::notification(message)),
+            Output::Broadcasts(Told { versions, unknown, refused }) => {
+                (Sent::Broadcast, reply::broadcast(&versions, &unknown, &refused))
+            }
             Output::Probe => return self.socket.put(Message::Ping(Bytes::new())),
             Output::Reply(Reply { kind, text }) => (kind, text),
         };

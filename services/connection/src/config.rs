@@ -38,6 +38,8 @@ pub struct Config {
     pub router_patience: Duration,
     /// Time over which all connections are closed when the node stops; zero closes them at once.
     pub drain: Duration,
+    /// Longest time over which a changed broadcast is sent to those who ask for it.
+    pub broadcast_spread: Duration,
     /// The largest message of a user agent, in octets.
     pub max_frame: usize,
     /// Limit on the rate of pings by user agents.
@@ -103,6 +105,12 @@ impl Config {
                 drain,
                 Duration::ZERO..=HOUR,
                 "Over which time all connections are closed when the node stops, so that they do not come back all at once. 0s closes them at once. A connection node of a grid has 10s unless it is set.",
+            ),
+            broadcast_spread: reader.duration(
+                "connection.broadcast_spread",
+                "60s",
+                Duration::ZERO..=HOUR,
+                "Over which time a changed broadcast is sent to all user agents that ask for it, so that they do not all fetch what has changed at once; at least a hundred of them get it each second. 0s sends it at once.",
             ),
             max_frame: reader.octets(
                 "connection.max_frame",

@@ -12,6 +12,7 @@ use pushgrid_types::{CloseReason, Outcome, UserAgentId};
 use tokio::time::{Sleep, sleep, timeout};
 use tracing::Level;
 
+use crate::broadcasts::Told;
 use crate::end::End;
 use crate::node::Slot;
 use crate::protocol::{Command, EndOf, Input, Output, Protocol};
@@ -124,6 +125,9 @@ impl<P: Protocol> Connection<P> {
             self.carry_out_requests().await?;
         }
         if self.delivers() {
+            if self.slot.queue.has_due_broadcast() {
+                self.tell_broadcasts(Told::default()).await?;
+            }
             self.messages().await?;
         }
         self.catch_up().await
@@ -217,14 +221,16 @@ impl<P: Protocol> Connection<P> {
             return Ok(());
         }
         match (self.protocol.decode(request, self.shared.clock.now())?, user_agent) {
-            (Command::Identify { claimed, min_urgency }, _) => {
+            (Command::Identify { claimed, min_urgency, broadcasts }, _) => {
+                // Those without a version are not named in the answer, and come when they get one.
+                let _ = self.shared.broadcasts.ask(&self.slot.queue, broadcasts);
                 self.slot.queue.set_min_urgency(min_urgency);
                 // From now on it is about probes, however long the answer takes.
                 self.timer.identified(&self.shared.config, &*self.shared.rng);
                 let Some(claimed) = claimed else {
                     // The router need not hear of it before it has a subscription.
                     let new = UserAgentId::random(&*self.shared.rng);
-                    return self.answered(Answer::Identified(new)).await;
+                    return self.answered(Answer::identified(new)).await;
                 };
                 self.ask(Request::Identify { claimed }).await
             }
@@ -240,6 +246,10 @@ impl<P: Protocol> Connection<P> {
             (Command::Unregister { channel }, Some(_)) => self.ask(Request::Unregister { channel }).await,
             (Command::SetUrgency { min_urgency }, Some(_)) => {
                 self.ask(Request::SetUrgency { min_urgency }).await
+            }
+            (Command::Broadcasts(asked), Some(_)) => {
+                let told = self.shared.broadcasts.ask(&self.slot.queue, asked);
+                self.tell_broadcasts(told).await
             }
             (Command::Acknowledge(acks), Some(user_agent)) => {
                 for ack in &acks {
@@ -305,6 +315,14 @@ impl<P: Protocol> Connection<P> {
             }
             self.carry_out_requests().await?;
         }
+    }
+
+    /// Tells of broadcasts that are due, and what `told` has beside them. Nothing is sent if there is nothing to tell.
+    async fn tell_broadcasts(&mut self, told: Told) -> Result<(), EndOf<P>> {
+        // The versions are looked up when there is room for them: a slow reader gets the newest.
+        self.ready(Until::Room).await?;
+        let told = Told { versions: self.shared.broadcasts.take_due(&self.slot.queue), ..told };
+        if told.is_empty() { Ok(()) } else { self.protocol.put(Output::Broadcasts(told)) }
     }
 
     async fn put(&mut self, output: Output<'_, P::Reply>) -> Result<(), EndOf<P>> {

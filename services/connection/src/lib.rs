@@ -3,7 +3,8 @@
 //! The core knows no protocol: `service` starts and ends a node, `connection` serves one user agent,
 //! `router_session` keeps the user agent's requests to the router in order and reports acknowledgements,
 //! `timer` says when the user agent has been silent for too long, `end` why a connection ends, and `drain`
-//! ends all connections. [`Node`] is the way back: the router hands over messages, and each waits in the
+//! ends all connections. `broadcasts` has what is told to all user agents alike,
+//! and `spread` brings its changes to them. [`Node`] is the way back: the router hands over messages, and each waits in the
 //! `send_queue` of its connection until the transport takes it.
 //!
 //! `protocol` is the seam, and a folder beside the core is a protocol: `autopush` with its WebSocket, frames
@@ -26,7 +27,9 @@
 //! send queue.
 //! Invariant: a user agent without subscriptions costs the router nothing.
 
+mod asked;
 mod autopush;
+mod broadcasts;
 mod config;
 mod connection;
 mod counts;
@@ -43,9 +46,11 @@ mod router_session;
 mod send_queue;
 mod service;
 mod shared;
+mod spread;
 mod sse;
 mod timer;
 
+pub use broadcasts::admin::broadcast_routes;
 pub use config::Config;
 pub use node::Node;
 pub use resources::Resources;

@@ -109,7 +109,8 @@ impl Monitor {
 
     /// Meaning of the claim.
     pub(crate) const fn identify(&self) -> Command<NoReply> {
-        Command::Identify { claimed: Some(self.claimed()), min_urgency: self.target.min_urgency }
+        let min_urgency = self.target.min_urgency;
+        Command::Identify { claimed: Some(self.claimed()), min_urgency, broadcasts: Vec::new() }
     }
 
     /// The claim, once.

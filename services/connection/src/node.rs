@@ -10,7 +10,7 @@ use pushgrid_runtime::spans;
 use pushgrid_session::Limits;
 use pushgrid_store::{Claim, Eviction, Held, NodeLink, NotDelivered, Sessions};
 use pushgrid_types::cast::fitting;
-use pushgrid_types::{Message, NodeId, Rng, SessionId, SessionRef, UserAgentId};
+use pushgrid_types::{BroadcastId, Message, NodeId, Rng, SessionId, SessionRef, UserAgentId};
 
 use crate::send_queue::{Ending, SendQueue};
 
@@ -85,6 +85,24 @@ impl Node {
         self.0.closing.store(true, Ordering::Relaxed);
         let shards = self.0.shards.iter().map(Mutex::lock);
         shards.flat_map(|shard| shard.values().cloned().collect::<Vec<_>>()).collect()
+    }
+
+    /// Connections that ask for a broadcast.
+    pub(crate) fn asking(&self, id: &BroadcastId) -> Vec<SessionId> {
+        let mut asking = Vec::new();
+        for shard in &self.0.shards {
+            let shard = shard.lock();
+            asking.extend(shard.iter().filter(|(_, queue)| queue.is_asked(id)).map(|(session, _)| *session));
+        }
+        asking
+    }
+
+    /// Marks a broadcast as due at a connection, if it is still there and asks for it.
+    pub(crate) fn mark_broadcast(&self, session: SessionId, id: &BroadcastId) {
+        let queue = self.shard(session).get(&session).cloned();
+        if let Some(queue) = queue {
+            queue.mark_broadcast(id);
+        }
     }
 
     fn queue(&self, of: SessionRef) -> Option<Arc<SendQueue>> {

@@ -9,9 +9,12 @@ use std::fmt;
 use std::task::{Context, Poll};
 
 use pushgrid_store::Settlement;
-use pushgrid_types::{ChannelId, CloseReason, Message, Restriction, Timestamp, Urgency, UserAgentId};
+use pushgrid_types::{
+    AskedBroadcast, ChannelId, CloseReason, Message, Restriction, Timestamp, Urgency, UserAgentId,
+};
 use smallvec::SmallVec;
 
+use crate::broadcasts::Told;
 use crate::end::End;
 use crate::router_session::Answer;
 
@@ -77,8 +80,8 @@ pub(crate) enum Input<R> {
 #[derive(Debug)]
 pub(crate) enum Command<R> {
     /// The user agent's claim of an identity, if it has one from an earlier connection, and the least urgency of the
-    /// messages that it takes. Answered before any other output.
-    Identify { claimed: Option<UserAgentId>, min_urgency: Urgency },
+    /// messages that it takes. Answered before any other output, with the versions of `broadcasts` that are new to it.
+    Identify { claimed: Option<UserAgentId>, min_urgency: Urgency, broadcasts: Vec<AskedBroadcast> },
     /// Makes a subscription. Answered in order, as are the next two.
     Register { channel: ChannelId, restriction: Restriction },
     /// Asks for a subscription with an invalid key.
@@ -89,6 +92,8 @@ pub(crate) enum Command<R> {
     SetUrgency { min_urgency: Urgency },
     /// Acknowledges messages, those of earlier connections too. No answer.
     Acknowledge(SmallVec<[Settlement; 1]>),
+    /// Asks for broadcasts from now on. Answered if one is new to the user agent, or there is none of this id.
+    Broadcasts(Vec<AskedBroadcast>),
     /// Wants an answer made without the router, and overtakes requests to the router.
     Reply(R),
     /// Wants nothing.
@@ -101,6 +106,8 @@ pub(crate) enum Output<'a, R> {
     Answer(Answer),
     /// A push message, just checked for expiry.
     Message(&'a Message),
+    /// Broadcasts that have changed, or were asked for.
+    Broadcasts(Told),
     /// A question for a sign of life: any input is the answer.
     Probe,
     /// Answer made by [`Protocol::decode`].

@@ -230,11 +230,12 @@ impl Protocol for Push {
 
     fn put(&mut self, output: Output<'_, NoReply>) -> Result<(), End<NoFault>> {
         match output {
-            Output::Answer(Answer::Identified(user_agent)) => self.monitor.identified(user_agent)?,
+            Output::Answer(Answer::Identified { user_agent, .. }) => self.monitor.identified(user_agent)?,
             // Nobody has asked.
             Output::Answer(
                 Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
-            ) => {}
+            )
+            | Output::Broadcasts(_) => {}
             Output::Message(message) => {
                 self.monitor.check(&message.to)?;
                 if self.links.get(&message.to).is_some() {

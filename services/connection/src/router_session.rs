@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 
 use pushgrid_runtime::spans;
 use pushgrid_store::{LinkError, Settlement};
-use pushgrid_types::{ChannelId, Restriction, Urgency, UserAgentId};
+use pushgrid_types::{BroadcastId, BroadcastVersion, ChannelId, Restriction, Urgency, UserAgentId};
 
 use self::call::Caller;
 pub(crate) use self::report::AckReport;
@@ -54,10 +54,26 @@ pub(crate) enum Request {
 
 /// Answer to a request.
 pub(crate) enum Answer {
-    Identified(UserAgentId),
-    Registered { channel: ChannelId, endpoint: Result<String, NotRegistered> },
-    Unregistered { channel: ChannelId, ended: Result<(), LinkError> },
+    /// `broadcasts` has the versions that are new to the user agent, once the answer is sent.
+    Identified {
+        user_agent: UserAgentId,
+        broadcasts: Vec<(BroadcastId, BroadcastVersion)>,
+    },
+    Registered {
+        channel: ChannelId,
+        endpoint: Result<String, NotRegistered>,
+    },
+    Unregistered {
+        channel: ChannelId,
+        ended: Result<(), LinkError>,
+    },
     UrgencySet(Result<(), LinkError>),
+}
+
+impl Answer {
+    pub(crate) const fn identified(user_agent: UserAgentId) -> Self {
+        Self::Identified { user_agent, broadcasts: Vec::new() }
+    }
 }
 
 /// Reason for the absence of a subscription.

@@ -8,7 +8,9 @@ use futures_util::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 use pushgrid_session::{Limits, Next, Session};
 use pushgrid_store::NotDelivered;
-use pushgrid_types::{Epoch, Message, MessageId, Timestamp, Urgency, UserAgentId};
+use pushgrid_types::{BroadcastId, Epoch, Message, MessageId, Timestamp, Urgency, UserAgentId};
+
+use crate::asked::{Asked, Due};
 
 /// Reason to end a connection without a fault. The later one in this order wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,17 +42,9 @@ pub(crate) struct SendQueue {
 #[derive(Debug)]
 struct State {
     owed: Session,
-    /// Messages ended here and not confirmed by the router, oldest first. A new owner of the partition may
-    /// send one once more before hearing of the end; the user agent has had it.
-    #[expect(
-        clippy::box_collection,
-        reason = "most of the time there is none, and every idle connection has its room"
-    )]
-    unconfirmed: Option<Box<VecDeque<MessageId>>>,
-    /// Messages sent and not owed any more, oldest first: a new owner of the partition sends those that are not
-    /// acknowledged once more.
-    #[expect(clippy::box_collection, reason = "as above")]
-    sent: Option<Box<VecDeque<MessageId>>>,
+    /// Messages that are not taken once more. Most of the time there are none, and every idle connection has the room
+    /// of this field.
+    had: Option<Box<Had>>,
     holder: Holder,
     /// Least urgency of the messages that the user agent takes.
     min_urgency: Urgency,
@@ -59,6 +53,19 @@ struct State {
     dropped: Option<Urgency>,
     ending: Option<Ending>,
     closed: bool,
+    /// Broadcasts whose versions are to be sent.
+    due: Due,
+    /// Broadcasts for which the user agent asks.
+    asked: Option<Arc<Asked>>,
+}
+
+/// Messages that the user agent has had: a new owner of the partition may send them once more.
+#[derive(Debug, Default)]
+struct Had {
+    /// Ended here and not confirmed by the router, oldest first: the owner has not heard of the end.
+    unconfirmed: VecDeque<MessageId>,
+    /// Sent and not owed any more, oldest first: the owner sends those that are not acknowledged.
+    sent: VecDeque<MessageId>,
 }
 
 /// Holder of a session at the router.
@@ -75,17 +82,24 @@ enum Holder {
     Open(UserAgentId, Epoch),
 }
 
+impl Had {
+    fn has(&self, id: MessageId) -> bool {
+        self.unconfirmed.contains(&id) || self.sent.contains(&id)
+    }
+}
+
 impl SendQueue {
     pub(crate) fn new(limits: Limits) -> Self {
         let state = State {
             owed: Session::new(limits),
-            unconfirmed: None,
-            sent: None,
+            had: None,
             holder: Holder::Nobody,
             min_urgency: Urgency::LEAST,
             dropped: None,
             ending: None,
             closed: false,
+            due: Due::default(),
+            asked: None,
         };
         Self { state: Mutex::new(state), waker: AtomicWaker::new() }
     }
@@ -98,7 +112,7 @@ impl SendQueue {
             if state.closed || state.ending.is_some() {
                 return Err(NotDelivered::NotHere);
             }
-            if [&state.unconfirmed, &state.sent].into_iter().flatten().any(|ids| ids.contains(&message.id)) {
+            if state.had.as_ref().is_some_and(|had| had.has(message.id)) {
                 return Ok(());
             }
             if message.urgency < state.min_urgency {
@@ -192,7 +206,7 @@ impl SendQueue {
         let mut state = self.lock();
         let next = state.owed.next(now);
         if let Some(Next::Expired(message)) = &next {
-            state.unconfirmed.get_or_insert_default().push_back(message.id);
+            state.had.get_or_insert_default().unconfirmed.push_back(message.id);
         }
         next
     }
@@ -200,7 +214,7 @@ impl SendQueue {
     /// Ends a message; `None` if not one of this connection's.
     pub(crate) fn settle(&self, id: MessageId) -> Option<Arc<Message>> {
         let mut state = self.lock();
-        state.unconfirmed.get_or_insert_default().push_back(id);
+        state.had.get_or_insert_default().unconfirmed.push_back(id);
         state.owed.settle(id)
     }
 
@@ -208,7 +222,7 @@ impl SendQueue {
     pub(crate) fn sent(&self, id: MessageId) {
         let mut state = self.lock();
         state.owed.settle(id);
-        let sent = state.sent.get_or_insert_default();
+        let sent = &mut state.had.get_or_insert_default().sent;
         if sent.len() >= SENT_MAX {
             sent.pop_front();
         }
@@ -218,10 +232,11 @@ impl SendQueue {
     /// Forgets the oldest `count` of the messages ended here: the router has confirmed them.
     pub(crate) fn confirmed(&self, count: usize) {
         let mut state = self.lock();
-        state.unconfirmed.take_if(|ids| count >= ids.len());
-        if let Some(ids) = &mut state.unconfirmed {
-            ids.drain(..count);
+        if let Some(had) = &mut state.had {
+            let confirmed = count.min(had.unconfirmed.len());
+            had.unconfirmed.drain(..confirmed);
         }
+        state.had.take_if(|had| had.unconfirmed.is_empty() && had.sent.is_empty());
     }
 
     /// Takes nothing any more, and forgets the messages owed. Answers the number of messages forgotten.
@@ -234,9 +249,46 @@ impl SendQueue {
         unsettled.len()
     }
 
-    /// Ready when the connection was asked to end, when a message waits, and when one was dropped.
+    /// Sets the broadcasts for which the user agent asks, by those that there were.
+    pub(crate) fn ask_for_broadcasts(&self, with: impl FnOnce(Option<&Asked>) -> Arc<Asked>) {
+        let mut state = self.lock();
+        let asked = with(state.asked.as_deref());
+        state.asked = Some(asked);
+    }
+
+    /// Tells whether the user agent asks for a broadcast.
+    pub(crate) fn is_asked(&self, id: &BroadcastId) -> bool {
+        self.lock().asked.as_ref().is_some_and(|asked| asked.has(id))
+    }
+
+    /// Marks a broadcast as due, if the user agent asks for it.
+    pub(crate) fn mark_broadcast(&self, id: &BroadcastId) {
+        let mut state = self.lock();
+        let State { asked, due, .. } = &mut *state;
+        let is_marked = asked.as_ref().is_some_and(|asked| due.mark(asked, id));
+        drop(state);
+        if is_marked {
+            self.waker.wake();
+        }
+    }
+
+    /// Tells whether a broadcast is due.
+    pub(crate) fn has_due_broadcast(&self) -> bool {
+        self.lock().due.any()
+    }
+
+    /// The broadcasts that are due, which are not any more.
+    pub(crate) fn take_due_broadcasts(&self) -> Vec<BroadcastId> {
+        let mut state = self.lock();
+        let due = std::mem::take(&mut state.due);
+        state.asked.as_ref().map(|asked| asked.marked(due)).unwrap_or_default()
+    }
+
+    /// Ready when the connection was asked to end, when a message waits or was dropped, and when a broadcast is due.
     pub(crate) fn poll_work(&self, cx: &Context<'_>) -> Poll<()> {
-        self.poll(cx, |state| state.ending.is_some() || state.dropped.is_some() || state.owed.has_pending())
+        self.poll(cx, |state| {
+            state.ending.is_some() || state.dropped.is_some() || state.owed.has_pending() || state.due.any()
+        })
     }
 
     /// Ready when the connection was asked to end in a way of at least `least`.

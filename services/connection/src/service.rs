@@ -6,14 +6,15 @@ use std::sync::Arc;
 use axum::Router;
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Latch, Shutdown, http};
-use pushgrid_store::RouterLink;
+use pushgrid_store::{RouterLink, VersionsWatch};
 use pushgrid_types::{Clock, Rng};
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
 
+use crate::broadcasts::Broadcasts;
 use crate::counts::Counts;
 use crate::shared::Shared;
-use crate::{Config, Node, Resources, autopush, drain, resources};
+use crate::{Config, Node, Resources, autopush, drain, resources, spread};
 
 /// Dependencies of [`Connections`].
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Deps {
     pub resources: Option<Resources>,
     /// This node: the same one to which the router hands messages.
     pub node: Node,
+    /// Versions of broadcasts; `None` has none.
+    pub broadcasts: Option<VersionsWatch>,
     /// Judges for the last time whether a message has expired.
     pub clock: Arc<dyn Clock>,
     /// Source of new user agent ids.
@@ -51,6 +54,7 @@ impl Connections {
             counts: Counts::new(&deps.meter, &deps.node),
             router: deps.router,
             node: deps.node,
+            broadcasts: Broadcasts::new(deps.broadcasts, &deps.meter),
             clock: deps.clock,
             rng: deps.rng,
             connections: TaskTracker::new(),
@@ -82,7 +86,8 @@ impl Connections {
                 latch.not_ready("draining");
                 drain::all(&shared, &shutdown).await;
             };
-            tokio::join!(serving, draining);
+            let spreading = spread::changes(&shared, &shutdown);
+            tokio::join!(serving, spreading, draining);
         }
     }
 }

@@ -4,6 +4,7 @@ use pushgrid_store::RouterLink;
 use pushgrid_types::{Clock, Rng};
 use tokio_util::task::TaskTracker;
 
+use crate::broadcasts::Broadcasts;
 use crate::config::Config;
 use crate::counts::Counts;
 use crate::node::Node;
@@ -13,6 +14,7 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) router: Arc<dyn RouterLink>,
     pub(crate) node: Node,
+    pub(crate) broadcasts: Broadcasts,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) counts: Counts,

@@ -88,7 +88,7 @@ impl Protocol for Sse {
 
     fn put(&mut self, output: Output<'_, NoReply>) -> Result<(), End<NoFault>> {
         match output {
-            Output::Answer(Answer::Identified(user_agent)) => {
+            Output::Answer(Answer::Identified { user_agent, .. }) => {
                 self.monitor.identified(user_agent)?;
                 if !self.monitor.is_brief() {
                     self.monitor.tell(Head::Events);
@@ -97,7 +97,8 @@ impl Protocol for Sse {
             // Nobody has asked.
             Output::Answer(
                 Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
-            ) => {}
+            )
+            | Output::Broadcasts(_) => {}
             Output::Message(message) => {
                 self.monitor.check(&message.to)?;
                 self.monitor.tell(Head::Events);

@@ -8,6 +8,8 @@ use pushgrid_crypto::{EndpointKeys, ResourceAddresses};
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
+use pushgrid_store::Broadcasts as _;
+use pushgrid_store_model::memory::MemoryBroadcasts;
 use pushgrid_types::{ChannelId, ManualClock, SystemRng, Timestamp, UserAgentId};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -16,6 +18,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{WebSocketStream, client_async};
 use tokio_util::task::TaskTracker;
 
+use crate::broadcasts::Broadcasts;
 use crate::counts::Counts;
 use crate::shared::Shared;
 use crate::{Config, Connections, Deps, Node, Resources};
@@ -48,6 +51,7 @@ pub(crate) fn addresses() -> ResourceAddresses {
 pub(crate) struct Core {
     pub(crate) shared: Arc<Shared>,
     pub(crate) router: Arc<Router>,
+    pub(crate) broadcasts: MemoryBroadcasts,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) meter: Meter,
 }
@@ -58,17 +62,18 @@ impl Core {
         let node = Node::new(&SystemRng, config.queue);
         let router = Arc::new(Router::new(node.clone()));
         let clock = Arc::new(ManualClock::at(NOW));
-        let meter = Meter::new();
+        let (meter, broadcasts) = (Meter::new(), MemoryBroadcasts::default());
         let shared = Shared {
             counts: Counts::new(&meter, &node),
             router: Arc::<Router>::clone(&router),
             node,
+            broadcasts: Broadcasts::new(Some(broadcasts.versions()), &meter),
             clock: Arc::<ManualClock>::clone(&clock),
             rng: Arc::new(SystemRng),
             connections: TaskTracker::new(),
             config,
         };
-        Self { shared: Arc::new(shared), router, clock, meter }
+        Self { shared: Arc::new(shared), router, broadcasts, clock, meter }
     }
 }
 
@@ -78,6 +83,7 @@ pub(crate) struct Server {
     pub(crate) router: Arc<Router>,
     pub(crate) addresses: ResourceAddresses,
     pub(crate) node: Node,
+    pub(crate) broadcasts: MemoryBroadcasts,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) meter: Meter,
     pub(crate) readiness: Readiness,
@@ -95,18 +101,20 @@ impl Server {
         let clock = Arc::new(ManualClock::at(NOW));
         let (meter, readiness, shutdown) = (Meter::new(), Readiness::new(), Shutdown::new());
         let addresses = addresses();
+        let broadcasts = MemoryBroadcasts::default();
         let deps = Deps {
             listener,
             router: Arc::<Router>::clone(&router),
             resources: Some(Resources { link: Arc::<Router>::clone(&router), addresses: addresses.clone() }),
             node: node.clone(),
+            broadcasts: Some(broadcasts.versions()),
             clock: Arc::<ManualClock>::clone(&clock),
             rng: Arc::new(SystemRng),
             meter: meter.clone(),
             latch: readiness.latch("connection"),
         };
         let serving = tokio::spawn(Connections::new(config, deps).run(shutdown.clone()));
-        Self { address, router, addresses, node, clock, meter, readiness, shutdown, serving }
+        Self { address, router, addresses, node, broadcasts, clock, meter, readiness, shutdown, serving }
     }
 
     pub(crate) async fn connect(&self) -> UserAgent {

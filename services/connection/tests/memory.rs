@@ -81,6 +81,7 @@ fn serve() -> (SocketAddr, Node, tokio::runtime::Runtime) {
         router: Arc::new(Agreeable),
         resources: None,
         node: node.clone(),
+        broadcasts: None,
         clock: Arc::new(SteadyClock::of_machine()),
         rng: Arc::new(SystemRng),
         meter: Meter::new(),
@@ -99,7 +100,9 @@ fn subscribe(address: SocketAddr) -> TcpStream {
         Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     stream.write_all(handshake.as_bytes()).unwrap();
     read_until(&mut stream, b"\r\n\r\n");
-    say(&mut stream, r#"{"messageType":"hello","broadcasts":{},"use_webpush":true}"#);
+    // As every Firefox does, once it has found out.
+    let broadcasts = r#"{"remote-settings/monitor_changes":"\"1700000000000\""}"#;
+    say(&mut stream, &format!(r#"{{"messageType":"hello","broadcasts":{broadcasts},"use_webpush":true}}"#));
     read_until(&mut stream, b"\"broadcasts\":{}}");
     let key = "BOvJUy7rhH8-O_BYIFhlQIOiOjodrJ5qlzX8Qa_IJSe1KWu68wUK64JdSEBmVCdMgnUIOVq0stI9qxqYzJ9UpRQ=";
     say(

@@ -4,7 +4,7 @@ use pushgrid_wiring::Failure;
 use pushgrid_wiring::backup::BackupFailure;
 
 use crate::settings::Sources;
-use crate::{backup, config, keys, listen, send};
+use crate::{backup, broadcast, config, keys, listen, send};
 
 /// The parsed command line.
 #[derive(Parser)]
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Listen(listen::Args),
     /// Be an application server: encrypt, sign and send one message
     Send(send::Args),
+    /// Set, remove or list broadcasts of a running service
+    Broadcast(broadcast::Args),
     /// Make and rotate keys
     Keys(keys::Args),
     /// Check the settings, or print what can be set

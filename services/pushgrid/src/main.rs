@@ -1,6 +1,7 @@
 //! The one command: a subcommand per role, and the tools.
 
 mod backup;
+mod broadcast;
 mod cli;
 mod config;
 mod demo;
@@ -56,6 +57,7 @@ fn start(command: Command) -> anyhow::Result<()> {
         Command::Connection(args) => runtime.block_on(role::run(args, Role::Connection)),
         Command::Listen(args) => runtime.block_on(listen::run(args)),
         Command::Send(args) => runtime.block_on(send::run(args)),
+        Command::Broadcast(args) => runtime.block_on(broadcast::run(args)),
         Command::Keys(args) => keys::run(args),
         Command::Config(args) => config::run(&args),
         Command::Backup(args) => backup::back_up(args),

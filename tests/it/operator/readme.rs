@@ -98,6 +98,9 @@ impl Walk {
                 self.run(line).await?;
                 drop(self.hears("It works").await?);
             }
+            _ if line.starts_with("pushgrid broadcast ") => {
+                drop(self.run(&format!("{line} --admin {}", self.server.operator())).await?);
+            }
             _ if line.starts_with("curl ") => self.over_http(line).await?,
             "pushgrid backup backup-1" | "pushgrid restore backup-1" => self.of_data(line).await?,
             "pushgrid keys endpoint --out endpoint-keys" => drop(self.run(line).await?),

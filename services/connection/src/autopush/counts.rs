@@ -50,7 +50,6 @@ impl Sent {
     /// Kind of the answer given to a frame of this kind by the protocol alone.
     pub(super) const fn in_reply_to(kind: Kind) -> Self {
         match kind {
-            Kind::BroadcastSubscribe => Self::Broadcast,
             Kind::Urgency => Self::Urgency,
             Kind::Hello
             | Kind::Register
@@ -58,6 +57,7 @@ impl Sent {
             | Kind::Ack
             | Kind::Nack
             | Kind::Ping
+            | Kind::BroadcastSubscribe
             | Kind::Invalid => Self::Ping,
         }
     }

@@ -1,3 +1,4 @@
+mod broadcasts;
 mod ends;
 mod hello;
 mod messages;

@@ -38,9 +38,14 @@ impl<P: Protocol> Connection<P> {
     }
 
     pub(super) async fn answered(&mut self, answer: Answer) -> Result<(), EndOf<P>> {
-        if let Answer::Identified(user_agent) = answer {
-            self.session.identified(user_agent);
-        }
+        let answer = match answer {
+            Answer::Identified { user_agent, .. } => {
+                self.session.identified(user_agent);
+                let broadcasts = self.shared.broadcasts.take_due(&self.slot.queue);
+                Answer::Identified { user_agent, broadcasts }
+            }
+            answer => answer,
+        };
         self.put(Output::Answer(answer)).await
     }
 

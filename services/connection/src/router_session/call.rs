@@ -41,7 +41,7 @@ impl Caller {
                 let told = self.tell_urgency(dropped).await;
                 return (self.opened, told.map(|()| None));
             }
-            Request::Identify { claimed } => self.identify(claimed).await.map(Answer::Identified),
+            Request::Identify { claimed } => self.identify(claimed).await.map(Answer::identified),
             Request::Register { user_agent, channel, restriction } => {
                 let registered = self.register(user_agent, channel, restriction).await;
                 registered

@@ -1,7 +1,7 @@
 //! The two parties around a push service, as a library: a user agent, that speaks the autopush WebSocket protocol
 //! or HTTP (RFC 8030), and an application server that encrypts (RFC 8291), signs (RFC 8292) and posts (RFC 8030).
 //!
-//! For the tools and the tests. Not a browser: the library keeps nothing on disk, does not reconnect, and shows no
+//! For the tools, the tests, and the bridge of broadcasts. Not a browser: the library keeps nothing on disk, does not reconnect, and shows no
 //! notification.
 //!
 //! Invariant: every wait has a limit, every buffer has a bound, and nothing is spawned: the work of a value here

@@ -38,6 +38,8 @@ pub struct UserAgent {
     waiting: VecDeque<Event>,
     request_timeout: Duration,
     silence: Duration,
+    /// Arrival of the last frame.
+    heard: Instant,
 }
 
 /// The answer to `hello`.
@@ -64,6 +66,7 @@ impl UserAgent {
             waiting: VecDeque::new(),
             request_timeout: options.request_timeout,
             silence: options.silence,
+            heard: Instant::now(),
         })
     }
 
@@ -85,8 +88,28 @@ impl UserAgent {
             use_webpush: true,
             urgency: min_urgency.map(Urgency::as_str),
         };
+        self.say_hello(&hello).await
+    }
+
+    /// [`hello`](Self::hello), asking for broadcasts: ids, and the version known of each, empty for none. Those that
+    /// differ are in the answer, later changes come as [`Event::Broadcast`].
+    pub async fn hello_asking(
+        &mut self,
+        user_agent: Option<UserAgentId>,
+        broadcasts: &BTreeMap<String, String>,
+    ) -> Result<Hello, ClientError> {
+        let hello = Outgoing::Hello {
+            uaid: user_agent.map(UserAgentId::to_hex),
+            broadcasts: versions(broadcasts),
+            use_webpush: true,
+            urgency: None,
+        };
+        self.say_hello(&hello).await
+    }
+
+    async fn say_hello(&mut self, hello: &Outgoing<'_>) -> Result<Hello, ClientError> {
         let (user_agent, status, broadcasts) = self
-            .ask("hello", &hello, |incoming| match incoming {
+            .ask("hello", hello, |incoming| match incoming {
                 Incoming::Hello { user_agent, status, broadcasts } => {
                     ControlFlow::Break((user_agent, status, broadcasts))
                 }
@@ -158,6 +181,18 @@ impl UserAgent {
         if status == 200 { Ok(()) } else { Err(refused("unregister", status, "")) }
     }
 
+    /// Asks for broadcasts, as [`hello_asking`](Self::hello_asking). The answer is an [`Event::Broadcast`], if there is
+    /// anything to say: its member `errors` names ids that the service does not know.
+    pub async fn ask_broadcasts(&mut self, broadcasts: &BTreeMap<String, String>) -> Result<(), ClientError> {
+        let ask = Outgoing::BroadcastSubscribe { broadcasts: versions(broadcasts) };
+        self.send_text(&ask.to_text()).await
+    }
+
+    /// Time since a frame of any kind came, pings included, or since the connection was made.
+    pub fn quiet_for(&self) -> Duration {
+        self.heard.elapsed()
+    }
+
     /// The next event. Waits as long as the connection is alive ([`ConnectOptions::silence`]). Cancel-safe: a dropped
     /// future loses no event.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
@@ -215,7 +250,10 @@ impl UserAgent {
         match timeout(after, self.socket.next()).await {
             Err(_) => Err(ClientError::Silent { after }),
             Ok(None) => Err(ClientError::Closed { code: None, reason: String::new() }),
-            Ok(Some(frame)) => frame.map_err(ClientError::from_socket),
+            Ok(Some(frame)) => {
+                self.heard = Instant::now();
+                frame.map_err(ClientError::from_socket)
+            }
         }
     }
 
@@ -288,6 +326,10 @@ impl UserAgent {
             }
         }
     }
+}
+
+fn versions(broadcasts: &BTreeMap<String, String>) -> BTreeMap<&str, &str> {
+    broadcasts.iter().map(|(id, version)| (id.as_str(), version.as_str())).collect()
 }
 
 fn closed(frame: Option<CloseFrame>) -> Event {

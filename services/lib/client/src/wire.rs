@@ -28,6 +28,9 @@ pub(crate) enum Outgoing<'a> {
     Urgency {
         min: &'a str,
     },
+    BroadcastSubscribe {
+        broadcasts: BTreeMap<&'a str, &'a str>,
+    },
     Register {
         #[serde(rename = "channelID")]
         channel: String,

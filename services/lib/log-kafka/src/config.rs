@@ -104,7 +104,7 @@ impl Config {
             brokers: reader.text(
                 "kafka.brokers",
                 "",
-                "Some of the brokers, as host:port joined by commas. Ingress and router need it.",
+                "Some of the brokers, as host:port joined by commas. Ingress and router need it, and connection nodes for broadcasts.",
             ),
             topic_prefix: reader.text(
                 "kafka.topic_prefix",
@@ -210,6 +210,10 @@ impl Config {
         format!("{}.state", self.topic_prefix)
     }
 
+    pub(crate) fn broadcasts(&self) -> String {
+        format!("{}.broadcasts", self.topic_prefix)
+    }
+
     /// Name of the consumer group, also given to readers outside the group.
     pub(crate) fn group(&self) -> String {
         format!("{}.router", self.topic_prefix)
@@ -300,6 +304,16 @@ impl Config {
             .set("queued.min.messages", "100000")
             .set("queued.max.messages.kbytes", READING_KBYTES.to_string())
             .set("max.partition.fetch.bytes", (READING_KBYTES * 1024 / 4).to_string());
+        client
+    }
+
+    /// Settings of a reader of the broadcasts, who waits for records without end.
+    pub(crate) fn following(&self) -> ClientConfig {
+        let mut client = self.consumer();
+        client
+            .set("enable.partition.eof", "true")
+            .set("queued.min.messages", "100")
+            .set("queued.max.messages.kbytes", "1024");
         client
     }
 

@@ -1,9 +1,10 @@
-//! Adapter of the log, the changelog and the assignment of partitions over Apache Kafka.
+//! Adapter of the log, the changelog, the assignment of partitions and the broadcasts over Apache Kafka.
 //!
 //! Two topics with the same number of partitions ([`topics`]): `<prefix>.accepted` holds accepted messages,
 //! and the compacted `<prefix>.state` every durable change of state. [`KafkaLog`] appends to the first,
 //! [`KafkaAssignments`] reads it through the consumer group of routers, [`KafkaChangelog`] writes and reads
-//! the second. The layout of records is in [`records`].
+//! the second. The layout of records is in [`records`]. [`KafkaBroadcasts`] has a compacted topic of one partition,
+//! `<prefix>.broadcasts`.
 //!
 //! Not here: the meaning of messages and changes, and the right to make them. A router that has lost its
 //! partition is fenced by the leader epoch, and by the broker, which refuses the router's commits.
@@ -14,6 +15,7 @@
 //! Invariant: no record ends a partition: an unreadable one is passed over and counted.
 //! Invariant: no key, endpoint or payload reaches a log line.
 
+mod broadcasts;
 mod callbacks;
 mod changelog;
 mod client;
@@ -31,6 +33,7 @@ mod share;
 pub mod topics;
 mod watermarks;
 
+pub use broadcasts::KafkaBroadcasts;
 pub use changelog::KafkaChangelog;
 pub use config::{Config, Security};
 pub use failure::Failure;

@@ -1,4 +1,4 @@
-//! The two topics: created when missing, verified when present, and refused with advice when wrong.
+//! The topics: created when missing, verified when present, and refused with advice when wrong.
 //!
 //! Invariant: an existing topic is never changed.
 
@@ -55,10 +55,20 @@ pub struct Topics {
 /// Unreachable brokers are retried for half a minute, time for a new leader election. A fault of a topic is
 /// returned only after some seconds: brokers learn of a new topic late.
 pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
+    ensure_all(config, |brokers| Wanted::both(config, brokers).into()).await?;
+    Ok(Topics { partitions: config.partitions, accepted: config.accepted(), state: config.state() })
+}
+
+/// Does the same for the topic of broadcasts, which only connection nodes need.
+pub async fn ensure_broadcasts(config: &Config) -> Result<(), Failure> {
+    ensure_all(config, |brokers| vec![Wanted::broadcasts(config, brokers)]).await
+}
+
+async fn ensure_all(config: &Config, wanted: impl Fn(usize) -> Vec<Wanted>) -> Result<(), Failure> {
     let begun = Instant::now();
     loop {
-        let failure = match ensure_now(config).await {
-            Ok(topics) => return Ok(topics),
+        let failure = match ensure_now(config, &wanted).await {
+            Ok(()) => return Ok(()),
             Err(failure) => failure,
         };
         let patience = match &failure {
@@ -74,7 +84,7 @@ pub async fn ensure(config: &Config) -> Result<Topics, Failure> {
     }
 }
 
-async fn ensure_now(config: &Config) -> Result<Topics, Failure> {
+async fn ensure_now(config: &Config, wanted: impl Fn(usize) -> Vec<Wanted>) -> Result<(), Failure> {
     let client = |error| Failure::client(&error);
     let admin: AdminClient<Lines> = config.client().create_with_context(Lines::default()).map_err(client)?;
     // A consumer: the metadata request of a producer may make the brokers auto-create the topic.
@@ -88,14 +98,14 @@ async fn ensure_now(config: &Config) -> Result<Topics, Failure> {
              power certainly does: brokers do not write to disk before they answer"
         );
     }
-    for wanted in Wanted::both(config, brokers) {
+    for wanted in wanted(brokers) {
         let found = match cluster.find(&wanted.topic).await? {
             Some(found) => found,
             None => cluster.make(&wanted).await?,
         };
         check::check(config, &wanted, &found)?;
     }
-    Ok(Topics { partitions: config.partitions, accepted: config.accepted(), state: config.state() })
+    Ok(())
 }
 
 struct Cluster<'a> {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
+#[path = "kafka/broadcasts.rs"]
+mod broadcasts;
 #[path = "kafka/changelog.rs"]
 mod changelog;
 #[path = "kafka/group.rs"]

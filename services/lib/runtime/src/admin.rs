@@ -10,6 +10,10 @@ use http::header::CONTENT_TYPE;
 use crate::Readiness;
 use crate::metrics::Meter;
 
+mod writers;
+
+pub use writers::{NotAdmitted, Writers};
+
 /// The content type of the Prometheus text format.
 const PROMETHEUS: &str = "text/plain; version=0.0.4";
 

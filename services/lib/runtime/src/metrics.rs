@@ -166,7 +166,7 @@ const ROLE: Label = Label { key: "role", values: &["standalone", "ingress", "rou
 const DEPENDENCY: Label = Label { key: "dependency", values: &["kafka", "redis", "router"] };
 
 /// The topics of a grid.
-const TOPIC: Label = Label { key: "topic", values: &["accepted", "state"] };
+const TOPIC: Label = Label { key: "topic", values: &["accepted", "state", "broadcasts"] };
 
 /// Failures of a call to Redis: not done, unknown whether done, or an answer that makes no sense.
 const FAILURE: Label = Label { key: "kind", values: &["unavailable", "unknown", "corrupt"] };
@@ -295,6 +295,10 @@ define! { GAUGES: Gauge {
     ROUTER_IN_FLIGHT = "pushgrid_router_in_flight", "Messages sent to a socket and not acknowledged.", [];
     ROUTER_QUEUE = "pushgrid_router_queue", "Messages on their way from the log to the mailbox.", [];
     CONNECTION_SOCKETS = "pushgrid_connection_sockets", "Sockets of user agents open now.", [];
+    BROADCASTS = "pushgrid_broadcasts", "Broadcasts that this process knows.", [];
+    BRIDGE_UP = "pushgrid_bridge_up", "1 while this process mirrors the broadcasts of an upstream and is connected to it.", [];
+    BRIDGE_AGE = "pushgrid_bridge_age_seconds",
+        "Time since the upstream was last heard, or since the bridge began; 0 in a process that has no bridge at work.", [];
     ENDPOINT_KEYS = "pushgrid_endpoint_keys",
         "A number that stands for the endpoint keys of this process: the same for every ingress and router of a grid.", [];
     ROLE_INFO = "pushgrid_role", "Is 1 for what the process is.", [ROLE];

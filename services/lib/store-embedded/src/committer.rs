@@ -280,6 +280,7 @@ impl Committer {
         effects.entries.publish(&shared.ledger);
         shared.usages.publish(&effects.usage);
         shared.subscriptions.publish(&effects.subscriptions);
+        shared.broadcasts.publish(effects.broadcasts);
         shared.feed.publish(&effects.left_log, effects.accepted);
         if let Some(ends) = &shared.ends {
             ends.tell(&effects.ends);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
-use pushgrid_store::{ErrorKind, Ledger, LedgerSnapshot, StoreError};
+use pushgrid_store::{BroadcastVersions, ErrorKind, Ledger, LedgerSnapshot, StoreError};
 use pushgrid_types::{KeptTime, Sequence};
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -27,6 +27,7 @@ use crate::readers::Readers;
 use crate::reserve::Reserve;
 use crate::room::Room;
 use crate::shared::Shared;
+use crate::shown::Shown;
 use crate::usage::Usages;
 use crate::write::{self, Flush, KeepTime, Reply, Write, job};
 use crate::{OpenError, account, backup, directory, figures, recovery, schema, seals, wal};
@@ -36,6 +37,7 @@ struct Loaded {
     account: LedgerSnapshot,
     newest: u64,
     usages: Usages,
+    broadcasts: BroadcastVersions,
     lost: u64,
     kept_time: Option<KeptTime>,
 }
@@ -51,7 +53,8 @@ fn load(connection: &Connection, config: &EmbeddedConfig, given_up: &Losses) -> 
         tracing::error!(?account, "the account of the data directory does not add up");
     }
     let kept_time = write::kept_time(connection)?.filter(|_| account.pending > 0);
-    Ok(Loaded { account, newest, usages: Usages::load(connection)?, lost, kept_time })
+    let (usages, broadcasts) = (Usages::load(connection)?, write::broadcasts(connection)?);
+    Ok(Loaded { account, newest, usages, broadcasts, lost, kept_time })
 }
 
 /// Closes an unusable file; names the damage if that is the reason.
@@ -101,7 +104,7 @@ impl Embedded {
         let checkpointer = Checkpointer::start(&file, &mut connection, config.rest)?;
         let full = Arc::new(AtomicBool::new(false));
         let room = Room::open(&config.path, &connection, config.file_octets, Arc::clone(&full))?;
-        let Loaded { account, newest, usages, lost, kept_time } = loaded;
+        let Loaded { account, newest, usages, broadcasts, lost, kept_time } = loaded;
         let ring = RingLimit { messages: config.ring_messages, octets: config.ring_octets };
         let damage = Damage::new(&file);
         let shared = Arc::new(Shared {
@@ -109,6 +112,7 @@ impl Embedded {
             feed: Feed::new(ring, Sequence(newest)),
             readers: Readers::new(file, config.read_connections, Arc::clone(&damage)),
             subscriptions: SubscriptionCache::new(config.cached_subscriptions),
+            broadcasts: Shown::new(broadcasts),
             usages,
             ledger: Arc::new(Ledger::starting_at(account)),
             ends: config.ends.clone(),

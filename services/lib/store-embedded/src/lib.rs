@@ -1,4 +1,4 @@
-//! Log, mailbox and subscriptions over one `SQLite` file with group commit: several messages, one fsync.
+//! Log, mailbox, subscriptions and broadcasts over one `SQLite` file with group commit: several messages, one fsync.
 //!
 //! All changes go through one queue to one thread, the committer, which owns the only writing connection. The
 //! committer applies the queued changes in one transaction, commits, and only then answers, enters the account and
@@ -18,6 +18,7 @@
 
 mod account;
 pub mod backup;
+mod broadcasts;
 mod cache;
 mod checkpointer;
 mod committer;
@@ -42,6 +43,7 @@ mod row;
 mod schema;
 mod seals;
 mod shared;
+mod shown;
 mod usage;
 mod wal;
 mod write;

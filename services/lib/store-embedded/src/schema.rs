@@ -86,6 +86,14 @@ CREATE TABLE IF NOT EXISTS clock (
 ) STRICT;
 ";
 
+/// Versions of broadcasts. Beside [`TABLES`] like [`CLOCK`].
+const BROADCASTS: &str = "
+CREATE TABLE IF NOT EXISTS broadcast (
+    id TEXT PRIMARY KEY,
+    version TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
 /// Longest wait of a connection for another one's short lock on the file, such as that of a recovery.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -109,6 +117,7 @@ pub(crate) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "cache_spill", false)?;
     create(&connection)?;
     connection.execute_batch(CLOCK)?;
+    connection.execute_batch(BROADCASTS)?;
     Ok(connection)
 }
 

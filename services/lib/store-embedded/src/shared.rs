@@ -9,6 +9,7 @@ use crate::damage::Damage;
 use crate::feed::Feed;
 use crate::queue::Queue;
 use crate::readers::Readers;
+use crate::shown::Shown;
 use crate::usage::Usages;
 
 /// State shared by the committer and the handles.
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub(crate) feed: Feed,
     pub(crate) readers: Arc<Readers>,
     pub(crate) subscriptions: SubscriptionCache,
+    pub(crate) broadcasts: Shown,
     pub(crate) usages: Usages,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) ends: Option<EndFeed>,

@@ -1,6 +1,7 @@
 //! The changes, one to a file, and the parts shared by all: a transaction to apply a change in, and a way to answer.
 
 mod append;
+mod broadcast;
 mod expire;
 mod flush;
 mod keep_time;
@@ -17,6 +18,7 @@ use pushgrid_store::StoreError;
 use tokio::sync::oneshot;
 
 pub(crate) use append::Append;
+pub(crate) use broadcast::{RemoveBroadcast, SetBroadcast, broadcasts};
 pub(crate) use expire::Expire;
 #[cfg(test)]
 pub(crate) use expire::{EXPIRED, FIRST_EXPIRY};
@@ -39,10 +41,12 @@ use crate::failure::Failure;
 
 /// Statements of the changes, besides the look-ups above.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 11] = [
+pub(crate) const STATEMENTS: [&str; 13] = [
     crate::row::INSERT,
     crate::row::FIND_SUBSCRIPTION,
     crate::account::ADD,
+    broadcast::SET,
+    broadcast::END,
     flush::TOUCH,
     put::PUT,
     remove::REMOVE,

@@ -3,11 +3,13 @@
 //!
 //! A check takes fresh [`Parts`], panics with the broken sentence, and knows nothing of the adapter. After
 //! each check the account of promise P2 must add up. [`run`] runs the checks over one state;
-//! [`presence::run`], [`view::run`] and [`membership::run`] run those of [`pushgrid_store::Presence`],
-//! [`pushgrid_store::View`] and [`pushgrid_store::Membership`].
+//! [`presence::run`], [`view::run`], [`membership::run`] and [`broadcasts::run`] run those of
+//! [`pushgrid_store::Presence`], [`pushgrid_store::View`], [`pushgrid_store::Membership`] and
+//! [`pushgrid_store::Broadcasts`].
 //!
 //! Not here: faults, which each adapter injects in its own way.
 
+pub mod broadcasts;
 pub mod ends;
 pub mod log;
 pub mod mailbox;

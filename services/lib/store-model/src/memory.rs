@@ -11,6 +11,7 @@
 //! at all.
 //! Invariant: at most [`MAX_PENDING`] messages are held.
 
+mod broadcasts;
 mod changelog;
 mod log;
 mod mailbox;
@@ -27,6 +28,7 @@ use parking_lot::{Mutex, MutexGuard};
 use pushgrid_types::{ChannelId, Message, Timestamp, UserAgentId};
 use tokio::sync::Notify;
 
+pub use broadcasts::MemoryBroadcasts;
 pub use changelog::{AppendFault, MemoryChangelog};
 pub use log::{MemoryConsumer, MemoryLog};
 pub use mailbox::MemoryMailbox;

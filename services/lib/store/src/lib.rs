@@ -6,7 +6,8 @@
 //! the node of each. [`NodeLink`] and [`RouterLink`] are the two directions between a router and a connection
 //! node, [`IngressLink`] carries the questions of an ingress to a router, and by [`OwnershipLink`] nodes hear
 //! of the owner of each partition. The state of a partition, for the owning router, is one
-//! [`PartitionState`], made by a [`PartitionLoader`] of the partition's [`Share`] of the log.
+//! [`PartitionState`], made by a [`PartitionLoader`] of the partition's [`Share`] of the log. [`Broadcasts`] are
+//! apart from all messages.
 //!
 //! Not here: any driver. Each lives in an adapter crate of its own. The models are in `lib/store-model`, with
 //! the one suite for every adapter and every model.
@@ -15,6 +16,7 @@
 //! Invariant: every batch is bounded by its caller, every page by its `limit`.
 
 mod assignment;
+mod broadcasts;
 mod changelog;
 mod directory;
 mod ends;
@@ -30,6 +32,7 @@ mod subscriptions;
 mod view;
 
 pub use assignment::{Assignment, Assignments, Commit, LogReader, Offsets, Share};
+pub use broadcasts::{BroadcastNotSet, BroadcastVersions, Broadcasts, VersionsWatch};
 pub use changelog::{
     Change, Changelog, ChangelogRecord, Entry, History, Reading, RecordKey, StoredMessage, Unreadable,
     UnreadableCause,

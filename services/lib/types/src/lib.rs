@@ -5,6 +5,7 @@
 //! Invariant: a value of these types is valid. Whoever holds a [`Topic`] or a [`Ttl`] need not check it again.
 //! Invariant: `Debug` of an identifier that works as a capability shows a fingerprint, never the identifier.
 
+mod broadcast;
 pub mod cast;
 mod chance;
 mod clock;
@@ -20,6 +21,9 @@ mod trace;
 mod ttl;
 mod urgency;
 
+pub use broadcast::{
+    AskedBroadcast, BroadcastId, BroadcastVersion, InvalidBroadcastId, InvalidBroadcastVersion,
+};
 pub use chance::{Rng, SystemRng};
 pub use clock::{Clock, ClockOffset, ClockVote, KeptTime, ManualClock, SystemClock, Timestamp, WallClock};
 pub use close_reason::CloseReason;

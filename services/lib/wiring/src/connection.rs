@@ -8,9 +8,10 @@ use pushgrid_link_grpc::{RouterStreams, Routers, serve_node};
 use pushgrid_runtime::config::Secret;
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Shutdown, http};
-use pushgrid_store::Role as MemberRole;
+use pushgrid_store::{Broadcasts, Role as MemberRole};
 use pushgrid_store_redis::Redis;
 
+use crate::broadcasts;
 use crate::failure::Failure;
 use crate::grid::GridProcess;
 use crate::keys;
@@ -20,7 +21,10 @@ use crate::settings::Settings;
 /// Serves until `edges` drains, then closes the sockets at the configured pace; unacknowledged messages are
 /// back with the routers. User agents are served at once; `ready` is called when every router can reach them.
 pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addresses)) -> Result<(), Failure> {
-    let grid = GridProcess::start(&settings, edges).await?;
+    let meter = Meter::new();
+    let broadcasts = broadcasts::of_grid(&settings, &meter)?;
+    let more = broadcasts.clone().map(|kept| broadcasts::routes(&settings, kept)).unwrap_or_default();
+    let grid = GridProcess::start_with(&settings, edges, meter, more).await?;
     let process = &grid.process;
     let latch = process.readiness.latch("grid");
     let sockets = process.readiness.latch("connection");
@@ -38,8 +42,11 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     process.spawn_core("grpc", |core| serve_node(grpc, link.clone(), link, streams.clone(), core));
     let heard_at = settings.grid.node_advertise.unwrap_or_else(|| grpc_address.to_string());
     grid.join(redis, id, heard_at, || MemberRole::Connection);
+    if let Some(kept) = broadcasts.clone() {
+        process.spawn_core("broadcasts", |core| async move { kept.follow(core).await });
+    }
     latch.not_ready("waiting for the time of the grid");
-    if !grid.has_time().await {
+    if !grid.has_time().await || !process.waits_for(broadcasts::known(broadcasts.as_deref())).await {
         return grid.leave().await;
     }
 
@@ -50,6 +57,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
             resources: addresses.map(|addresses| Resources { link: Arc::new(routers.clone()), addresses }),
             router: Arc::new(routers),
             node,
+            broadcasts: broadcasts.as_ref().map(|kept| kept.versions()),
             clock: Arc::new(grid.time.clock()),
             rng: process.rng.clone(),
             meter: process.meter.clone(),
@@ -57,6 +65,10 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         },
     );
     process.spawn_edge("connection", |edges| connections.run(edges));
+    if let Some(kept) = broadcasts {
+        let view = grid.membership_view.clone();
+        broadcasts::bridge(process, settings.bridge, kept, move || broadcasts::is_first(&view, id));
+    }
     let reached = async {
         let waiting = |why| latch.not_ready(why);
         let missing = streams.of_all(&grid.membership_view, id, settings.grid.lease, waiting).await;

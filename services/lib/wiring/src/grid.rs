@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use pushgrid_link_grpc::MembershipView;
 use pushgrid_runtime::clock::GridTime;
 use pushgrid_runtime::metrics::Meter;
@@ -29,8 +30,18 @@ pub(crate) struct GridProcess {
 
 impl GridProcess {
     pub(crate) async fn start(settings: &Settings, edges: Shutdown) -> Result<Self, Failure> {
+        Self::start_with(settings, edges, Meter::new(), Router::new()).await
+    }
+
+    /// As [`Self::start`], with `more` routes for operators, over parts that are shown in `meter`.
+    pub(crate) async fn start_with(
+        settings: &Settings,
+        edges: Shutdown,
+        meter: Meter,
+        more: Router,
+    ) -> Result<Self, Failure> {
         let listener = http::bind(settings.admin_listen).await?;
-        let process = Process::start(settings, edges, Meter::new(), listener)?;
+        let process = Process::start(settings, edges, meter, listener, more)?;
         let (skew, lease) = (settings.grid.max_clock_skew, settings.grid.lease);
         let latch = process.readiness.latch("clock");
         let time = GridTime::new(skew, MembershipView::round(lease), latch, &process.meter);

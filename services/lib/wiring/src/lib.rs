@@ -5,6 +5,7 @@
 //! their dependencies passed in, and run; no service looks a dependency up.
 
 pub mod backup;
+mod broadcasts;
 pub mod connection;
 mod failure;
 mod grid;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use pushgrid_runtime::http;
 use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_runtime::{Readiness, Shutdown, TaskEnd, admin};
@@ -56,18 +57,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Serves health and metrics on `listener`. Every figure of `meter` that has to be right from the first
+    /// Serves health, metrics and `more` on `listener`. Every figure of `meter` that has to be right from the first
     /// scrape on is set before.
     pub(crate) fn start(
         settings: &Settings,
         edges: Shutdown,
         meter: Meter,
         listener: TcpListener,
+        more: Router,
     ) -> Result<Self, Failure> {
         let (readiness, core) = (Readiness::new(), Shutdown::new());
         meter.gauge(&metrics::ROLE_INFO, &[("role", settings.role.as_str())]).set(1.0);
         let admin = listener.local_addr()?;
-        let routes = admin::routes(readiness.clone(), meter.clone());
+        let routes = admin::routes(readiness.clone(), meter.clone()).merge(more);
         core.spawn_essential(
             "admin",
             http::serve(listener, routes, settings.admin_http.clone(), core.clone()),

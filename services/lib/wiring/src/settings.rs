@@ -83,10 +83,12 @@ pub struct Settings {
     pub(crate) accept_loss: Option<String>,
     pub(crate) endpoint_keys: Option<Secret>,
     pub(crate) admin_listen: SocketAddr,
+    pub(crate) admin_token: Option<Secret>,
     stop_timeout: Duration,
     pub(crate) ingress: pushgrid_ingress::Config,
     pub(crate) router: pushgrid_router::Config,
     pub(crate) connection: pushgrid_connection::Config,
+    pub(crate) bridge: pushgrid_bridge::Config,
     pub(crate) admin_http: http::Limits,
     pub(crate) grid: Grid,
 }
@@ -144,15 +146,24 @@ impl Settings {
             admin_listen: reader.address(
                 "admin.listen",
                 role.admin_listen(),
-                "Health and metrics: /healthz, /readyz, /metrics. Not for the public. A router has 127.0.0.1:9091 and a connection node 127.0.0.1:9092 unless it is set.",
+                "Health, metrics and broadcasts: /healthz, /readyz, /metrics, /broadcasts. Not for the public. A router has 127.0.0.1:9091 and a connection node 127.0.0.1:9092 unless it is set.",
+            ),
+            admin_token: reader.secret(
+                "admin.token",
+                "Whoever sends it as `Authorization: Bearer` may set broadcasts. Without it, whoever reaches a loopback admin.listen may, and nobody any other.",
             ),
             stop_timeout: if role.is_of_a_grid() { grid_stop } else { standalone_stop },
             ingress: pushgrid_ingress::Config::read(reader),
             router: pushgrid_router::Config::read(reader),
             connection: pushgrid_connection::Config::read(reader, role.drain()),
+            bridge: pushgrid_bridge::Config::read(reader),
             admin_http: http::Limits { finish_timeout: ADMIN_FINISH, ..http::Limits::default() },
             grid: Grid::read(reader, role),
         };
+        if role == Role::Connection && settings.bridge.upstream.is_some() {
+            // Broadcasts are kept there.
+            settings.grid.kafka.require(reader);
+        }
         if role.needs_endpoint_keys() && settings.endpoint_keys.is_none() {
             reader.fault(
                 "endpoint.keys",

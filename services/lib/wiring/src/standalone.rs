@@ -11,7 +11,7 @@ use pushgrid_router::{PartitionWorker, RouterContext};
 use pushgrid_runtime::clock::{self, LocalTime};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Latch, Shutdown, http, spans};
-use pushgrid_store::{Ledger, OwnDirectory};
+use pushgrid_store::{Broadcasts, Ledger, OwnDirectory};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig, KeyOrigin, Keys};
 use pushgrid_types::{Clock, KeptTime, Partition, SystemClock, SystemRng};
 use tokio::net::TcpListener;
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::interval;
 use tracing::Instrument;
 
+use crate::broadcasts;
 use crate::failure::Failure;
 use crate::keys;
 use crate::process::{Addresses, Process};
@@ -47,7 +48,8 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
     let (embedded, keys) = open(&settings, &meter)?;
     let time = resume(&embedded, &meter).await;
 
-    let process = Process::start(&settings, edges, meter, listeners.admin)?;
+    let more = broadcasts::routes(&settings, Arc::new(embedded.clone()));
+    let process = Process::start(&settings, edges, meter, listeners.admin, more)?;
     let latch = process.readiness.latch("store");
     let (addresses, ledger) = (process.addresses(&urls), embedded.ledger());
     let serving = Serving { addresses, public_url: public_url.clone(), ledger };
@@ -93,6 +95,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
             }),
             router: Arc::new(handle),
             node,
+            broadcasts: Some(embedded.versions()),
             clock,
             rng: process.rng.clone(),
             meter: process.meter.clone(),
@@ -107,6 +110,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
     process.core.spawn("damage", show_damage(embedded.damage(), latch, process.core.clone()));
     process.spawn_edge("ingress", |edges| ingress.run(edges));
     process.spawn_edge("connection", |edges| connections.run(edges));
+    broadcasts::bridge(&process, settings.bridge, Arc::new(embedded.clone()), || true);
     ready(&serving);
     process.serve().await;
     let ended = process.end(async {}).await;

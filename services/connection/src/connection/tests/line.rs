@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use pushgrid_store::Settlement;
-use pushgrid_types::{CloseReason, Outcome, Timestamp, Urgency};
+use pushgrid_types::{AskedBroadcast, CloseReason, Outcome, Timestamp, Urgency};
 use smallvec::smallvec;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 
@@ -73,7 +73,12 @@ impl Protocol for Line {
     fn decode(&mut self, line: String, _: Timestamp) -> Result<Command<Infallible>, End<Gibberish>> {
         match line.split_once(' ') {
             Some(("iam", id)) => {
-                Ok(Command::Identify { claimed: id.parse().ok(), min_urgency: Urgency::LEAST })
+                let (claimed, min_urgency) = (id.parse().ok(), Urgency::LEAST);
+                Ok(Command::Identify { claimed, min_urgency, broadcasts: Vec::new() })
+            }
+            Some(("broadcasts", ids)) => {
+                let asked = |id: &str| AskedBroadcast { id: id.to_owned(), known: None };
+                Ok(Command::Broadcasts(ids.split(' ').map(asked).collect()))
             }
             Some(("ack", id)) => {
                 let id = id.parse().map_err(|_| End::Fault(Gibberish))?;
@@ -89,7 +94,7 @@ impl Protocol for Line {
 
     fn put(&mut self, output: Output<'_, Infallible>) -> Result<(), End<Gibberish>> {
         match output {
-            Output::Answer(Answer::Identified(user_agent)) => {
+            Output::Answer(Answer::Identified { user_agent, .. }) => {
                 self.put_line(&format!("youare {}", user_agent.to_hex()));
             }
             Output::Answer(
@@ -100,6 +105,12 @@ impl Protocol for Line {
             Output::Message(message) => {
                 let body = String::from_utf8_lossy(&message.content.body);
                 self.put_line(&format!("message {} {body}", message.id.to_text()));
+            }
+            Output::Broadcasts(told) => {
+                let versions = told.versions.iter().map(|(id, version)| format!("{id}={version}"));
+                let errors = told.unknown.iter().chain(&told.refused).map(|id| format!("{id}?"));
+                let all: Vec<String> = versions.chain(errors).collect();
+                self.put_line(&format!("broadcasts {}", all.join(" ")));
             }
             Output::Probe => self.put_line("there?"),
             Output::Reply(never) => match never {},

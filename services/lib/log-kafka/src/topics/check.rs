@@ -25,6 +25,8 @@ const TOMBSTONE_AGE: &str = "delete.retention.ms";
 pub(super) struct Wanted {
     pub(super) topic: String,
     pub(super) partitions: u16,
+    /// True if the partitions are those of user agents, by `kafka.partitions`.
+    is_partitioned: bool,
     pub(super) replication: u16,
     insync: u16,
     policy: &'static str,
@@ -43,8 +45,28 @@ pub(super) struct Found {
 }
 
 impl Wanted {
-    /// Required state of both topics in a cluster of `brokers` brokers.
+    /// Required state of both topics of messages in a cluster of `brokers` brokers.
     pub(super) fn both(config: &Config, brokers: usize) -> [Self; 2] {
+        let accepted = [(RETENTION, millis(config.retention)), (RETENTION_OCTETS, "-1".to_owned())];
+        [
+            Self::new(config, brokers, config.accepted(), "delete", &accepted),
+            Self::new(config, brokers, config.state(), "compact", &compacted()),
+        ]
+    }
+
+    /// Required state of the topic of broadcasts.
+    pub(super) fn broadcasts(config: &Config, brokers: usize) -> Self {
+        let topic = Self::new(config, brokers, config.broadcasts(), "compact", &compacted());
+        Self { partitions: 1, is_partitioned: false, ..topic }
+    }
+
+    fn new(
+        config: &Config,
+        brokers: usize,
+        topic: String,
+        policy: &'static str,
+        settings: &[(&'static str, String)],
+    ) -> Self {
         let replication = match config.replication {
             0 => u16::try_from(brokers.clamp(1, 3)).unwrap_or(3),
             replication => replication,
@@ -53,25 +75,16 @@ impl Wanted {
             0 => replication.saturating_sub(1).max(1),
             insync => insync,
         };
-        let topic = |topic: String, policy, settings: &[(&'static str, String)]| {
-            let common = [
-                (POLICY, String::from(policy)),
-                (INSYNC, insync.to_string()),
-                ("compression.type", "producer".to_owned()),
-                // Retention goes by the clocks of the brokers, not of every ingress.
-                ("message.timestamp.type", "LogAppendTime".to_owned()),
-            ];
-            let settings = common.into_iter().chain(settings.iter().cloned()).collect();
-            Self { topic, partitions: config.partitions, replication, insync, policy, settings }
-        };
-        let accepted = [(RETENTION, millis(config.retention)), (RETENTION_OCTETS, "-1".to_owned())];
-        let state = [
-            ("min.cleanable.dirty.ratio", DIRTY.to_owned()),
-            ("segment.ms", SEGMENT_AGE.to_owned()),
-            ("segment.bytes", SEGMENT.to_owned()),
-            (TOMBSTONE_AGE, millis(TOMBSTONES)),
+        let common = [
+            (POLICY, String::from(policy)),
+            (INSYNC, insync.to_string()),
+            ("compression.type", "producer".to_owned()),
+            // Retention goes by the clocks of the brokers, not of every ingress.
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
         ];
-        [topic(config.accepted(), "delete", &accepted), topic(config.state(), "compact", &state)]
+        let settings = common.into_iter().chain(settings.iter().cloned()).collect();
+        let partitions = config.partitions;
+        Self { topic, partitions, is_partitioned: true, replication, insync, policy, settings }
     }
 
     /// Advice for a topic after a failed creation.
@@ -142,6 +155,12 @@ pub(super) fn check(config: &Config, wanted: &Wanted, found: &Found) -> Result<(
             config.brokers
         )
     };
+    if found.partitions != usize::from(wanted.partitions) && !wanted.is_partitioned {
+        return wrong(
+            format!("it has {} partitions, and must have one", found.partitions),
+            "delete it: it is made again, and the broadcasts are set again".to_owned(),
+        );
+    }
     if found.partitions != usize::from(wanted.partitions) {
         return wrong(
             format!("it has {} partitions, and kafka.partitions is {}", found.partitions, wanted.partitions),
@@ -214,6 +233,16 @@ fn check_retention(config: &Config, wanted: &Wanted, found: &Found) {
     }
 }
 
+/// Settings of a compacted topic.
+fn compacted() -> [(&'static str, String); 4] {
+    [
+        ("min.cleanable.dirty.ratio", DIRTY.to_owned()),
+        ("segment.ms", SEGMENT_AGE.to_owned()),
+        ("segment.bytes", SEGMENT.to_owned()),
+        (TOMBSTONE_AGE, millis(TOMBSTONES)),
+    ]
+}
+
 fn millis_of(duration: Duration) -> u64 {
     saturating::<u64>(duration.as_millis())
 }
@@ -233,7 +262,7 @@ mod tests {
         Config::read(&mut Reader::new(Layers::load(None, std::iter::empty(), &overrides).unwrap()))
     }
 
-    fn found(wanted: &Wanted) -> Found {
+    fn found_of(wanted: &Wanted) -> Found {
         Found {
             partitions: wanted.partitions.into(),
             replication: wanted.replication.into(),
@@ -261,7 +290,7 @@ mod tests {
     fn what_was_made_is_found_right_and_more_of_it_too() {
         let config = config(&[]);
         for wanted in Wanted::both(&config, 3) {
-            let mut found = found(&wanted);
+            let mut found = found_of(&wanted);
             check(&config, &wanted, &found).unwrap();
             found.replication = 4;
             found.settings.insert(INSYNC.to_owned(), "3".to_owned());
@@ -274,7 +303,7 @@ mod tests {
         let config = config(&["kafka.brokers=b:1"]);
         let [_, wanted] = Wanted::both(&config, 3);
         let refused = |change: &dyn Fn(&mut Found)| {
-            let mut found = found(&wanted);
+            let mut found = found_of(&wanted);
             change(&mut found);
             check(&config, &wanted, &found).unwrap_err().to_string()
         };
@@ -289,6 +318,14 @@ mod tests {
             (set(POLICY, "compact,delete"), "cleanup.policy", "--add-config cleanup.policy=compact"),
             (set(INSYNC, "1"), "min.insync.replicas is 1", "--add-config min.insync.replicas=2"),
         ];
+        let one = Wanted::broadcasts(&config, 3);
+        check(&config, &one, &found_of(&one)).unwrap();
+        let fault =
+            check(&config, &one, &Found { partitions: 12, ..found_of(&one) }).unwrap_err().to_string();
+        assert!(
+            fault.contains("topic pushgrid.broadcasts: it has 12 partitions, and must have one"),
+            "{fault}"
+        );
         for (fault, what, mend) in faults {
             assert!(fault.contains("topic pushgrid.state"), "{fault}");
             assert!(fault.contains(what) && fault.contains(mend), "{fault}");

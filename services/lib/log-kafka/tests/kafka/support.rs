@@ -32,7 +32,7 @@ impl Drop for Place {
         let delete = move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let names =
-                [format!("{}.accepted", config.topic_prefix), format!("{}.state", config.topic_prefix)];
+                ["accepted", "state", "broadcasts"].map(|name| format!("{}.{name}", config.topic_prefix));
             let names = names.each_ref().map(String::as_str);
             runtime.block_on(admin(&config).delete_topics(&names, &AdminOptions::new())).map(drop)
         };

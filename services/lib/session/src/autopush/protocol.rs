@@ -4,7 +4,9 @@
 //! sent is decided by the session, and what an action needs of the service is done by the caller.
 
 use pushgrid_crypto::vapid;
-use pushgrid_types::{ChannelId, Restriction, Timestamp, Urgency, UserAgentId};
+use pushgrid_types::{
+    AskedBroadcast, BroadcastId, BroadcastVersion, ChannelId, Restriction, Timestamp, Urgency, UserAgentId,
+};
 use smallvec::SmallVec;
 
 use super::pings::Pings;
@@ -33,7 +35,12 @@ pub enum Action {
         claimed: Option<UserAgentId>,
         /// Least urgency of the messages that it takes.
         min_urgency: Urgency,
+        /// Broadcasts for which it asks.
+        broadcasts: Vec<AskedBroadcast>,
     },
+    /// Send the versions of these broadcasts from now on, and answer with [`reply::broadcast`] if there is anything to
+    /// tell.
+    AskBroadcasts(Vec<AskedBroadcast>),
     /// Set the least urgency of the messages that the user agent takes, and answer with [`reply::urgency`].
     SetUrgency {
         /// The least urgency.
@@ -85,8 +92,8 @@ impl Protocol {
         };
         let kind = request.kind();
         let action = match (request, self.identified) {
-            (Request::Hello { user_agent, min_urgency }, false) => {
-                Action::Identify { claimed: user_agent, min_urgency }
+            (Request::Hello { user_agent, min_urgency, broadcasts }, false) => {
+                Action::Identify { claimed: user_agent, min_urgency, broadcasts }
             }
             (_, false) => Action::Close(Close::HelloExpected),
             (request, true) => self.serve(request, now, allowance),
@@ -94,10 +101,14 @@ impl Protocol {
         (kind, action)
     }
 
-    /// Fixes the identity of the user agent, and returns the answer to hello.
-    pub fn identified(&mut self, user_agent: UserAgentId) -> String {
+    /// Fixes the identity of the user agent, and returns the answer to hello, with the versions of `broadcasts`.
+    pub fn identified(
+        &mut self,
+        user_agent: UserAgentId,
+        broadcasts: &[(BroadcastId, BroadcastVersion)],
+    ) -> String {
         self.identified = true;
-        reply::hello(user_agent)
+        reply::hello(user_agent, broadcasts)
     }
 
     fn serve(&mut self, request: Request<'_>, now: Timestamp, allowance: &PingAllowance) -> Action {
@@ -116,9 +127,8 @@ impl Protocol {
             Request::Urgency { min: None } => Action::Send(reply::urgency(400)),
             Request::Ping if self.pings.allow(now, allowance) => Action::Send(reply::PONG.to_owned()),
             Request::Ping => Action::Close(Close::PingFlood),
-            Request::BroadcastSubscribe { broadcasts } => {
-                reply::unknown_broadcasts(&broadcasts).map_or(Action::Nothing, Action::Send)
-            }
+            Request::BroadcastSubscribe { broadcasts } if broadcasts.is_empty() => Action::Nothing,
+            Request::BroadcastSubscribe { broadcasts } => Action::AskBroadcasts(broadcasts),
         }
     }
 }

@@ -6,14 +6,14 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use pushgrid_types::{ChannelId, Message, UserAgentId};
+use pushgrid_types::{BroadcastId, BroadcastVersion, ChannelId, Message, UserAgentId};
 
 use crate::content::{self, push_json};
 
 /// The answer to a ping.
 pub const PONG: &str = "{}";
 
-/// Largest number of unknown broadcasts named in one frame. Real user agents ask for one or two.
+/// Largest number of broadcasts named as errors in one frame. Deployed user agents ask for one or two.
 pub const BROADCASTS_MAX: usize = 32;
 
 /// Octets of a notification besides data and headers, rounded up.
@@ -58,12 +58,16 @@ impl Refused {
     }
 }
 
-/// The answer to hello: exactly five members, and the uaid without dashes.
-pub fn hello(user_agent: UserAgentId) -> String {
-    format!(
-        r#"{{"messageType":"hello","uaid":"{}","status":200,"use_webpush":true,"broadcasts":{{}}}}"#,
+/// The answer to hello: exactly five members, and the uaid without dashes. `broadcasts` are those whose version is new to
+/// the user agent; nothing is said of broadcasts that there are not.
+pub fn hello(user_agent: UserAgentId, broadcasts: &[(BroadcastId, BroadcastVersion)]) -> String {
+    let mut text = format!(
+        r#"{{"messageType":"hello","uaid":"{}","status":200,"use_webpush":true,"broadcasts":{{"#,
         user_agent.to_hex()
-    )
+    );
+    push_versions(&mut text, broadcasts);
+    text.push_str("}}");
+    text
 }
 
 /// The answer to a register that made a subscription.
@@ -94,22 +98,40 @@ pub fn urgency(status: u16) -> String {
     format!(r#"{{"messageType":"urgency","status":{status}}}"#)
 }
 
-/// The answer to a `broadcast_subscribe`: each id as not found. Names at most [`BROADCASTS_MAX`]; `None` when none
-/// was asked for.
-pub fn unknown_broadcasts(ids: &[Cow<'_, str>]) -> Option<String> {
-    if ids.is_empty() {
-        return None;
+/// Versions of broadcasts, changed or asked for. Ids under `unknown` have no version, and those under `refused` are more
+/// than one connection may ask for; both are named as errors, at most [`BROADCASTS_MAX`] of them.
+pub fn broadcast(
+    versions: &[(BroadcastId, BroadcastVersion)],
+    unknown: &[String],
+    refused: &[String],
+) -> String {
+    let mut text = String::from(r#"{"messageType":"broadcast","broadcasts":{"#);
+    push_versions(&mut text, versions);
+    let unknown = unknown.iter().map(|id| (id, "Broadcast not found"));
+    let errors = unknown.chain(refused.iter().map(|id| (id, "Too many broadcasts for one connection")));
+    let mut separator = if versions.is_empty() { r#""errors":{"# } else { r#","errors":{"# };
+    let mut end = "}}";
+    for (id, error) in errors.take(BROADCASTS_MAX) {
+        text.push_str(separator);
+        push_json(&mut text, id);
+        text.push(':');
+        push_json(&mut text, error);
+        (separator, end) = (",", "}}}");
     }
-    let mut text = String::from(r#"{"messageType":"broadcast","broadcasts":{"errors":{"#);
-    for (index, id) in ids.iter().take(BROADCASTS_MAX).enumerate() {
+    text.push_str(end);
+    text
+}
+
+/// Members of an object: ids and versions.
+fn push_versions(text: &mut String, versions: &[(BroadcastId, BroadcastVersion)]) {
+    for (index, (id, version)) in versions.iter().enumerate() {
         if index > 0 {
             text.push(',');
         }
-        push_json(&mut text, id);
-        text.push_str(r#":"Broadcast not found""#);
+        push_json(text, id.as_str());
+        text.push(':');
+        push_json(text, version.as_str());
     }
-    text.push_str("}}}");
-    Some(text)
 }
 
 /// The frame of a push message. No `data` and no `headers` for an empty body; never the TTL, topic, urgency or VAPID

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use pushgrid_types::{ChannelId, DropReason, MessageId, Outcome, Urgency, UserAgentId};
+use pushgrid_types::{AskedBroadcast, ChannelId, DropReason, MessageId, Outcome, Urgency, UserAgentId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use smallvec::SmallVec;
@@ -22,6 +22,8 @@ pub enum Request<'a> {
         user_agent: Option<UserAgentId>,
         /// Least urgency of the messages that it takes: an extension. Without the member, the least of all.
         min_urgency: Urgency,
+        /// Broadcasts for which it asks.
+        broadcasts: Vec<AskedBroadcast>,
     },
     /// Asks for a subscription.
     Register {
@@ -54,8 +56,8 @@ pub enum Request<'a> {
     Ping,
     /// Asks for broadcasts.
     BroadcastSubscribe {
-        /// Ids of the broadcasts.
-        broadcasts: Vec<Cow<'a, str>>,
+        /// The broadcasts.
+        broadcasts: Vec<AskedBroadcast>,
     },
 }
 
@@ -146,6 +148,8 @@ struct Empty {}
 struct Hello<'a> {
     #[serde(borrow)]
     uaid: Option<Cow<'a, str>>,
+    #[serde(default)]
+    broadcasts: Option<Versions>,
     #[serde(borrow)]
     urgency: Option<Cow<'a, str>>,
 }
@@ -195,14 +199,19 @@ struct Nack<'a> {
 }
 
 #[derive(Deserialize)]
-struct BroadcastSubscribe<'a> {
-    // Versions are strings, but there is none to compare them with.
-    #[serde(borrow)]
-    #[expect(
-        clippy::zero_sized_map_values,
-        reason = "a JSON object is read as a map, and its values do not matter"
-    )]
-    broadcasts: BTreeMap<Cow<'a, str>, IgnoredAny>,
+struct BroadcastSubscribe {
+    broadcasts: Versions,
+}
+
+/// Versions by the id of their broadcast.
+type Versions = BTreeMap<String, Version>;
+
+/// A version that the user agent has. Anything but a text is none.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Version {
+    Text(String),
+    Other(IgnoredAny),
 }
 
 impl<'a> Request<'a> {
@@ -215,7 +224,7 @@ impl<'a> Request<'a> {
         let tag: Tag<'_> = serde_json::from_str(text)
             .map_err(|error| if error.is_data() { Close::UnknownType } else { Close::NotJson })?;
         match tag.message_type.as_deref() {
-            Some("hello") => hello(&members(text, Close::MalformedHello)?),
+            Some("hello") => hello(members(text, Close::MalformedHello)?),
             Some("register") => register(members(text, Close::MalformedRegister)?),
             Some("unregister") => unregister(&members(text, Close::MalformedUnregister)?),
             Some("ack") => ack(&members(text, Close::MalformedAck)?),
@@ -228,8 +237,8 @@ impl<'a> Request<'a> {
             }
             Some("ping") => Ok(Self::Ping),
             Some("broadcast_subscribe") => {
-                let asked: BroadcastSubscribe<'_> = members(text, Close::MalformedBroadcastSubscribe)?;
-                Ok(Self::BroadcastSubscribe { broadcasts: asked.broadcasts.into_keys().collect() })
+                let asked: BroadcastSubscribe = members(text, Close::MalformedBroadcastSubscribe)?;
+                Ok(Self::BroadcastSubscribe { broadcasts: broadcasts(asked.broadcasts) })
             }
             Some(_) => Err(Close::UnknownType),
             None => members::<Empty>(text, Close::UnknownType).map(|_| Self::Ping),
@@ -255,11 +264,23 @@ fn members<'a, T: Deserialize<'a>>(text: &'a str, otherwise: Close) -> Result<T,
     serde_json::from_str(text).map_err(|_| otherwise)
 }
 
-fn hello<'a>(hello: &Hello<'_>) -> Result<Request<'a>, Close> {
+fn broadcasts(versions: Versions) -> Vec<AskedBroadcast> {
+    let asked = versions.into_iter().map(|(id, version)| {
+        let known = match version {
+            Version::Text(known) => Some(known),
+            Version::Other(_) => None,
+        };
+        AskedBroadcast { id, known }
+    });
+    asked.collect()
+}
+
+fn hello<'a>(hello: Hello<'_>) -> Result<Request<'a>, Close> {
     let min_urgency = hello.urgency.as_deref().map_or(Ok(Urgency::LEAST), str::parse);
     Ok(Request::Hello {
         user_agent: hello.uaid.as_deref().and_then(|uaid| uaid.parse().ok()),
         min_urgency: min_urgency.map_err(|_| Close::MalformedHello)?,
+        broadcasts: hello.broadcasts.map(broadcasts).unwrap_or_default(),
     })
 }
 

@@ -54,22 +54,27 @@ impl Life for Present {
 
     async fn reopen(self: Box<Self>) -> Parts {
         let Self { directory, store, ending } = *self;
-        match ending {
-            Ending::Closed => {
-                store.close().await;
-                open(directory, ending)
+        open(end(directory, store, ending).await, ending)
+    }
+}
+
+/// Ends a life. Returns the directory of the next.
+async fn end(directory: TempDir, store: Embedded, ending: Ending) -> TempDir {
+    match ending {
+        Ending::Closed => {
+            store.close().await;
+            directory
+        }
+        Ending::Dropped => {
+            drop(store);
+            directory
+        }
+        Ending::Crashed => {
+            let copy = TempDir::new().unwrap();
+            for name in ["pushgrid.sqlite", "pushgrid.sqlite-wal"] {
+                fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
             }
-            Ending::Dropped => {
-                drop(store);
-                open(directory, ending)
-            }
-            Ending::Crashed => {
-                let copy = TempDir::new().unwrap();
-                for name in ["pushgrid.sqlite", "pushgrid.sqlite-wal"] {
-                    fs::copy(directory.path().join(name), copy.path().join(name)).unwrap();
-                }
-                open(copy, ending)
-            }
+            copy
         }
     }
 }
@@ -96,4 +101,29 @@ async fn the_contracts_are_kept_over_a_crash() {
 #[tokio::test]
 async fn presence_keeps_its_contract() {
     conformance::presence::run(async || EmbeddedPresence::new()).await;
+}
+
+/// A store, asked for broadcasts alone.
+#[derive(Debug)]
+struct BroadcastLife(Present);
+
+#[async_trait]
+impl conformance::broadcasts::Life for BroadcastLife {
+    async fn reopen(self: Box<Self>) -> conformance::broadcasts::Parts {
+        let Present { directory, store, ending } = self.0;
+        broadcasts(end(directory, store, ending).await, ending)
+    }
+}
+
+fn broadcasts(directory: TempDir, ending: Ending) -> conformance::broadcasts::Parts {
+    let store = Embedded::open(&EmbeddedConfig::at(directory.path())).unwrap();
+    let life = Box::new(BroadcastLife(Present { directory, store: store.clone(), ending }));
+    conformance::broadcasts::Parts { broadcasts: Arc::new(store), life }
+}
+
+#[tokio::test]
+async fn broadcasts_keep_their_contract_over_every_end() {
+    for ending in [Ending::Closed, Ending::Dropped, Ending::Crashed] {
+        conformance::broadcasts::run(async || broadcasts(TempDir::new().unwrap(), ending)).await;
+    }
 }

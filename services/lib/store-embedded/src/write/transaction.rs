@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use pushgrid_mailbox::Cause;
 use pushgrid_store::{End, Subscription};
-use pushgrid_types::{Message, Outcome, Sequence, Timestamp, UserAgentId};
+use pushgrid_types::{BroadcastId, BroadcastVersion, Message, Outcome, Sequence, Timestamp, UserAgentId};
 use rusqlite::{Connection, params};
 
 use crate::account::Entries;
 use crate::cache::Key;
 use crate::failure::Failure;
 use crate::row;
+use crate::shown::BroadcastChange;
 use crate::usage::{Change, Usages};
 
 pub(super) const DELETE: &str = "DELETE FROM message WHERE seq = ?1";
@@ -42,6 +43,7 @@ pub(crate) struct Effects {
     pub(crate) left_log: Vec<Sequence>,
     pub(crate) usage: Vec<(UserAgentId, Change)>,
     pub(crate) subscriptions: Vec<(Key, Option<Subscription>)>,
+    pub(crate) broadcasts: Vec<BroadcastChange>,
 }
 
 /// Part of a stored message that an end needs.
@@ -126,6 +128,11 @@ impl<'c> Transaction<'c> {
     /// Enters the new subscription of a channel; `None` for its end.
     pub(super) fn subscribed(&mut self, key: Key, present: Option<Subscription>) {
         self.effects.subscriptions.push((key, present));
+    }
+
+    /// Enters the new version of a broadcast; `None` for its removal.
+    pub(super) fn broadcast(&mut self, id: BroadcastId, version: Option<BroadcastVersion>) {
+        self.effects.broadcasts.push((id, version));
     }
 
     fn delete(&self, sequence: i64) -> Result<(), Failure> {

@@ -108,3 +108,26 @@ fn any_message() -> Message {
 async fn the_model_of_a_view_keeps_its_contract() {
     conformance::view::run(async || Arc::new(MemoryView::new()) as Arc<dyn View>).await;
 }
+
+/// The next life of [`MemoryBroadcasts`].
+#[derive(Debug)]
+struct NextBroadcasts(MemoryBroadcasts);
+
+impl NextBroadcasts {
+    fn parts(broadcasts: &MemoryBroadcasts) -> conformance::broadcasts::Parts {
+        let life = Box::new(Self(broadcasts.clone()));
+        conformance::broadcasts::Parts { broadcasts: Arc::new(broadcasts.clone()), life }
+    }
+}
+
+#[async_trait]
+impl conformance::broadcasts::Life for NextBroadcasts {
+    async fn reopen(self: Box<Self>) -> conformance::broadcasts::Parts {
+        Self::parts(&self.0.reopened())
+    }
+}
+
+#[tokio::test]
+async fn the_model_of_broadcasts_keeps_its_contract() {
+    conformance::broadcasts::run(async || NextBroadcasts::parts(&MemoryBroadcasts::default())).await;
+}

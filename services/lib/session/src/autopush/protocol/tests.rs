@@ -14,7 +14,7 @@ const KEY: &str = "BOvJUy7rhH8-O_BYIFhlQIOiOjodrJ5qlzX8Qa_IJSe1KWu68wUK64JdSEBmV
 
 fn identified() -> Protocol {
     let mut protocol = Protocol::default();
-    protocol.identified(UserAgentId::from_octets([7; 16]));
+    protocol.identified(UserAgentId::from_octets([7; 16]), &[]);
     protocol
 }
 
@@ -30,11 +30,15 @@ fn hello_comes_first_and_once() {
     assert_eq!(receive(&mut protocol, &register), Action::Close(Close::HelloExpected));
     assert_eq!(receive(&mut protocol, &json!({})), Action::Close(Close::HelloExpected));
 
-    let hello = json!({"messageType": "hello", "uaid": "924808b7504247a08ad130c1e8757e55"});
+    let hello = json!({
+        "messageType": "hello", "uaid": "924808b7504247a08ad130c1e8757e55", "broadcasts": {"a/b": "1"}
+    });
     let claimed = "924808b7504247a08ad130c1e8757e55".parse().ok();
-    assert_eq!(receive(&mut protocol, &hello), Action::Identify { claimed, min_urgency: Urgency::LEAST });
+    let broadcasts = vec![AskedBroadcast { id: "a/b".into(), known: Some("1".into()) }];
+    let identify = Action::Identify { claimed, min_urgency: Urgency::LEAST, broadcasts };
+    assert_eq!(receive(&mut protocol, &hello), identify);
     assert!(!protocol.is_identified(), "claiming is not being");
-    assert!(protocol.identified(claimed.unwrap()).contains(r#""status":200"#));
+    assert!(protocol.identified(claimed.unwrap(), &[]).contains(r#""status":200"#));
     assert_eq!(receive(&mut protocol, &hello), Action::Close(Close::SecondHello));
 }
 
@@ -119,7 +123,8 @@ fn a_nack_and_a_broadcast_subscription_leave_the_connection_open() {
     let none = json!({"messageType": "broadcast_subscribe", "broadcasts": {}});
     assert_eq!(receive(&mut protocol, &none), Action::Nothing);
     let some = json!({"messageType": "broadcast_subscribe", "broadcasts": {"a/b": "v"}});
-    assert!(matches!(receive(&mut protocol, &some), Action::Send(text) if text.contains("not found")));
+    let asked = vec![AskedBroadcast { id: "a/b".into(), known: Some("v".into()) }];
+    assert_eq!(receive(&mut protocol, &some), Action::AskBroadcasts(asked));
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn the_frames_read_as_deployed_user_agents_expect_them() {
     let user_agent = "924808b7504247a08ad130c1e8757e55".parse().unwrap();
     let channel = CHANNEL.parse().unwrap();
     assert_eq!(
-        hello(user_agent),
+        hello(user_agent, &[]),
         r#"{"messageType":"hello","uaid":"924808b7504247a08ad130c1e8757e55","status":200,"use_webpush":true,"broadcasts":{}}"#
     );
     assert_eq!(
@@ -129,15 +129,41 @@ fn a_refused_register_has_words_where_the_endpoint_would_be() {
     }
 }
 
+fn versions(all: &[(&str, &str)]) -> Vec<(BroadcastId, BroadcastVersion)> {
+    all.iter().map(|(id, version)| (id.parse().unwrap(), version.parse().unwrap())).collect()
+}
+
+// Holds: H-04, H-23.
+#[test]
+fn broadcasts_are_ids_with_versions_and_errors_beside_them() {
+    let one = versions(&[("remote-settings/monitor_changes", "\"1700000000000\"")]);
+    let user_agent = UserAgentId::from_octets([1; 16]);
+    assert_eq!(
+        json(&hello(user_agent, &one))["broadcasts"],
+        json!({"remote-settings/monitor_changes": "\"1700000000000\""})
+    );
+    assert_eq!(
+        broadcast(&one, &[], &[]),
+        r#"{"messageType":"broadcast","broadcasts":{"remote-settings/monitor_changes":"\"1700000000000\""}}"#
+    );
+    let (two, unknown) = (versions(&[("a", "1"), ("b/c", "\\")]), [r#"a/"b"#.to_owned()]);
+    let (not_found, too_many) = ("Broadcast not found", "Too many broadcasts for one connection");
+    let frame = json(&broadcast(&two, &unknown, &["d".to_owned()]));
+    let errors = json!({r#"a/"b"#: not_found, "d": too_many});
+    assert_eq!(
+        frame,
+        json!({"messageType": "broadcast", "broadcasts": {"a": "1", "b/c": "\\", "errors": errors}})
+    );
+    let frame = json(&broadcast(&[], &unknown, &[]));
+    let errors = json!({r#"a/"b"#: not_found});
+    assert_eq!(frame, json!({"messageType": "broadcast", "broadcasts": {"errors": errors}}));
+}
+
 // Holds: H-23.
 #[test]
 fn unknown_broadcasts_are_named_up_to_a_bound() {
-    assert_eq!(unknown_broadcasts(&[]), None);
-    let one = unknown_broadcasts(&[Cow::Borrowed(r#"a/"b"#)]).unwrap();
-    let errors = json!({r#"a/"b"#: "Broadcast not found"});
-    assert_eq!(json(&one), json!({"messageType": "broadcast", "broadcasts": {"errors": errors}}));
-    let many: Vec<_> = (0..1000).map(|id| Cow::Owned(id.to_string())).collect();
-    let frame = json(&unknown_broadcasts(&many).unwrap());
+    let many: Vec<_> = (0..1000).map(|id| id.to_string()).collect();
+    let frame = json(&broadcast(&[], &many, &many));
     assert_eq!(frame["broadcasts"]["errors"].as_object().unwrap().len(), BROADCASTS_MAX);
 }
 

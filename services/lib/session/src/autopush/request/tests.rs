@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
-const A_NEW_ONE: Request<'static> = Request::Hello { user_agent: None, min_urgency: Urgency::LEAST };
+const A_NEW_ONE: Request<'static> =
+    Request::Hello { user_agent: None, min_urgency: Urgency::LEAST, broadcasts: Vec::new() };
 
 const CHANNEL: &str = "eb46cc68-b7a3-4bfd-a1dd-13b9962af523";
 
@@ -13,12 +14,15 @@ impl Request<'_> {
     /// The other half of the codec, which only a user agent needs.
     fn to_json(&self) -> Value {
         match self {
-            Self::Hello { user_agent: None, min_urgency: Urgency::LEAST } => {
+            Self::Hello { user_agent: None, min_urgency: Urgency::LEAST, broadcasts }
+                if broadcasts.is_empty() =>
+            {
                 json!({"messageType": "hello", "use_webpush": true})
             }
-            Self::Hello { user_agent, min_urgency } => {
-                let uaid = user_agent.map(UserAgentId::to_hex);
-                json!({"messageType": "hello", "uaid": uaid, "urgency": min_urgency.as_str()})
+            Self::Hello { user_agent, min_urgency, broadcasts } => {
+                let (uaid, urgency) = (user_agent.map(UserAgentId::to_hex), min_urgency.as_str());
+                let broadcasts = versions(broadcasts);
+                json!({"messageType": "hello", "uaid": uaid, "urgency": urgency, "broadcasts": broadcasts})
             }
             Self::Urgency { min } => {
                 json!({"messageType": "urgency", "min": min.map_or("urgent", Urgency::as_str)})
@@ -42,12 +46,19 @@ impl Request<'_> {
             Self::Nack { code } => json!({"messageType": "nack", "version": "v", "code": code}),
             Self::Ping => json!({}),
             Self::BroadcastSubscribe { broadcasts } => {
-                let ids: serde_json::Map<_, _> =
-                    broadcasts.iter().map(|id| (id.to_string(), json!("v"))).collect();
-                json!({"messageType": "broadcast_subscribe", "broadcasts": ids})
+                json!({"messageType": "broadcast_subscribe", "broadcasts": versions(broadcasts)})
             }
         }
     }
+}
+
+fn versions(of: &[AskedBroadcast]) -> Value {
+    of.iter().map(|asked| (asked.id.clone(), json!(asked.known))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn asked() -> impl Strategy<Value = Vec<AskedBroadcast>> {
+    let versions = prop::collection::btree_map(any::<String>(), any::<Option<String>>(), 0..4);
+    versions.prop_map(|all| all.into_iter().map(|(id, known)| AskedBroadcast { id, known }).collect())
 }
 
 fn request() -> impl Strategy<Value = Request<'static>> {
@@ -55,9 +66,13 @@ fn request() -> impl Strategy<Value = Request<'static>> {
     let update = (any::<[u8; 16]>(), any::<Option<u16>>())
         .prop_map(|(id, code)| Acknowledged { id: MessageId::from_octets(id), code: code.map(i64::from) });
     prop_oneof![
-        (any::<Option<[u8; 16]>>(), prop::sample::select(&Urgency::ALL[..])).prop_map(|(id, min_urgency)| {
-            Request::Hello { user_agent: id.map(UserAgentId::from_octets), min_urgency }
-        }),
+        (any::<Option<[u8; 16]>>(), prop::sample::select(&Urgency::ALL[..]), asked()).prop_map(
+            |(id, min_urgency, broadcasts)| Request::Hello {
+                user_agent: id.map(UserAgentId::from_octets),
+                min_urgency,
+                broadcasts,
+            }
+        ),
         prop::option::of(prop::sample::select(&Urgency::ALL[..])).prop_map(|min| Request::Urgency { min }),
         (channel.clone(), any::<Option<String>>())
             .prop_map(|(channel, key)| Request::Register { channel, key: key.map(Cow::Owned) }),
@@ -65,9 +80,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         prop::collection::vec(update, 0..5).prop_map(|updates| Request::Ack { updates: updates.into() }),
         any::<Option<u16>>().prop_map(|code| Request::Nack { code: code.map(i64::from) }),
         Just(Request::Ping),
-        prop::collection::btree_set(any::<String>(), 0..4).prop_map(|ids| Request::BroadcastSubscribe {
-            broadcasts: ids.into_iter().map(Cow::Owned).collect()
-        }),
+        asked().prop_map(|broadcasts| Request::BroadcastSubscribe { broadcasts }),
     ]
 }
 
@@ -148,7 +161,7 @@ fn a_hello_of_one_member_is_enough() {
 fn the_least_urgency_is_one_of_four_words() {
     for urgency in Urgency::ALL {
         let hello = format!(r#"{{"messageType":"hello","urgency":"{}"}}"#, urgency.as_str());
-        let expected = Request::Hello { user_agent: None, min_urgency: urgency };
+        let expected = Request::Hello { user_agent: None, min_urgency: urgency, broadcasts: Vec::new() };
         assert_eq!(Request::parse(&hello), Ok(expected));
         let frame = format!(r#"{{"messageType":"urgency","min":"{}"}}"#, urgency.as_str());
         assert_eq!(Request::parse(&frame), Ok(Request::Urgency { min: Some(urgency) }));
@@ -178,6 +191,23 @@ fn members_that_are_not_of_a_message_are_ignored() {
     let hello =
         r#"{"messageType":"hello","channelIDs":["x",1],"broadcasts":null,"wakeup":{"a":[1]},"code":"x"}"#;
     assert!(Request::parse(hello).is_ok());
+}
+
+// Holds: H-03, H-23.
+#[test]
+fn a_version_that_is_no_text_is_none_and_broadcasts_are_an_object() {
+    let asked =
+        |id: &str, known: Option<&str>| AskedBroadcast { id: id.into(), known: known.map(Into::into) };
+    let expected = vec![asked("", None), asked("a/b", Some("\"0\"")), asked("c", None)];
+    let broadcasts = r#"{"a/b":"\"0\"","c":7,"":null}"#;
+    let frame = |kind: &str| format!(r#"{{"messageType":"{kind}","broadcasts":{broadcasts}}}"#);
+    let (subscribe, hello) = (frame("broadcast_subscribe"), frame("hello"));
+    let subscribed = Request::BroadcastSubscribe { broadcasts: expected.clone() };
+    assert_eq!(Request::parse(&subscribe), Ok(subscribed));
+    let Ok(Request::Hello { broadcasts, .. }) = Request::parse(&hello) else { panic!("no hello") };
+    assert_eq!(broadcasts, expected);
+    let list = r#"{"messageType":"hello","broadcasts":["a/b"]}"#;
+    assert_eq!(Request::parse(list), Err(Close::MalformedHello));
 }
 
 // Holds: H-07.
