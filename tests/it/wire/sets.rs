@@ -84,7 +84,7 @@ async fn an_invalid_set_is_answered_400_and_nothing_is_made() -> Result<()> {
     scene.end_with(&[("delivered", 1)]).await
 }
 
-// Holds.
+// Holds.
 #[tokio::test]
 async fn a_set_is_monitored_with_all_its_members_and_those_that_come_later() -> Result<()> {
     let scene = Scene::alone().await?;
@@ -173,7 +173,7 @@ async fn a_subscription_and_its_set_never_get_a_message_twice_at_a_time() -> Res
     scene.end_with(&[("delivered", 5)]).await
 }
 
-// Holds: A-105.
+// Holds.
 #[tokio::test]
 async fn the_end_of_a_set_is_the_end_of_all_its_members() -> Result<()> {
     let scene = Scene::alone().await?;

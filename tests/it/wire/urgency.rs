@@ -181,7 +181,7 @@ async fn high_urgency_leaves_a_backlog_first() -> Result<()> {
     scene.end_with(&[("delivered", 41)]).await
 }
 
-// Holds, G-14.
+// Holds, G-14.
 #[tokio::test]
 async fn a_request_for_events_names_the_least_urgency() -> Result<()> {
     let scene = Scene::shared().await?;
@@ -191,6 +191,8 @@ async fn a_request_for_events_names_the_least_urgency() -> Result<()> {
     }
     ensure!(bodies(&to.waiting_with(&[("urgency", "high")]).await?)? == ["high"]);
     ensure!(bodies(&to.waiting_with(&[("urgency", "Low")]).await?)? == ["high", "normal", "low"]);
+    let of_set = to.all().waiting_with(&[("urgency", "normal")]).await?;
+    ensure!(bodies(&of_set)? == ["high", "normal"], "the same for a set");
     let all = to.waiting().await?;
     ensure!(bodies(&all)? == ["high", "normal", "low", "very-low"]);
     for bad in
