@@ -1,5 +1,6 @@
 //! Calls of a connection node or an ingress to the routers: each goes to the owner of the user agent's partition, and
-//! is retried with exponential backoff until a deadline. Batching is in `batch`, connections are in `peer`.
+//! is retried with exponential backoff until a deadline. Batching is in `batch`, connections are in `peer`, and the calls
+//! about one subscription or message by its name in `addresses`.
 //! Invariant: an error that a retry cannot mend is returned at once.
 
 use std::collections::HashMap;
@@ -16,13 +17,12 @@ use pushgrid_runtime::Backoff;
 use pushgrid_runtime::config::Reader;
 use pushgrid_runtime::metrics::{BREAKER_OPEN, Meter};
 use pushgrid_store::{
-    Cancelled, ErrorKind, IngressLink, LinkError, Opened, Registered, Resource, ResourceLink, RouterLink,
-    Settlement, Standing, StoreError,
+    Cancelled, ErrorKind, LinkError, Opened, Registered, RouterLink, Settlement, StoreError,
 };
-use pushgrid_types::cast::{fitting, saturating};
+use pushgrid_types::cast::fitting;
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Restriction, SessionRef,
-    SubscriptionRef, Urgency, UserAgentId,
+    ChannelId, Epoch, Incarnation, MessageId, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef,
+    Urgency, UserAgentId,
 };
 use tokio::time::{Instant, timeout_at};
 
@@ -30,6 +30,7 @@ use crate::fault::Failure;
 use crate::form;
 use crate::membership::{MemberList, MembershipView};
 
+mod addresses;
 mod batch;
 mod peer;
 
@@ -334,83 +335,6 @@ impl RouterLink for Routers {
             async move { peer.close(closed).await }
         };
         self.ask(user_agent, call).await
-    }
-}
-
-#[async_trait]
-impl ResourceLink for Routers {
-    async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
-        self.end_message(message, true).await
-    }
-
-    async fn join(
-        &self,
-        user_agent: UserAgentId,
-        channel: ChannelId,
-        restriction: Restriction,
-    ) -> Result<Option<Registered>, LinkError> {
-        let answer = self.make(user_agent, channel, restriction, true).await?;
-        if answer.alone { Ok(None) } else { readable(registered(user_agent, channel, answer)).map(Some) }
-    }
-
-    async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
-        let request = wire::EndSetRequest { user_agent: form::of_user_agent(user_agent) };
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.end_set(request).await).await }
-        };
-        let answer = self.ask(user_agent, call).await?;
-        Ok(if answer.gone { Cancelled::Gone } else { Cancelled::Ended })
-    }
-
-    async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {
-        let request = wire::ReadRequest {
-            user_agent: form::of_user_agent(message.user_agent),
-            channel: form::of_channel(message.channel),
-            id: Bytes::copy_from_slice(message.id.as_octets()),
-            sequence: message.sequence.0,
-        };
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.read(request).await).await }
-        };
-        let Some(answer) = self.ask(message.user_agent, call).await?.message else { return Ok(None) };
-        readable(stored::from_wire(answer).ok().map(Arc::new)).map(Some)
-    }
-
-    async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
-        let request = form::of_resource(resource);
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.look_up(request).await).await }
-        };
-        let wire::LookUpResponse { members, endpoint } = self.ask(resource.user_agent(), call).await?;
-        Ok(Standing { members: saturating::<usize>(members), endpoint })
-    }
-
-    async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
-        let request = wire::UnregisterRequest {
-            user_agent: form::of_user_agent(id.user_agent),
-            channel: form::of_channel(id.channel),
-            incarnation: Some(Bytes::copy_from_slice(id.incarnation.as_octets())),
-        };
-        self.end_subscription(id.user_agent, request).await
-    }
-}
-
-#[async_trait]
-impl IngressLink for Routers {
-    async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
-        self.end_message(message, false).await
-    }
-
-    async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {
-        let request = form::of_alive(id);
-        let call = |peer: Arc<Peer>| {
-            let request = request.clone();
-            async move { peer.call(async |mut router| router.alive(request).await).await }
-        };
-        Ok(self.ask(id.user_agent, call).await?.alive)
     }
 }
 

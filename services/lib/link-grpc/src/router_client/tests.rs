@@ -1,9 +1,9 @@
 //! Calls over a real connection to model routers: retries, moves of partitions, the breaker, and batches.
 
 use futures_util::future::join_all;
-use pushgrid_store::{Member, Resource, Standing};
+use pushgrid_store::{IngressLink, Member, Resource, ResourceLink, Standing};
 use pushgrid_types::{
-    ApplicationId, MessageRef, Outcome, Partition, Restriction, Sequence, Urgency, VapidKeyHash,
+    ApplicationId, Message, MessageRef, Outcome, Partition, Restriction, Sequence, Urgency, VapidKeyHash,
 };
 
 use super::*;
