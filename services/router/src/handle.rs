@@ -219,7 +219,8 @@ impl RouterLink for Handle {
         min_urgency: Urgency,
     ) -> Result<Opened, LinkError> {
         let subscriptions = self.shared.subscriptions.all(user_agent).await?;
-        if subscriptions.is_empty() {
+        // Those that only a newer release can read are there, too.
+        if subscriptions.is_empty() && self.shared.subscriptions.count(user_agent).await? == 0 {
             return Ok(Opened::Unknown);
         }
         let (claim, _earlier) = self.shared.presence.claim(user_agent, session).await?;
@@ -314,10 +315,12 @@ impl ResourceLink for Handle {
         for channel in &channels {
             self.end_in_flight(user_agent, *channel, false).await?;
         }
-        if subscriptions.count(user_agent).await? == 0 {
-            // In any case, for an earlier attempt may have come no further than this.
-            self.end_in_flight(user_agent, NO_CHANNEL, true).await?;
+        if subscriptions.count(user_agent).await? > 0 {
+            // Another one has joined meanwhile, or is one that only a newer release can read.
+            return Err(LinkError::Unavailable);
         }
+        // In any case, for an earlier attempt may have come no further than this.
+        self.end_in_flight(user_agent, NO_CHANNEL, true).await?;
         Ok(if removed.contains(&true) { Cancelled::Ended } else { Cancelled::Gone })
     }
 

@@ -121,6 +121,7 @@ impl Handle {
         };
         if all.iter().any(|it| !it.is_noted || now.since(it.seen_at) < limit)
             || self.are_connected(vec![user_agent]).await? != [false]
+            || self.shared().subscriptions.count(user_agent).await? != all.len()
         {
             return Ok(false);
         }

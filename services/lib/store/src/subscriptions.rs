@@ -40,7 +40,8 @@ pub trait Subscriptions: Send + Sync + fmt::Debug {
     /// Number of subscriptions of a user agent; zero for an unknown one.
     async fn count(&self, user_agent: UserAgentId) -> Result<usize, StoreError>;
 
-    /// All subscriptions of a user agent, in any order.
+    /// All subscriptions of a user agent, in any order. Those that only a newer release can read are counted, and are not
+    /// here.
     async fn all(&self, user_agent: UserAgentId) -> Result<Vec<Subscription>, StoreError>;
 
     /// Subscriptions from a place of a sweep on, and the place to go on from; `None` begins and ends a sweep. What is

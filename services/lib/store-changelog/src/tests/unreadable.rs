@@ -202,6 +202,8 @@ async fn a_user_agent_of_whom_only_a_newer_release_can_read_something_stays_know
         assert_eq!(owned.store.find(TO.user_agent, other.id.channel).await.unwrap(), None);
         assert_eq!(owned.store.put(None, other).await.unwrap(), Some(other));
         assert_eq!(owned.store.count(TO.user_agent).await.unwrap(), 2);
+        assert!(owned.store.all(TO.user_agent).await.unwrap().contains(&other));
+        assert_eq!(owned.store.sweep(None).await.unwrap().0, [], "of this user agent nobody here knows all");
         assert!(owned.store.remove(TO.user_agent, other.id.channel).await.unwrap());
         owned.store.close().await.unwrap();
         if is_lost {
