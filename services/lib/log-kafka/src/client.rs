@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 /// Lines let through in each [`WINDOW`]. librdkafka complains of brokers out of reach many times a second.
 const LINES: u32 = 5;
@@ -72,6 +72,10 @@ impl ClientContext for Lines {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        // What a reader asked to be told of, and no fault.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
         let Some(left_out) = self.admit() else { return };
         tracing::warn!(target: "pushgrid_log_kafka", left_out, "librdkafka: {error}: {reason}");
     }
