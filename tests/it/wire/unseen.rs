@@ -9,7 +9,7 @@ use super::scene::Scene;
 use super::sse::Subscription;
 
 /// Long enough for the visits of a test on a busy machine, and short enough to wait for.
-const LIMIT: &[(&str, &str)] = &[("PUSHGRID_ROUTER__UNSEEN_LIMIT", "6s")];
+const LIMIT: &[(&str, &str)] = &[("PUSHGRID_ROUTER__UNSEEN_LIMIT", "10s")];
 
 // Holds: A-127, D-05.
 #[tokio::test]
