@@ -28,7 +28,7 @@ pub(crate) struct Broadcasts {
     table: Table,
 }
 
-/// What is told to a user agent of broadcasts.
+/// Answer to a user agent that asks for broadcasts.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     /// Versions that the user agent does not have.

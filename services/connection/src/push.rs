@@ -41,7 +41,7 @@ pub(crate) struct Deps {
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// Where the client has sent its request: what is pushed has to be of the same origin (RFC 9113 section 8.4).
+/// Origin that the client has sent its request to: what is pushed has to be of the same (RFC 9113 section 8.4).
 #[derive(Debug, Clone)]
 pub(crate) struct Origin {
     pub(crate) scheme: Scheme,

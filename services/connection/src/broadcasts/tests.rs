@@ -1,4 +1,4 @@
-//! What is told to whom, and when.
+//! Tests of the broadcasts that are told to user agents: to each its own, once.
 
 use axum::body::Body;
 use http::{Method, Request, StatusCode};

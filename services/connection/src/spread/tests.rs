@@ -1,4 +1,4 @@
-//! Who is told of a change, and when.
+//! Tests of the spread of a change over the connections of a node.
 
 use pushgrid_store::Broadcasts;
 use pushgrid_store_model::memory::MemoryBroadcasts;

@@ -1,4 +1,4 @@
-//! What metrics show of the bridge: whether the upstream is connected, and for how long it has said nothing.
+//! Metrics of the bridge: whether the upstream is connected, and for how long it has said nothing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The bridge: mirrors broadcasts of another push service, the *upstream*, as one user agent of it without an identity
 //! and without subscriptions.
 //!
-//! Whoever moves a Firefox to a push service of their own takes it away from the broadcasts of Mozilla's, by which it
+//! A Firefox that is moved to a push service of one's own is taken away from the broadcasts of Mozilla's, by which it
 //! hears at once of new settings, certificate revocations among them. The bridge brings them back.
 //!
 //! Not here: which process has the bridge. In a grid all connection nodes have one, and one of them at a time is at work.

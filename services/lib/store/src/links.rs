@@ -200,7 +200,7 @@ impl Resource {
     }
 }
 
-/// What the owner of a user agent knows of a resource.
+/// State of a resource, as the owner of its user agent knows it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Number of the user agent's subscriptions.

@@ -31,7 +31,7 @@ pub(super) enum Line {
     Http(Box<HttpAgent>, Monitor),
 }
 
-/// What comes.
+/// Part of what the connection brings.
 pub(super) enum Incoming {
     Message(Notification),
     /// The connection is at its end.

@@ -86,7 +86,7 @@ impl Connection {
         Ok((head.status.as_u16(), head.headers, read(body).await?))
     }
 
-    /// What waits, and the status at the end.
+    /// Messages that wait, and the status at the end.
     pub(crate) async fn waiting(&mut self, path: &str) -> Result<(Vec<Push>, u16)> {
         self.monitor(path, &[("prefer", "wait=0")])?.all().await
     }

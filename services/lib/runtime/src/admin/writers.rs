@@ -15,9 +15,9 @@ const TOKEN: &str = "admin.token";
 /// Those who may change something.
 #[derive(Debug, Clone)]
 pub enum Writers {
-    /// Whoever reaches the listener, for it is at a loopback address.
+    /// Everybody who reaches the listener, for it is at a loopback address.
     Local,
-    /// Whoever has the token.
+    /// Holders of the token.
     Token(Secret),
     /// Nobody: the listener is open to other machines, and there is no token.
     Nobody,
