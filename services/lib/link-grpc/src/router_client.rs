@@ -102,7 +102,8 @@ impl RoutersConfig {
     }
 }
 
-/// [`RouterLink`], [`ResourceLink`] and [`IngressLink`] over the owners of partitions. Clones share the connections.
+/// [`RouterLink`], [`ResourceLink`](pushgrid_store::ResourceLink) and [`IngressLink`](pushgrid_store::IngressLink) over
+/// the owners of partitions. Clones share the connections.
 ///
 /// A call without a known owner, that does not reach the owner, or that the owner answers with "unavailable", is
 /// retried when the member list changes or after an exponential backoff, until [`RoutersConfig::patience`]. A retried
