@@ -20,6 +20,7 @@ mod topic;
 mod trace;
 mod ttl;
 mod urgency;
+mod webhook;
 
 pub use broadcast::{
     AskedBroadcast, BroadcastId, BroadcastVersion, InvalidBroadcastId, InvalidBroadcastVersion,
@@ -39,3 +40,4 @@ pub use topic::{InvalidTopic, Topic};
 pub use trace::{InvalidTraceParent, TraceParent};
 pub use ttl::{InvalidTtl, Ttl};
 pub use urgency::{InvalidUrgency, Urgency};
+pub use webhook::WebhookUrl;
