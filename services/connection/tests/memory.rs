@@ -48,7 +48,8 @@ impl RouterLink for Agreeable {
         restriction: Restriction,
     ) -> Result<Registered, LinkError> {
         let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) };
-        let subscription = Subscription { id, restriction, seen_at: Timestamp::from_secs(0), is_noted: true };
+        let subscription =
+            Subscription { id, restriction, seen_at: Timestamp::from_secs(0), is_noted: true, webhook: None };
         Ok(Registered {
             subscription,
             endpoint: format!("https://push.example.net/push/{}", "x".repeat(110)),

@@ -109,6 +109,7 @@ fn stamp(ingress: &Shared, to: SubscriptionRef, terms: Terms, content: Content) 
         expires_at: Message::expiry(accepted_at, ttl),
         urgency: terms.urgency,
         topic: terms.replaces,
+        receipt: None,
         content,
     }
 }

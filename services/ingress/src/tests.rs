@@ -99,8 +99,8 @@ impl World {
             channel: ChannelId::random(&SystemRng),
             incarnation: Incarnation::random(&SystemRng),
         };
-        let new = Subscription { id, restriction, seen_at: NOW, is_noted: true };
-        assert_eq!(self.memory.subscriptions().put(None, new).await.unwrap(), Some(new));
+        let new = Subscription { id, restriction, seen_at: NOW, is_noted: true, webhook: None };
+        assert_eq!(self.memory.subscriptions().put(None, new.clone()).await.unwrap(), Some(new));
         self.tokens.seal(&id, restriction)
     }
 

@@ -263,6 +263,7 @@ impl RouterLink for Handle {
             restriction,
             seen_at: self.shared.now(),
             is_noted: true,
+            webhook: None,
         };
         match subscriptions.put(None, new).await? {
             Some(kept) if kept.restriction == restriction => Ok(self.registered(kept)),

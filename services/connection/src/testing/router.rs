@@ -221,8 +221,13 @@ impl RouterLink for Router {
         self.take(Op::Register).await?;
         self.state.lock().subscriptions.entry(user_agent).or_default().insert(channel);
         self.note(Call::Register(user_agent, channel, restriction));
-        let subscription =
-            Subscription { id: subscription(user_agent, channel), restriction, seen_at: NOW, is_noted: true };
+        let subscription = Subscription {
+            id: subscription(user_agent, channel),
+            restriction,
+            seen_at: NOW,
+            is_noted: true,
+            webhook: None,
+        };
         Ok(Registered { subscription, endpoint: endpoint(channel) })
     }
 
@@ -330,6 +335,7 @@ pub(crate) fn message(user_agent: UserAgentId, channel: ChannelId, body: &[u8]) 
         expires_at: NOW.plus(Duration::from_mins(1)),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content {
             body: Bytes::copy_from_slice(body),
             encoding: Some("aes128gcm".into()),

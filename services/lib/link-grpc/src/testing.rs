@@ -58,6 +58,7 @@ pub(crate) fn message(user_agent: UserAgentId, label: u32, body: usize) -> Arc<M
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content {
             body: Bytes::from(vec![7; body]),
             encoding: Some("aes128gcm".into()),
@@ -303,8 +304,13 @@ pub(crate) fn registered(
     restriction: Restriction,
 ) -> Registered {
     let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([9; 12]) };
-    let subscription =
-        Subscription { id, restriction, seen_at: Timestamp::from_millis(1234), is_noted: true };
+    let subscription = Subscription {
+        id,
+        restriction,
+        seen_at: Timestamp::from_millis(1234),
+        is_noted: true,
+        webhook: None,
+    };
     Registered { subscription, endpoint: "https://push.example/push/t".to_owned() }
 }
 

@@ -73,6 +73,7 @@ fn message() -> Message {
         expires_at: Message::expiry(accepted_at, ttl),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: body.into(), encoding: Some("aes128gcm".into()), ..Content::default() },
     }
 }

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use prost::Message as _;
 use pushgrid_store::Subscription;
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, ReplaceKey, Restriction, Sequence, SubscriptionRef,
-    Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, ReceiptRequest, ReplaceKey, Restriction, Sequence,
+    SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId, WebhookUrl,
 };
 
 use crate::wire::stored::v1 as wire;
@@ -82,6 +82,7 @@ pub fn subscription_to_wire(subscription: &Subscription) -> wire::Subscription {
         restriction: subscription.restriction.to_octets().map(Bytes::from),
         created_at: subscription.seen_at.as_millis(),
         noted: subscription.is_noted,
+        webhook: subscription.webhook.as_ref().map(|url| url.as_str().to_owned()),
     }
 }
 
@@ -96,7 +97,13 @@ pub fn subscription_from_wire(
         restriction,
         seen_at: Timestamp::from_millis(wire.created_at),
         is_noted: wire.noted,
+        webhook: wire.webhook.as_deref().map(webhook).transpose()?,
     })
+}
+
+/// The webhook of a subscription, from exactly the stored form.
+fn webhook(url: &str) -> Result<WebhookUrl, Invalid> {
+    WebhookUrl::new(url).ok_or(Invalid::Field("webhook"))
 }
 
 /// The restriction of a subscription, from exactly stored form.
@@ -121,6 +128,7 @@ fn head(message: &Message) -> wire::Head {
         crypto_key: text(&message.content.crypto_key),
         content_type: text(&message.content.content_type),
         trace_parent: message.content.trace_parent.as_ref().map(|it| it.as_str().to_owned()),
+        receipt: message.receipt.as_ref().map(|asked| Bytes::copy_from_slice(&asked.to_octets())),
     }
 }
 
@@ -144,6 +152,7 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
         expires_at: Timestamp::from_millis(head.expires_at),
         urgency,
         topic: topic.map_err(|_| Invalid::Field("topic"))?,
+        receipt: head.receipt.as_deref().map(receipt).transpose()?.map(Box::new),
         content: Content {
             body,
             encoding: head.encoding.map(Into::into),
@@ -154,6 +163,11 @@ fn message(head: wire::Head, sequence: Sequence, body: Bytes) -> Result<Message,
             trace_parent: head.trace_parent.and_then(|text| text.parse().ok()),
         },
     })
+}
+
+/// The receipt that was asked for, from exactly the stored form.
+fn receipt(octets: &[u8]) -> Result<ReceiptRequest, Invalid> {
+    ReceiptRequest::from_slice(octets).ok_or(Invalid::Field("receipt"))
 }
 
 /// Urgency in its form on the wire.

@@ -128,6 +128,7 @@ mod tests {
             expires_at: Timestamp::from_secs(61),
             urgency: Urgency::High,
             topic: Some("topic".parse().unwrap()),
+            receipt: None,
             content,
         }
     }

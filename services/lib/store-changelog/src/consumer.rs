@@ -5,21 +5,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pushgrid_store::{End, ErrorKind, LogConsumer, LogEnd, StoreError};
 use pushgrid_types::{Message, Sequence};
+use tokio::sync::mpsc;
 
 use crate::StopReason;
 use crate::core::{Core, closed};
+use crate::receipts::Ended;
 
 /// The router's side of one partition's log.
 #[derive(Debug)]
 pub(crate) struct Consumer {
     core: Arc<Core>,
+    /// Ends that wait for their receipts.
+    owing: mpsc::UnboundedSender<Ended>,
     /// End of the log at the take-over.
     inherited_to: Sequence,
 }
 
 impl Consumer {
-    pub(crate) fn new(core: Arc<Core>, inherited_to: Sequence) -> Self {
-        Self { core, inherited_to }
+    pub(crate) fn new(core: Arc<Core>, owing: mpsc::UnboundedSender<Ended>, inherited_to: Sequence) -> Self {
+        Self { core, owing, inherited_to }
     }
 
     /// Next open messages; those ended meanwhile are skipped.
@@ -74,26 +78,22 @@ impl LogConsumer for Consumer {
         LogEnd::Ask(Box::pin(async move { offsets.end().await }))
     }
 
-    /// Without I/O: the tracker records the ends, and the next commit has them.
+    /// Without I/O: the tracker records the ends, and the next commit has them. Those that owe a receipt wait for it.
     fn settle(&self, mut ended: Vec<End>) {
         let core = &self.core;
         if core.has_stopped().is_some() {
             return;
         }
-        let mut tracker = core.tracker();
-        let was_full = core.feed.full(&tracker).is_some();
         ended.retain(|end| {
-            let is_first = tracker.settle(end.sequence, end.outcome);
-            if is_first {
-                core.ledger.end(end.outcome, 1);
+            let owes = core.context.owes_receipt(end);
+            if owes {
+                // Without the task the partition has stopped, and the message is redelivered.
+                let _ = self.owing.send(Ended::Message(*end));
             }
-            is_first
+            !owes
         });
-        drop(tracker);
-        if let Some(ends) = &core.context.ends {
-            ends.tell(&ended);
+        if !ended.is_empty() {
+            core.settle(ended);
         }
-        core.feed.was_full(was_full);
-        core.commit.notify_one();
     }
 }

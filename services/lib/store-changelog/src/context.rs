@@ -14,7 +14,7 @@ use tracing::Span;
 
 use crate::aside::unreadable;
 use crate::unreadable::UnreadableKeys;
-use crate::{Health, StopReason, Tuning};
+use crate::{Health, Receipts, StopReason, Tuning};
 
 /// Context of a partition, from the take-over on.
 #[derive(Debug)]
@@ -30,6 +30,7 @@ pub(crate) struct PartitionContext {
     pub(crate) changelog: Arc<dyn Changelog>,
     pub(crate) view: Arc<dyn View>,
     pub(crate) ends: Option<EndFeed>,
+    pub(crate) receipts: Option<Receipts>,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) tuning: Tuning,
     /// Span of the partition, for lines from tasks of others.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
-use pushgrid_store::{ErrorKind, Ledger, LedgerSnapshot, Offsets, ReadBarrier, StoreError};
+use pushgrid_store::{End, ErrorKind, Ledger, LedgerSnapshot, Offsets, ReadBarrier, StoreError};
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{Outcome, Position, Sequence, UserAgentId};
 use tokio::sync::Notify;
@@ -125,6 +125,23 @@ impl Core {
 
     pub(crate) fn barrier(&self) -> ReadBarrier {
         self.context.barrier(self.position())
+    }
+
+    /// Settles messages that ended in the log: the tracker records the ends, and the next commit has them.
+    pub(crate) fn settle(&self, mut ended: Vec<End>) {
+        let mut tracker = self.tracker();
+        let was_full = self.feed.full(&tracker).is_some();
+        ended.retain(|end| {
+            let is_first = tracker.settle(end.sequence, end.outcome);
+            if is_first {
+                self.ledger.end(end.outcome, 1);
+            }
+            is_first
+        });
+        drop(tracker);
+        self.context.tell_ends(ended.into_iter());
+        self.feed.was_full(was_full);
+        self.commit.notify_one();
     }
 
     /// Stops the partition; the first reason is kept.

@@ -90,6 +90,7 @@
 //! Invariant: nothing is answered, counted or taken from the log before the change is in the changelog and in
 //! the view; but the outcome of a never stored message is only in memory until the next commit, and may
 //! happen again (promise P3).
+//! Invariant: a message with a receipt ends only after the receipt is in the log (`receipts`).
 //! Invariant: a message ended on arrival at the mailbox (replaced, or without a subscription) has an entry
 //! for this end too: the message in its place may be gone when the log is read again.
 //! Invariant: queue, cycle, prefetch, window, batch and backoff are bounded by [`Tuning`]; retries end with
@@ -118,6 +119,7 @@ mod note;
 mod operation;
 mod reader;
 mod reassert;
+mod receipts;
 mod replay;
 mod restore;
 mod spare;
@@ -132,6 +134,7 @@ mod writer;
 
 pub use gauges::PartitionGauges;
 pub use health::{Health, StopReason};
+pub use receipts::Receipts;
 pub use store::{Figures, PartitionStore};
 pub use take_over::{Deps, SpareClaim, TakenOver, take_over};
 pub use tuning::Tuning;

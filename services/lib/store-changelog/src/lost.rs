@@ -64,6 +64,6 @@ impl Lost {
 
     pub(crate) fn end(&self) -> End {
         let Self { user_agent, id, .. } = *self;
-        End { user_agent, id, sequence: Self::SEQUENCE, to: None, outcome: DAMAGED }
+        End { user_agent, id, sequence: Self::SEQUENCE, to: None, outcome: DAMAGED, receipt: None }
     }
 }

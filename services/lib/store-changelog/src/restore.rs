@@ -159,7 +159,7 @@ impl<M: From<Arc<Message>>> Kept<M> {
 impl Kept {
     /// The changes that make up the whole state.
     fn changes(&self) -> Vec<Change> {
-        let subscriptions = self.subscriptions.values().copied().map(Change::Subscribed);
+        let subscriptions = self.subscriptions.values().cloned().map(Change::Subscribed);
         let messages = self.messages.values();
         let messages =
             messages.map(|it| Change::Stored { message: Arc::clone(&it.message), since: it.since });
@@ -193,7 +193,8 @@ impl Kept {
         // By no right: one that has the same id goes on waiting.
         let since = LeaderEpoch(0);
         let repeats = self.repeats.iter();
-        let repeats = repeats.map(|(&(id, sequence), &to)| StoredMessage { id, to, sequence, since });
+        let repeats =
+            repeats.map(|(&(id, sequence), &to)| StoredMessage { id, to, sequence, since, receipt: None });
         ends.extend(repeats.map(|repeat| (repeat, REPEAT)));
         ends
     }

@@ -15,6 +15,7 @@ use crate::aside::unreadable;
 use crate::committer::Waiter;
 use crate::core::{Core, closed};
 use crate::operation::{Operation, Reply};
+use crate::receipts::Ended;
 use crate::{Health, StopReason};
 
 /// Mailbox and subscriptions of one partition.
@@ -27,6 +28,8 @@ pub struct PartitionStore {
     core: Arc<Core>,
     queue: mpsc::Sender<Operation>,
     flushes: mpsc::Sender<Waiter>,
+    /// Ends in the log that wait for their receipts.
+    owing: mpsc::UnboundedSender<Ended>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -62,9 +65,10 @@ impl PartitionStore {
         core: Arc<Core>,
         queue: mpsc::Sender<Operation>,
         flushes: mpsc::Sender<Waiter>,
+        owing: mpsc::UnboundedSender<Ended>,
         tasks: Vec<JoinHandle<()>>,
     ) -> Self {
-        Self { core, queue, flushes, tasks: Mutex::new(tasks) }
+        Self { core, queue, flushes, owing, tasks: Mutex::new(tasks) }
     }
 
     /// Number of the partition.
@@ -122,6 +126,9 @@ impl PartitionStore {
 
     /// Returns once all earlier operations, and all ends settled by the consumer, are durable and committed.
     pub async fn flush(&self) -> Result<(), StoreError> {
+        let (reply, settled) = oneshot::channel();
+        self.owing.send(Ended::Flush(reply)).map_err(|_| closed())?;
+        settled.await.map_err(|_| closed())??;
         let (reply, done) = oneshot::channel();
         self.queue.send(Operation::Flush { reply }).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())??;

@@ -68,6 +68,15 @@ impl Subscriptions for PartitionStore {
         Ok((swept, next))
     }
 
+    async fn webhooks(
+        &self,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, StoreError> {
+        let barrier = self.barrier()?;
+        self.answer(self.view().webhooks(barrier, after, limit).await)
+    }
+
     async fn put(
         &self,
         expected: Option<SubscriptionRef>,

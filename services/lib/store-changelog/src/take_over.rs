@@ -28,7 +28,10 @@ pub use crate::spare::SpareClaim;
 use crate::tracker::{Ahead, Start, Tracker};
 use crate::unreadable::UnreadableKeys;
 use crate::writer::Writer;
-use crate::{Health, PartitionGauges, PartitionStore, StopReason, Tuning, committer, reader, restore};
+use crate::{
+    Health, PartitionGauges, PartitionStore, Receipts, StopReason, Tuning, committer, reader, receipts,
+    restore,
+};
 
 /// Capacity of the queue of flushes: only the store's own calls use it.
 const WAITERS: usize = 16;
@@ -44,6 +47,8 @@ pub struct Deps {
     pub view: Arc<dyn View>,
     /// Subscriber of the ends of messages; `None` without one.
     pub ends: Option<EndFeed>,
+    /// Way of the receipts that senders ask for; without one, none is made.
+    pub receipts: Option<Receipts>,
     /// Health, updated from now until the partition has stopped. The receivers are the caller's.
     pub health: watch::Sender<Health>,
     /// Claim of an earlier, failed attempt: the same value for all attempts of one process.
@@ -105,7 +110,7 @@ pub async fn take_over(deps: Deps) -> Result<TakenOver, StoreError> {
 }
 
 async fn claim_and_begin(deps: Deps) -> Result<TakenOver, Halt> {
-    let Deps { share, changelog, view, ends, health, spare, gauges, tuning } = deps;
+    let Deps { share, changelog, view, ends, receipts, health, spare, gauges, tuning } = deps;
     let Share { partition, mut reader, offsets } = share;
     let context = PartitionContext {
         partition,
@@ -116,6 +121,7 @@ async fn claim_and_begin(deps: Deps) -> Result<TakenOver, Halt> {
         changelog,
         view,
         ends,
+        receipts,
         health,
         tuning,
         span: Span::current(),
@@ -247,18 +253,20 @@ fn start(core: Core, log: Box<dyn LogReader>, inherited_to: Sequence) -> TakenOv
     core.commit.notify_one();
     let (queue, operations) = mpsc::channel(core.context.tuning.queue.max(1));
     let (flushes, asked) = mpsc::channel(WAITERS);
+    let (owing, ended) = mpsc::unbounded_channel();
     let writer = Writer::new(Arc::clone(&core), operations);
     let tasks = vec![
         spawn(&core, async move { writer.run().await.stop() }),
         spawn(&core, reader::run(Arc::clone(&core), log)),
         spawn(&core, committer::run(Arc::clone(&core), asked)),
+        spawn(&core, receipts::run(Arc::clone(&core), ended)),
     ];
     TakenOver {
         partition: core.context.partition,
         leader_epoch: core.context.leader_epoch,
-        consumer: Box::new(Consumer::new(Arc::clone(&core), inherited_to)),
+        consumer: Box::new(Consumer::new(Arc::clone(&core), owing.clone(), inherited_to)),
         ledger: Arc::clone(&core.ledger),
-        store: Arc::new(PartitionStore::new(core, queue, flushes, tasks)),
+        store: Arc::new(PartitionStore::new(core, queue, flushes, owing, tasks)),
     }
 }
 

@@ -114,6 +114,7 @@ impl Writer {
             deferred.extend(draft.decide(operation));
         }
         let done = draft.finish();
+        self.core.context.append_receipts(&done.ends).await?;
         let to = if done.changes.is_empty() { from } else { self.make_durable(&done.changes).await? };
         self.enter_cycle(from, to, &done.entered);
         self.core.context.tell_ends(done.ends.into_iter());

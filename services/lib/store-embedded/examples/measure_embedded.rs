@@ -106,6 +106,7 @@ impl Grid {
             expires_at: Message::expiry(self.now, ttl),
             urgency: Urgency::Normal,
             topic: None,
+            receipt: None,
             content: Content {
                 body: self.body.clone(),
                 encoding: Some("aes128gcm".into()),
@@ -120,7 +121,16 @@ impl Grid {
             let (store, seen_at) = (self.store.clone(), self.now);
             puts.spawn(async move {
                 store
-                    .put(None, Subscription { id, restriction: Restriction::Open, seen_at, is_noted: true })
+                    .put(
+                        None,
+                        Subscription {
+                            id,
+                            restriction: Restriction::Open,
+                            seen_at,
+                            is_noted: true,
+                            webhook: None,
+                        },
+                    )
                     .await
             });
         }

@@ -19,7 +19,7 @@ const SHARDS: usize = 256;
 pub(crate) type Key = (UserAgentId, ChannelId);
 
 /// Answer of the cache for a channel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Known {
     Present(Subscription),
     /// Known to have no subscription.
@@ -75,7 +75,7 @@ impl SubscriptionCache {
         for (key, present) in changes {
             let mut generation = self.shard(key);
             generation.0 += 1;
-            self.entries.insert(*key, *present);
+            self.entries.insert(*key, present.clone());
         }
     }
 
@@ -102,16 +102,17 @@ mod tests {
             restriction: Restriction::Open,
             seen_at: Timestamp::from_millis(4),
             is_noted: true,
+            webhook: None,
         };
         let key = (user_agent, channel);
 
         let before = cache.generation(&key);
         cache.publish(&[(key, None)]);
-        cache.fill(key, Some(subscription), before);
+        cache.fill(key, Some(subscription.clone()), before);
         assert_eq!(cache.get(&key), Known::Absent, "the removal stands");
 
         let before = cache.generation(&key);
-        cache.fill(key, Some(subscription), before);
+        cache.fill(key, Some(subscription.clone()), before);
         assert_eq!(cache.get(&key), Known::Present(subscription), "what was read after it is remembered");
     }
 }

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 use crate::queue::Entry;
 use crate::room::Room;
 use crate::shared::Shared;
-use crate::write::{Effects, Transaction, Work};
+use crate::write::{Effects, Transaction, Work, any_receipt};
 
 /// Longest wait of the end for connections with a read under way.
 const END: Duration = Duration::from_millis(500);
@@ -223,10 +223,13 @@ impl Committer {
         if works.is_empty() {
             return Ok(());
         }
-        let durable = works.iter().any(|work| !work.is_lazy());
+        let receipts = any_receipt(&self.connection).map_err(|error| Failed::Whole(error.into()))?;
+        // A receipt is accepted with the end that it tells of, and what is accepted is durable.
+        let durable = receipts || works.iter().any(|work| work.is_durable());
         self.begin(durable).map_err(Failed::Whole)?;
-        let tells = self.shared.ends.is_some();
-        let mut transaction = Transaction::new(&self.connection, &self.shared.usages, self.last, tells);
+        let (tells, now) = (self.shared.ends.is_some(), self.shared.now());
+        let mut transaction =
+            Transaction::new(&self.connection, &self.shared.usages, self.last, tells, now, receipts);
         let applied = works.iter_mut().try_for_each(|work| work.apply(&mut transaction));
         let finished = applied.and_then(|()| transaction.finish()).map_err(Failed::Change);
         let committed = finished.and_then(|done| match self.execute("COMMIT") {

@@ -2,12 +2,12 @@
 //! `mailbox`, `subscriptions`) and the writing (`committer`).
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use pushgrid_store::{BroadcastVersions, ErrorKind, Ledger, LedgerSnapshot, StoreError};
-use pushgrid_types::{KeptTime, Sequence};
+use pushgrid_types::{Clock, KeptTime, Sequence};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -116,6 +116,7 @@ impl Embedded {
             usages,
             ledger: Arc::new(Ledger::starting_at(account)),
             ends: config.ends.clone(),
+            clock: OnceLock::new(),
             commits: AtomicU64::new(0),
             full,
             kept_time,
@@ -133,6 +134,11 @@ impl Embedded {
             .spawn(move || committer.run())
             .map_err(OpenError::Thread)?;
         Ok(Self { owner: Arc::new(Owner { shared, committer: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Sets the clock that dates receipts. Before, no message has ended; a second call changes nothing.
+    pub fn date_by(&self, clock: Arc<dyn Clock>) {
+        let _ = self.shared().clock.set(clock);
     }
 
     /// Attaches the consumer of the log, from the oldest message without an end. One at a time; after a drop there

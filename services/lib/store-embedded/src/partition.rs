@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_store::{LedgerSnapshot, PartitionLifecycle, PartitionState};
-use pushgrid_types::LeaderEpoch;
+use pushgrid_types::{Clock, LeaderEpoch};
 
 use crate::consumer::ConsumerTaken;
 use crate::{Embedded, EmbeddedPresence};
@@ -11,10 +11,11 @@ use crate::{Embedded, EmbeddedPresence};
 const ONLY_OWNER: LeaderEpoch = LeaderEpoch(1);
 
 impl Embedded {
-    /// State of the one partition, to which all user agents belong, with a presence of its own.
+    /// State of the one partition, to which all user agents belong, with a presence of its own. `clock` dates receipts.
     ///
     /// Errors: [`ConsumerTaken`] while another consumer is attached.
-    pub fn partition(&self) -> Result<PartitionState, ConsumerTaken> {
+    pub fn partition(&self, clock: Arc<dyn Clock>) -> Result<PartitionState, ConsumerTaken> {
+        self.date_by(clock);
         let store = Arc::new(self.clone());
         Ok(PartitionState {
             leader_epoch: ONLY_OWNER,

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use pushgrid_store::Subscription;
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{
-    ChannelId, Content, Incarnation, Message, MessageId, ReplaceKey, Restriction, Sequence, SubscriptionRef,
-    Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Incarnation, Message, MessageId, ReceiptRequest, ReplaceKey, Restriction, Sequence,
+    SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId, WebhookUrl,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 macro_rules! message_columns {
     () => {
         "seq, user_agent, channel, incarnation, id, accepted_at, ttl, expires_at, urgency, topic, \
-         encoding, encryption, crypto_key, content_type, body"
+         encoding, encryption, crypto_key, content_type, receipt, body"
     };
 }
 pub(crate) use message_columns;
@@ -27,14 +27,14 @@ pub(crate) use message_columns;
 pub(crate) const INSERT: &str = concat!(
     "INSERT INTO message (stored, octets, ",
     message_columns!(),
-    ") VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+    ") VALUES (0, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)"
 );
 
 /// Columns of a subscription, without its user agent and channel. `created_at` is the instant at which the user agent
 /// was last here, if `noted`.
 macro_rules! subscription_columns {
     () => {
-        "incarnation, vapid, created_at, noted"
+        "incarnation, vapid, created_at, noted, webhook"
     };
 }
 pub(crate) use subscription_columns;
@@ -65,7 +65,8 @@ pub(crate) fn unsigned(row: &Row<'_>, column: usize) -> Result<u64, Failure> {
 
 /// Writes `message` to the log, under its own sequence.
 pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), Failure> {
-    let Message { id, to, sequence, accepted_at, ttl, expires_at, urgency, topic, content } = message;
+    let Message { id, to, sequence, accepted_at, ttl, expires_at, urgency, topic, receipt, content } =
+        message;
     let mut statement = connection.prepare_cached(INSERT)?;
     statement.execute(params![
         octets(content.body.len()),
@@ -83,6 +84,7 @@ pub(crate) fn insert(connection: &Connection, message: &Message) -> Result<(), F
         content.encryption.as_deref(),
         content.crypto_key.as_deref(),
         content.content_type.as_deref(),
+        receipt.as_ref().map(|asked| asked.to_octets()),
         content.body.as_ref(),
     ])?;
     Ok(())
@@ -105,12 +107,13 @@ pub(crate) fn message(row: &Row<'_>) -> Result<Message, Failure> {
         expires_at: timestamp(row, 7)?,
         urgency,
         topic,
+        receipt: receipt(row, 14)?.map(Box::new),
         content: Content {
             encoding: header(row, 10)?,
             encryption: header(row, 11)?,
             crypto_key: header(row, 12)?,
             content_type: header(row, 13)?,
-            body: Bytes::copy_from_slice(blob(row, 14)?),
+            body: Bytes::copy_from_slice(blob(row, 15)?),
             // Not stored: a trace ends where its message is read from the file.
             trace_parent: None,
         },
@@ -136,6 +139,14 @@ pub(crate) fn user_agent(row: &Row<'_>, column: usize) -> Result<UserAgentId, Fa
 /// Reads the id of a message in `column`.
 pub(crate) fn message_id(row: &Row<'_>, column: usize) -> Result<MessageId, Failure> {
     identifier(row, column, MessageId::from_slice)
+}
+
+/// Reads the receipt that was asked for with a message.
+pub(crate) fn receipt(row: &Row<'_>, column: usize) -> Result<Option<ReceiptRequest>, Failure> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => identifier(row, column, ReceiptRequest::from_slice).map(Some),
+    }
 }
 
 /// Reads the subscription in the three columns from `column` on.
@@ -176,7 +187,17 @@ pub(crate) fn subscription_of(
         restriction,
         seen_at: timestamp(row, first + 2)?,
         is_noted: row.get(first + 3)?,
+        webhook: webhook(row, first + 4)?,
     })
+}
+
+fn webhook(row: &Row<'_>, column: usize) -> Result<Option<WebhookUrl>, Failure> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        other => {
+            WebhookUrl::new(text(other)?).map(Some).ok_or_else(|| Failure::corrupt("a webhook that is none"))
+        }
+    }
 }
 
 /// Reads an identifier.

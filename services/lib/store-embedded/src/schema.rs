@@ -12,13 +12,15 @@ use crate::OpenError;
 const APPLICATION_ID: i32 = 0x7067_7264;
 
 /// Version of this program's files. Rises with every change of the tables.
-const VERSION: i32 = 4;
+const VERSION: i32 = 5;
 
 /// `message` is log (`stored = 0`) and mailbox (`stored = 1`). Every index leaves out the log, so that an append
 /// touches the last page of the table and nothing else. Each index costs a stored message about a tenth, so only
 /// topics have one by channel: the messages of a channel are looked for among all messages of the user agent, in the
-/// index alone. The order of a mailbox is that of urgency, then of sequence. Columns of searches stand before the body, which may reach over several pages. Ids are indexed by
-/// user agent: a session settles many at once, and finds all on one page.
+/// index alone. The order of a mailbox is that of urgency, then of sequence. Columns of searches stand before the body,
+/// which may reach over several pages. Ids are indexed by user agent: a session settles many at once, and finds all on
+/// one page. Stored messages that have a receipt to give are in an index of their own, which is empty as a rule: a look at
+/// it tells whether what ends has to be asked for its receipt.
 ///
 /// `ledger` has the account of promise P2: entry 0 is the number of accepted messages, which is also the highest
 /// sequence; entry 1 + n is the number of messages ended with outcome n.
@@ -40,6 +42,7 @@ CREATE TABLE message (
     encryption TEXT,
     crypto_key TEXT,
     content_type TEXT,
+    receipt BLOB,
     body BLOB NOT NULL
 ) STRICT;
 CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires_at, octets, channel)
@@ -47,6 +50,7 @@ CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires
 CREATE INDEX message_by_id ON message (user_agent, id) WHERE stored = 1;
 CREATE UNIQUE INDEX message_by_topic ON message (user_agent, channel, incarnation, topic)
     WHERE stored = 1 AND topic IS NOT NULL;
+CREATE INDEX message_with_receipt ON message (seq) WHERE stored = 1 AND receipt IS NOT NULL;
 CREATE TABLE subscription (
     user_agent BLOB NOT NULL,
     channel BLOB NOT NULL,
@@ -54,8 +58,10 @@ CREATE TABLE subscription (
     vapid BLOB,
     created_at INTEGER NOT NULL,
     noted INTEGER NOT NULL DEFAULT 0,
+    webhook TEXT,
     PRIMARY KEY (user_agent, channel)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX subscription_with_webhook ON subscription (user_agent) WHERE webhook IS NOT NULL;
 CREATE TABLE ledger (
     entry INTEGER PRIMARY KEY,
     messages INTEGER NOT NULL
@@ -64,7 +70,7 @@ CREATE TABLE ledger (
 
 /// Upgrade from versions 1 to 3. None noted visits of user agents, nor had urgencies in the index by user agent, and the
 /// first two no channels there; version 2 had an index of all messages by channel instead of the one by topic.
-const FROM_EARLIER: &str = "
+const FROM_3: &str = "
 ALTER TABLE subscription ADD COLUMN noted INTEGER NOT NULL DEFAULT 0;
 DROP INDEX message_of_user_agent;
 CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires_at, octets, channel)
@@ -72,6 +78,14 @@ CREATE INDEX message_of_user_agent ON message (user_agent, urgency, seq, expires
 DROP INDEX IF EXISTS message_of_channel;
 CREATE UNIQUE INDEX IF NOT EXISTS message_by_topic ON message (user_agent, channel, incarnation, topic)
     WHERE stored = 1 AND topic IS NOT NULL;
+";
+
+/// Upgrade from version 4, which had no receipts.
+const FROM_4: &str = "
+ALTER TABLE message ADD COLUMN receipt BLOB;
+CREATE INDEX message_with_receipt ON message (seq) WHERE stored = 1 AND receipt IS NOT NULL;
+ALTER TABLE subscription ADD COLUMN webhook TEXT;
+CREATE INDEX subscription_with_webhook ON subscription (user_agent) WHERE webhook IS NOT NULL;
 ";
 
 /// Clock of the last life, in the only row. Beside [`TABLES`], because older files of this version lack this table;
@@ -217,7 +231,12 @@ fn create(connection: &Connection) -> Result<(), OpenError> {
         return Ok(());
     }
     connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.execute_batch(if found == 0 { TABLES } else { FROM_EARLIER })?;
+    let steps: &[&str] = match found {
+        0 => &[TABLES],
+        1..=3 => &[FROM_3, FROM_4],
+        _ => &[FROM_4],
+    };
+    steps.iter().try_for_each(|step| connection.execute_batch(step))?;
     connection.pragma_update(None, "application_id", APPLICATION_ID)?;
     connection.pragma_update(None, "user_version", VERSION)?;
     connection.execute_batch("COMMIT")?;

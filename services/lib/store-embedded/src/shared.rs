@@ -1,8 +1,8 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, OnceLock};
 
 use pushgrid_store::{EndFeed, Ledger};
-use pushgrid_types::KeptTime;
+use pushgrid_types::{Clock, KeptTime, Timestamp};
 
 use crate::cache::SubscriptionCache;
 use crate::damage::Damage;
@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) usages: Usages,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) ends: Option<EndFeed>,
+    /// Set with the partition: the clock goes on from what the store has kept.
+    pub(crate) clock: OnceLock<Arc<dyn Clock>>,
     /// Transactions committed since the store was opened.
     pub(crate) commits: AtomicU64,
     /// Set while changes that add something are refused.
@@ -34,4 +36,11 @@ pub(crate) struct Shared {
     pub(crate) lost: u64,
     /// Set if the file was made when the store was opened.
     pub(crate) is_new: bool,
+}
+
+impl Shared {
+    /// The time of the ends of messages. No message ends before there is a partition.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.get().map_or(Timestamp::from_millis(0), |clock| clock.now())
+    }
 }

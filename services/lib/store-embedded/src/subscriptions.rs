@@ -21,6 +21,11 @@ pub(crate) const ALL: &str =
 pub(crate) const NEXT: &str =
     "SELECT DISTINCT user_agent FROM subscription WHERE user_agent > ?1 ORDER BY user_agent LIMIT ?2";
 
+/// User agents with a webhook after a place.
+pub(crate) const WITH_WEBHOOK: &str =
+    "SELECT DISTINCT user_agent FROM subscription INDEXED BY subscription_with_webhook
+    WHERE webhook IS NOT NULL AND user_agent > ?1 ORDER BY user_agent LIMIT ?2";
+
 /// User agents of one call of a sweep.
 const SWEPT: i64 = 256;
 
@@ -99,6 +104,25 @@ impl Subscriptions for Embedded {
         read.await
     }
 
+    async fn webhooks(
+        &self,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, StoreError> {
+        self.check_open()?;
+        let read = self.shared().readers.run(move |connection| {
+            let mut statement = connection.prepare_cached(WITH_WEBHOOK)?;
+            let after = after.map_or_else(Vec::new, |after| after.as_octets().to_vec());
+            let mut rows = statement.query(params![after, row::octets(limit)])?;
+            let mut found = Vec::new();
+            while let Some(row) = rows.next()? {
+                found.push(row::identifier(row, 0, UserAgentId::from_slice)?);
+            }
+            Ok(found)
+        });
+        read.await
+    }
+
     async fn put(
         &self,
         expected: Option<SubscriptionRef>,
@@ -134,7 +158,7 @@ impl Embedded {
                 for key in keys {
                     let before = shared.subscriptions.generation(&key);
                     let found = row::subscription(connection, key.0, key.1)?;
-                    shared.subscriptions.fill(key, found, before);
+                    shared.subscriptions.fill(key, found.clone(), before);
                     answers.push(found);
                 }
                 Ok(answers)

@@ -10,6 +10,7 @@ mod log_damage;
 mod open;
 mod page_damage;
 mod plans;
+mod receipts;
 mod reopen;
 mod seals;
 mod traces;
@@ -58,8 +59,9 @@ impl Home {
     }
 
     async fn subscribe(&self, id: SubscriptionRef) {
-        let new = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
-        assert_eq!(self.store.put(None, new).await.unwrap(), Some(new));
+        let new =
+            Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook: None };
+        assert_eq!(self.store.put(None, new.clone()).await.unwrap(), Some(new));
     }
 
     async fn waiting(&self, user_agent: UserAgentId) -> Vec<Message> {
@@ -88,6 +90,7 @@ fn message(to: SubscriptionRef, label: u64) -> Message {
         expires_at: Message::expiry(NOW, ttl),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: Bytes::from(vec![7; 1024]), ..Content::default() },
     }
 }

@@ -35,13 +35,13 @@ pub(crate) use settle_logged::SettleLogged;
 #[cfg(test)]
 pub(crate) use store::OF_TOPIC;
 pub(crate) use store::Store;
-pub(crate) use transaction::{Effects, Transaction};
+pub(crate) use transaction::{Effects, Transaction, any_receipt};
 
 use crate::failure::Failure;
 
 /// Statements of the changes, besides the look-ups above.
 #[cfg(test)]
-pub(crate) const STATEMENTS: [&str; 13] = [
+pub(crate) const STATEMENTS: [&str; 14] = [
     crate::row::INSERT,
     crate::row::FIND_SUBSCRIPTION,
     crate::account::ADD,
@@ -55,6 +55,7 @@ pub(crate) const STATEMENTS: [&str; 13] = [
     transaction::DELETE,
     transaction::DELETE_TELLING,
     transaction::DELETE_LOGGED,
+    transaction::ANY_RECEIPT,
 ];
 
 /// One change of the file.
@@ -82,6 +83,11 @@ pub(crate) trait Write: fmt::Debug + Send + 'static {
 /// A change in the queue, with any type of answer.
 pub(crate) trait Work: fmt::Debug + Send {
     fn is_lazy(&self) -> bool;
+
+    /// True for a change that has to be on disk when its transaction is committed. Another one may be, too.
+    fn is_durable(&self) -> bool {
+        !self.is_lazy()
+    }
 
     /// True for a change that is refused without room.
     fn adds(&self) -> bool;

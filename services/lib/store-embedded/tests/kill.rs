@@ -56,6 +56,7 @@ fn message(user_agent: u8) -> Message {
         expires_at: Message::expiry(NOW, ttl),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: body.into(), ..Content::default() },
     }
 }
@@ -64,8 +65,13 @@ fn message(user_agent: u8) -> Message {
 async fn live(directory: &Path) {
     let store = Embedded::open(&EmbeddedConfig::at(directory)).expect("the store opens");
     for user_agent in 0..8 {
-        let new =
-            Subscription { id: to(user_agent), restriction: Restriction::Open, seen_at: NOW, is_noted: true };
+        let new = Subscription {
+            id: to(user_agent),
+            restriction: Restriction::Open,
+            seen_at: NOW,
+            is_noted: true,
+            webhook: None,
+        };
         store.put(None, new).await.expect("put answers");
     }
     let mut tasks = JoinSet::new();

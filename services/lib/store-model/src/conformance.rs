@@ -16,6 +16,7 @@ pub mod mailbox;
 pub mod membership;
 pub mod page;
 pub mod presence;
+pub mod receipts;
 pub mod settle;
 pub mod subscriptions;
 mod support;
@@ -70,6 +71,7 @@ pub async fn run(make: impl AsyncFn() -> Parts) {
     page::run(&make).await;
     settle::run(&make).await;
     ends::run(&make).await;
+    receipts::run(&make).await;
     topics::run(&make).await;
     subscriptions::run(&make).await;
 }

@@ -155,6 +155,19 @@ fn page<'a, I: Iterator<Item = &'a Arc<Message>>>(
     page
 }
 
+/// User agents with a webhook after one, in their order.
+fn webhooks(
+    subscriptions: &BTreeMap<(UserAgentId, ChannelId), Subscription>,
+    after: Option<UserAgentId>,
+    limit: usize,
+) -> Vec<UserAgentId> {
+    let with_webhook = subscriptions.values().filter(|it| it.webhook.is_some()).map(|it| it.id.user_agent);
+    let mut found: Vec<_> = with_webhook.filter(|of| after.is_none_or(|after| *of > after)).collect();
+    found.dedup();
+    found.truncate(limit);
+    found
+}
+
 /// Subscriptions of the next few user agents after a place.
 fn sweep(
     subscriptions: &BTreeMap<(UserAgentId, ChannelId), Subscription>,
@@ -164,7 +177,7 @@ fn sweep(
     let mut user_agents: Vec<_> = subscriptions.keys().map(|(of, _)| *of).filter(is_after).collect();
     user_agents.dedup();
     user_agents.truncate(SWEPT);
-    let swept = subscriptions.values().filter(|it| user_agents.contains(&it.id.user_agent)).copied();
+    let swept = subscriptions.values().filter(|it| user_agents.contains(&it.id.user_agent)).cloned();
     let last = user_agents.last().map(|of| SweepPlace(of.as_octets().to_vec()));
     (swept.collect(), last)
 }

@@ -188,6 +188,7 @@ impl Grid {
             expires_at: Message::expiry(NOW, ttl),
             urgency: Urgency::Normal,
             topic: topic.map(|text| text.parse::<ReplaceKey>().expect("it is a topic")),
+            receipt: None,
             content: Content {
                 body: Bytes::from(vec![7; 1024]),
                 encoding: Some("aes128gcm".into()),
@@ -256,6 +257,7 @@ const fn made(id: SubscriptionRef) -> Subscription {
         restriction: Restriction::VapidKey(VapidKeyHash([5; 32])),
         seen_at: NOW,
         is_noted: true,
+        webhook: None,
     }
 }
 

@@ -9,8 +9,8 @@ use pushgrid_store::{
     Claim, History, Page, Stamp, StoreError, StoredMessage, Subscription, Usage, ViewError,
 };
 use pushgrid_types::{
-    ChannelId, Epoch, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Position, Restriction, Sequence,
-    SessionId, SessionRef, SubscriptionRef, Timestamp, UserAgentId,
+    ChannelId, Epoch, Incarnation, LeaderEpoch, Message, MessageId, NodeId, Position, ReceiptRequest,
+    Restriction, Sequence, SessionId, SessionRef, SubscriptionRef, Timestamp, UserAgentId, WebhookUrl,
 };
 use redis::Value;
 
@@ -23,6 +23,11 @@ pub(crate) const HEAD: usize = 29;
 /// Bit of a subscription's instant that says whether it is the one of a visit. Earlier releases read the whole as an
 /// instant, and do nothing with it.
 pub(crate) const NOTED: u64 = 1 << 63;
+
+/// First octet of the part after the instant, if the subscription has a webhook: then come the length of the restriction,
+/// the restriction, and the URL. Earlier releases read it as no restriction of theirs, and restore the user agent from the
+/// changelog.
+pub(crate) const WEBHOOK: u8 = 255;
 
 /// Values of an accepted call.
 pub(crate) type Items = std::vec::IntoIter<Value>;
@@ -169,13 +174,20 @@ pub(crate) fn subscription(
     let incarnation = Incarnation::from_octets(take(&mut rest)?);
     let seen_at = u64::from_be_bytes(take(&mut rest)?);
     let (seen_at, is_noted) = (Timestamp::from_millis(seen_at & !NOTED), seen_at & NOTED != 0);
+    let mut webhook = None;
+    if let [WEBHOOK, length, parts @ ..] = rest {
+        let (restriction, url) =
+            parts.split_at_checked(usize::from(*length)).ok_or_else(|| corrupt(WRONG_OCTETS))?;
+        let url = std::str::from_utf8(url).ok().and_then(WebhookUrl::new);
+        (rest, webhook) = (restriction, Some(url.ok_or_else(|| corrupt(WRONG_OCTETS))?));
+    }
     let restriction = Restriction::from_octets((!rest.is_empty()).then_some(rest));
     let restriction = restriction.ok_or_else(|| corrupt(WRONG_OCTETS))?;
     let id = SubscriptionRef { user_agent, channel, incarnation };
-    Ok(Subscription { id, restriction, seen_at, is_noted })
+    Ok(Subscription { id, restriction, seen_at, is_noted, webhook })
 }
 
-/// Reads message id, leader epoch, sequence, channel, incarnation.
+/// Reads message id, leader epoch, sequence, channel, incarnation, and the receipt that was asked for, if one was.
 pub(crate) fn stored(user_agent: UserAgentId, octets: &[u8]) -> Result<StoredMessage, StoreError> {
     let mut rest = octets;
     let id = MessageId::from_octets(take(&mut rest)?);
@@ -184,7 +196,9 @@ pub(crate) fn stored(user_agent: UserAgentId, octets: &[u8]) -> Result<StoredMes
     let channel = ChannelId::from_octets(take(&mut rest)?);
     let incarnation = Incarnation::from_octets(take(&mut rest)?);
     let to = SubscriptionRef { user_agent, channel, incarnation };
-    end(rest, StoredMessage { id, to, sequence, since })
+    let receipt =
+        (!rest.is_empty()).then(|| ReceiptRequest::from_slice(rest).ok_or_else(|| corrupt(WRONG_OCTETS)));
+    Ok(StoredMessage { id, to, sequence, since, receipt: receipt.transpose()? })
 }
 
 /// Reads a user agent, then as [`stored`].
@@ -320,7 +334,7 @@ mod tests {
         let of = |kind, is_noted| {
             let restriction = Restriction::from_parts(kind, [7; 32]).unwrap();
             let seen_at = Timestamp::from_millis(2);
-            of_subscription(&Subscription { id: id([1; 16]), restriction, seen_at, is_noted })
+            of_subscription(&Subscription { id: id([1; 16]), restriction, seen_at, is_noted, webhook: None })
         };
         let octets = |kind| of(kind, false);
         assert_eq!(of(0, true), [&[1; 12][..], &[128, 0, 0, 0, 0, 0, 0, 2]].concat());
@@ -328,6 +342,11 @@ mod tests {
         assert_eq!(octets(0), open);
         assert_eq!(octets(1), [&open[..], &[7; 32]].concat());
         assert_eq!(octets(2), [&open[..], &[2], &[7; 32]].concat());
+        let (restriction, webhook) =
+            (Restriction::from_parts(1, [7; 32]).unwrap(), WebhookUrl::new("https://a/"));
+        let seen_at = Timestamp::from_millis(2);
+        let hooked = Subscription { id: id([1; 16]), restriction, seen_at, is_noted: false, webhook };
+        assert_eq!(of_subscription(&hooked), [&open[..], &[255, 32], &[7; 32], b"https://a/"].concat());
     }
 
     proptest! {
@@ -338,10 +357,12 @@ mod tests {
             kind in 0..4_u8,
             value: [u8; 32],
             is_noted: bool,
+            url in proptest::option::of("[a-z]{1,100}"),
         ) {
             let id = id(octets);
+            let webhook = url.as_deref().and_then(WebhookUrl::new);
             let restriction = Restriction::from_parts(kind, value).unwrap();
-            let made = Subscription { id, restriction, seen_at: Timestamp::from_millis(at), is_noted };
+            let made = Subscription { id, restriction, seen_at: Timestamp::from_millis(at), is_noted, webhook };
             let read = subscription(id.user_agent, id.channel, &of_subscription(&made)).unwrap();
             prop_assert_eq!(read, made);
         }
@@ -362,6 +383,7 @@ mod tests {
                 expires_at: Timestamp::from_millis(60_001),
                 urgency: Urgency::Low,
                 topic: topic.map(|text| text.parse().unwrap()),
+                receipt: None,
                 content: Content { body: body.into(), ..Content::default() },
             };
             let kept = of_message(&sent, LeaderEpoch(7)).unwrap();

@@ -226,6 +226,19 @@ impl View for RedisView {
         Ok((answer::swept(items)?, next))
     }
 
+    async fn webhooks(
+        &self,
+        barrier: ReadBarrier,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, ViewError> {
+        let after = after.map_or_else(Vec::new, |after| after.as_octets().to_vec());
+        let items = self.read(&self.redis.scripts().webhooks, barrier, |command| {
+            command.arg(&after[..]).arg(limit);
+        });
+        Ok(answer::user_agents(items.await?)?)
+    }
+
     async fn stored(
         &self,
         barrier: ReadBarrier,

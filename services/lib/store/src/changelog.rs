@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use pushgrid_types::{
-    LeaderEpoch, Message, MessageId, Outcome, Partition, Position, Sequence, SubscriptionRef, UserAgentId,
+    LeaderEpoch, Message, MessageId, Outcome, Partition, Position, ReceiptRequest, Sequence, SubscriptionRef,
+    UserAgentId,
 };
 
 use crate::{StoreError, Subscription};
@@ -70,18 +71,21 @@ pub struct StoredMessage {
     pub sequence: Sequence,
     /// Leader epoch that stored the message.
     pub since: LeaderEpoch,
+    /// The receipt that the sender asked for.
+    pub receipt: Option<ReceiptRequest>,
 }
 
 impl StoredMessage {
     /// `message` as leader epoch `since` has stored it.
-    pub const fn of(message: &Message, since: LeaderEpoch) -> Self {
-        Self { id: message.id, to: message.to, sequence: message.sequence, since }
+    pub fn of(message: &Message, since: LeaderEpoch) -> Self {
+        let Message { id, to, sequence, .. } = *message;
+        Self { id, to, sequence, since, receipt: message.receipt.as_deref().copied() }
     }
 
     /// The change by which the message leaves the mailbox. The change does not name the subscription: the
     /// record of the stored message does, and nothing after the end needs the name.
     pub const fn ended(self, outcome: Outcome) -> Change {
-        let Self { id, to, sequence, since } = self;
+        let Self { id, to, sequence, since, receipt: _ } = self;
         Change::Ended { user_agent: to.user_agent, id, sequence, since, outcome }
     }
 }

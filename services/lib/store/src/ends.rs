@@ -3,7 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use pushgrid_types::{Clock, Message, MessageId, Outcome, Sequence, SubscriptionRef, Timestamp, UserAgentId};
+use pushgrid_types::{
+    Clock, Message, MessageId, MessageRef, Outcome, Receipt, ReceiptRequest, Sequence, SubscriptionRef,
+    Timestamp, UserAgentId,
+};
 
 use crate::StoredMessage;
 
@@ -20,19 +23,39 @@ pub struct End {
     pub to: Option<SubscriptionRef>,
     /// Outcome of the message.
     pub outcome: Outcome,
+    /// The receipt that the sender asked for.
+    pub receipt: Option<ReceiptRequest>,
 }
 
 impl End {
     /// The end of `message` as `outcome`.
     pub fn of(message: &Message, outcome: Outcome) -> Self {
         let Message { id, to, sequence, .. } = *message;
-        Self { user_agent: to.user_agent, id, sequence, to: Some(to), outcome }
+        let receipt = message.receipt.as_deref().copied();
+        Self { user_agent: to.user_agent, id, sequence, to: Some(to), outcome, receipt }
     }
 
     /// The end of a stored message as `outcome`.
     pub const fn of_stored(stored: StoredMessage, outcome: Outcome) -> Self {
-        let StoredMessage { id, to, sequence, since: _ } = stored;
-        Self { user_agent: to.user_agent, id, sequence, to: Some(to), outcome }
+        let StoredMessage { id, to, sequence, since: _, receipt } = stored;
+        Self { user_agent: to.user_agent, id, sequence, to: Some(to), outcome, receipt }
+    }
+
+    /// True if a receipt is due: one was asked for, and the outcome has one (RFC 8030 section 6.3).
+    pub const fn has_receipt(&self) -> bool {
+        self.receipt.is_some() && self.to.is_some() && self.outcome.receipt().is_some()
+    }
+
+    /// The receipt that is due, as a message for the log.
+    ///
+    /// Guarantee of a store: the receipt is in the log, durably, before the end is durable, so a crash in between makes it
+    /// again, with the same id.
+    pub fn receipt(&self, ended_at: Timestamp) -> Option<Message> {
+        let (asked, to, outcome) = (self.receipt?, self.to?, self.outcome);
+        outcome.receipt()?;
+        let Self { user_agent, id, sequence, .. } = *self;
+        let message = MessageRef { user_agent, channel: to.channel, id, sequence };
+        Some(Receipt { message, outcome, ended_at }.to_message(&asked))
     }
 }
 
@@ -59,6 +82,11 @@ impl EndFeed {
     /// A way to `subscriber`, with the time by `clock`.
     pub fn new(clock: Arc<dyn Clock>, subscriber: Arc<dyn Ends>) -> Self {
         Self { clock, subscriber }
+    }
+
+    /// The time by the clock of the feed.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Tells `ends`, if there are any.

@@ -1,12 +1,12 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use pushgrid_types::{ChannelId, Restriction, SubscriptionRef, Timestamp, UserAgentId};
+use pushgrid_types::{ChannelId, Restriction, SubscriptionRef, Timestamp, UserAgentId, WebhookUrl};
 
 use crate::StoreError;
 
 /// A live subscription.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscription {
     /// User agent, channel and incarnation.
     pub id: SubscriptionRef,
@@ -16,6 +16,8 @@ pub struct Subscription {
     pub seen_at: Timestamp,
     /// False for a subscription of a release that noted no visits: `seen_at` is that of the registration.
     pub is_noted: bool,
+    /// URL to which its messages are posted: receipts, for an application server that wants them so.
+    pub webhook: Option<WebhookUrl>,
 }
 
 /// Place of a sweep through all subscriptions, known by the store that gave it.
@@ -51,6 +53,14 @@ pub trait Subscriptions: Send + Sync + fmt::Debug {
         &self,
         from: Option<SweepPlace>,
     ) -> Result<(Vec<Subscription>, Option<SweepPlace>), StoreError>;
+
+    /// User agents that have a subscription with a webhook, after `after` in the order of their octets, at most `limit`. May
+    /// name one whose last webhook has ended.
+    async fn webhooks(
+        &self,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, StoreError>;
 
     /// Makes `new` the subscription of its channel if the present one is still `expected` (compare and set).
     /// Returns the subscription in place afterwards: `new`, or the one found instead.

@@ -147,6 +147,14 @@ pub trait View: Send + Sync + fmt::Debug {
         from: Option<SweepPlace>,
     ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError>;
 
+    /// As [`crate::Subscriptions::webhooks`]. A view that a release without webhooks has built names none.
+    async fn webhooks(
+        &self,
+        barrier: ReadBarrier,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, ViewError>;
+
     /// The stored messages with these ids, in order; `None` where there is none.
     async fn stored(
         &self,

@@ -14,6 +14,7 @@ mod id;
 pub mod limits;
 mod message;
 mod outcome;
+mod receipt;
 mod replace;
 mod restriction;
 mod topic;
@@ -34,6 +35,7 @@ pub use id::{
 };
 pub use message::{Content, Message};
 pub use outcome::{DropReason, Outcome};
+pub use receipt::{Receipt, ReceiptRequest, ReceiptStatus};
 pub use replace::{InvalidReplaceKey, ReplaceKey};
 pub use restriction::{ApplicationId, Restriction, SigningKeyHash, VapidKeyHash};
 pub use topic::{InvalidTopic, Topic};

@@ -8,7 +8,9 @@ use std::fmt;
 use bytes::Bytes;
 
 use crate::limits::TTL_ZERO_GRACE;
-use crate::{MessageId, ReplaceKey, Sequence, SubscriptionRef, Timestamp, TraceParent, Ttl, Urgency};
+use crate::{
+    MessageId, ReceiptRequest, ReplaceKey, Sequence, SubscriptionRef, Timestamp, TraceParent, Ttl, Urgency,
+};
 
 /// One push message, as accepted: opaque content, and all fields that decide the way.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub struct Message {
     /// Key under which the message replaces an older pending one of the subscription: a topic, or the like of another
     /// dialect; `None` replaces nothing.
     pub topic: Option<ReplaceKey>,
+    /// The receipt that the sender asked for (RFC 8030 section 5.1).
+    pub receipt: Option<Box<ReceiptRequest>>,
     /// Encrypted content for the user agent.
     pub content: Content,
 }

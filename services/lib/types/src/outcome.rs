@@ -2,6 +2,8 @@
 //!
 //! Invariant: the index of an outcome never changes, for records and notes of earlier releases hold the index.
 
+use crate::ReceiptStatus;
+
 /// The one end of an accepted message (promise P2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -69,6 +71,19 @@ impl Outcome {
             Self::Dropped(DropReason::NotDelivered) => 6,
             Self::Dropped(DropReason::LostFromLog) => 7,
             Self::Dropped(DropReason::Damaged) => 8,
+        }
+    }
+
+    /// Statement of the receipt of a message that ended like this (RFC 8030 section 6.3); `None` when none is due.
+    ///
+    /// A user agent that cannot decrypt a message has received it, and acknowledges it (Push API). A message that its own
+    /// sender replaced or took back gives no receipt (RFC 8030 section 5.4): it was neither acknowledged nor given up by the
+    /// service.
+    pub const fn receipt(self) -> Option<ReceiptStatus> {
+        match self {
+            Self::Delivered | Self::Undecryptable => Some(ReceiptStatus::Acknowledged),
+            Self::Expired | Self::Unsubscribed | Self::Dropped(_) => Some(ReceiptStatus::GivenUp),
+            Self::Replaced | Self::Cancelled => None,
         }
     }
 

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, MutexGuard};
 use pushgrid_runtime::Latch;
 use pushgrid_runtime::metrics::{self, Meter, level};
 use pushgrid_store::{Changelog, PartitionLoader, PartitionState, Share, StoreError, View};
-use pushgrid_store_changelog::{Deps, Health, PartitionGauges, SpareClaim, Tuning, take_over};
+use pushgrid_store_changelog::{Deps, Health, PartitionGauges, Receipts, SpareClaim, Tuning, take_over};
 use pushgrid_store_redis::{Redis, RedisPresence, RedisView};
 use pushgrid_types::Partition;
 use tokio::sync::watch;
@@ -22,6 +22,7 @@ pub(crate) struct GridLoader {
     changelog: Arc<dyn Changelog>,
     view: Arc<dyn View>,
     redis: Redis,
+    receipts: Receipts,
     partitions: Partitions,
     gauges: PartitionGauges,
     /// Claims of failed take-overs, for the next attempt.
@@ -36,11 +37,12 @@ impl GridLoader {
     pub(crate) fn new(
         changelog: Arc<dyn Changelog>,
         redis: Redis,
+        receipts: Receipts,
         partitions: Partitions,
         meter: &Meter,
     ) -> Self {
         let (view, gauges) = (Arc::new(RedisView::new(redis.clone())), PartitionGauges::new(meter));
-        Self { changelog, view, redis, partitions, gauges, spare: Mutex::default() }
+        Self { changelog, view, redis, receipts, partitions, gauges, spare: Mutex::default() }
     }
 
     fn spare_claim(&self, partition: Partition) -> SpareClaim {
@@ -109,6 +111,7 @@ impl PartitionLoader for GridLoader {
             changelog: self.changelog.clone(),
             view: self.view.clone(),
             ends: None,
+            receipts: Some(self.receipts.clone()),
             health,
             spare: self.spare_claim(partition),
             gauges: self.gauges.clone(),

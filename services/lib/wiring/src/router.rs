@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use pushgrid_crypto::EndpointTokens;
 use pushgrid_link_grpc::{Nodes, serve_router};
-use pushgrid_log_kafka::{GroupWatch, KafkaAssignments, KafkaChangelog, topics};
+use pushgrid_log_kafka::{GroupWatch, KafkaAssignments, KafkaChangelog, KafkaLog, topics};
 use pushgrid_router::{Router, RouterContext, RouterDeps};
 use pushgrid_runtime::metrics::{self, Meter};
 use pushgrid_runtime::{Latch, Shutdown, http};
 use pushgrid_store::Role as MemberRole;
+use pushgrid_store_changelog::Receipts;
 use pushgrid_store_redis::Redis;
-use pushgrid_types::NodeId;
 use pushgrid_types::cast::saturating;
+use pushgrid_types::{Clock, NodeId};
 use tokio::time::interval;
 
 use crate::failure::Failure;
@@ -46,6 +47,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let topics = topics::ensure(&settings.grid.kafka).await?;
     let changelog =
         Arc::new(KafkaChangelog::open(&settings.grid.kafka, &topics, process.rng.clone(), &process.meter)?);
+    let log = Arc::new(KafkaLog::open(&settings.grid.kafka, &topics, &process.meter)?);
     let assignments = KafkaAssignments::join(&settings.grid.kafka, &topics, &process.meter)?;
     let group = assignments.watch();
     let partitions = Partitions::new(&process.meter);
@@ -55,11 +57,13 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
 
     let id = NodeId::random(&*process.rng);
     let nodes = Nodes::new(settings.grid.nodes, id, grid.membership_view.clone(), &process.meter);
+    let clock: Arc<dyn Clock> = Arc::new(grid.time.clock());
+    let receipts = Receipts { log, clock: clock.clone() };
     let context = RouterContext {
         config: settings.router,
         tokens: EndpointTokens::new(&endpoint_keys),
         public_url,
-        clock: Arc::new(grid.time.clock()),
+        clock: clock.clone(),
         rng: process.rng.clone(),
         meter: process.meter.clone(),
     };
@@ -68,7 +72,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         Arc::new(context),
         RouterDeps {
             assignments: Box::new(assignments),
-            loader: Arc::new(GridLoader::new(changelog, redis.clone(), partitions, &process.meter)),
+            loader: Arc::new(GridLoader::new(changelog, redis.clone(), receipts, partitions, &process.meter)),
             nodes: Arc::new(nodes.clone()),
             changed: Box::new(move || membership_view.touch()),
         },

@@ -64,7 +64,9 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
         rng: process.rng.clone(),
         meter: process.meter.clone(),
     };
-    let state = embedded.partition().expect("a store that was just opened has given its consumer to nobody");
+    let state = embedded
+        .partition(Arc::clone(&clock))
+        .expect("a store that was just opened has given its consumer to nobody");
     let (router, handle) = PartitionWorker::new(&Arc::new(context), state, Arc::new(node.clone()));
     let verifier = Verifier::new(audiences, settings.ingress.vapid_cache);
     let ingress = Ingress::new(

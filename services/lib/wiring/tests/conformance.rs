@@ -13,12 +13,12 @@ use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{Assignment, Assignments, EventLog, Share, StoreError};
 use pushgrid_store_changelog::{
-    Deps, Health, PartitionGauges, PartitionStore, SpareClaim, TakenOver, Tuning, take_over,
+    Deps, Health, PartitionGauges, PartitionStore, Receipts, SpareClaim, TakenOver, Tuning, take_over,
 };
 use pushgrid_store_model::conformance::ends::ToldEnds;
 use pushgrid_store_model::conformance::{self, Life, Parts};
 use pushgrid_store_redis::{Redis, RedisView};
-use pushgrid_types::{Message, Rng, Sequence, SystemRng, Timestamp};
+use pushgrid_types::{ManualClock, Message, Rng, Sequence, SystemRng, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -124,11 +124,14 @@ impl World {
         let (share, member) = join(&self.kafka, &self.topics).await;
         let now = Timestamp::from_secs(1_700_000_000);
         let (ends, feed) = ToldEnds::new(now);
+        let clock = Arc::new(ManualClock::at(now));
+        let receipts = Receipts { log: self.log.clone(), clock };
         let deps = Deps {
             share,
             changelog: Arc::new(changelog),
             view: Arc::new(RedisView::new(redis)),
             ends: Some(feed),
+            receipts: Some(receipts),
             health: watch::channel(Health::default()).0,
             spare: SpareClaim::default(),
             gauges: PartitionGauges::default(),

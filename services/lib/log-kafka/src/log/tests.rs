@@ -32,6 +32,7 @@ fn message() -> Message {
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content::default(),
     }
 }

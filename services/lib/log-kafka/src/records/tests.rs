@@ -53,6 +53,7 @@ prop_compose! {
             expires_at: Message::expiry(accepted_at, ttl),
             urgency: Urgency::from_level(level).unwrap(),
             topic: topic.map(|topic| topic.parse().unwrap()),
+            receipt: None,
             content: Content { body: body.into(), encoding: encoding.map(Into::into), ..Content::default() },
         }
     }
@@ -72,6 +73,7 @@ fn change_of_state() -> impl Strategy<Value = Change> {
                 restriction: Restriction::from_parts(kind, value).unwrap(),
                 seen_at,
                 is_noted: true,
+                webhook: None,
             })
         });
     let stored = (message(), any::<u64>()).prop_map(|(message, since)| Change::Stored {
@@ -138,7 +140,7 @@ proptest! {
     #[test]
     fn a_restriction_that_the_first_release_cannot_read_is_of_the_second_version(id in subscription_ref()) {
         let version = |restriction| {
-            let change = Change::Subscribed(Subscription { id, restriction, seen_at: Timestamp::from_millis(1), is_noted: true });
+            let change = Change::Subscribed(Subscription { id, restriction, seen_at: Timestamp::from_millis(1), is_noted: true, webhook: None });
             encode(&change, LeaderEpoch(1), &SystemRng).version
         };
         prop_assert_eq!(version(Restriction::Open), None);

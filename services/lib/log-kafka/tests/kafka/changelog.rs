@@ -52,6 +52,7 @@ fn subscribed(label: u8) -> Change {
         restriction: Restriction::Open,
         seen_at,
         is_noted: true,
+        webhook: None,
     })
 }
 

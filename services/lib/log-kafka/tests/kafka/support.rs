@@ -177,6 +177,7 @@ pub(crate) fn message(label: u8) -> Message {
         expires_at: Message::expiry(accepted_at, ttl),
         urgency: Urgency::High,
         topic: Some("news".parse().unwrap()),
+        receipt: None,
         content: Content { body: body.into(), encoding: Some("aes128gcm".into()), ..Content::default() },
     }
 }

@@ -62,6 +62,7 @@ fn message(topic: Option<&str>) -> Message {
         expires_at: Message::expiry(accepted_at, ttl),
         urgency: Urgency::Normal,
         topic: topic.map(|topic| topic.parse().expect("a valid topic")),
+        receipt: None,
         content: Content { body: Bytes::new(), ..Content::default() },
     }
 }

@@ -51,6 +51,7 @@ prop_compose! {
             expires_at: Timestamp::from_millis(numbers[2]),
             urgency,
             topic: topic.map(|topic| topic.parse().unwrap()),
+            receipt: None,
             content,
         }
     }
@@ -77,7 +78,7 @@ proptest! {
         is_noted: bool,
     ) {
         let seen_at = Timestamp::from_millis(seen_at);
-        let subscription = Subscription { id, restriction: Restriction::from_parts(kind, value).unwrap(), seen_at, is_noted };
+        let subscription = Subscription { id, restriction: Restriction::from_parts(kind, value).unwrap(), seen_at, is_noted, webhook: None };
         prop_assert_eq!(decode_subscription(&encode_subscription(&subscription), id), Ok(subscription));
     }
 
@@ -170,7 +171,13 @@ fn the_stored_form_of_a_subscription_does_not_change() {
         incarnation: Incarnation::from_octets([3; 12]),
     };
     let of = |restriction, is_noted| {
-        encode_subscription(&Subscription { id, restriction, seen_at: Timestamp::from_millis(1), is_noted })
+        encode_subscription(&Subscription {
+            id,
+            restriction,
+            seen_at: Timestamp::from_millis(1),
+            is_noted,
+            webhook: None,
+        })
     };
     let encoded = |restriction| of(restriction, false);
     assert_eq!(of(Restriction::Open, true), b"\x10\x01\x18\x01");

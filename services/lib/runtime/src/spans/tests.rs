@@ -29,6 +29,7 @@ fn message(trace_parent: Option<TraceParent>) -> Message {
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { trace_parent, ..Content::default() },
     }
 }

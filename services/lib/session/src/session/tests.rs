@@ -26,6 +26,7 @@ fn message(id: u8, octets: usize, ttl: u32) -> Arc<Message> {
         expires_at: NOW.plus(Duration::from_secs(u64::from(ttl))),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: Bytes::from(vec![0; octets]), ..Content::default() },
     })
 }

@@ -19,8 +19,14 @@ const OTHER: SubscriptionRef = SubscriptionRef { user_agent: UserAgentId::from_o
 /// Owner with two user agents, and a message waiting for the one that is spoilt afterwards.
 async fn spoilt(bench: &Bench, restores: usize) -> TakenOver {
     let mut owned = bench.subscribed().await;
-    let other = Subscription { id: OTHER, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
-    assert_eq!(owned.store.put(None, other).await.unwrap(), Some(other));
+    let other = Subscription {
+        id: OTHER,
+        restriction: Restriction::Open,
+        seen_at: NOW,
+        is_noted: true,
+        webhook: None,
+    };
+    assert_eq!(owned.store.put(None, other.clone()).await.unwrap(), Some(other));
     bench.keep(&mut owned, 1).await;
     bench.view.spoil(PARTITION, TO.user_agent, restores);
     owned

@@ -25,7 +25,7 @@ pub(super) const TO: SubscriptionRef = SubscriptionRef {
     incarnation: Incarnation::from_octets([3; 12]),
 };
 pub(super) const SUBSCRIPTION: Subscription =
-    Subscription { id: TO, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
+    Subscription { id: TO, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook: None };
 
 #[derive(Debug)]
 pub(super) struct Bench {
@@ -81,6 +81,7 @@ impl Bench {
             changelog: Arc::new(self.changelog.clone()),
             view: Arc::new(self.view.clone()),
             ends: self.ends.clone(),
+            receipts: None,
             health,
             spare: self.spare.clone(),
             gauges: self.gauges.clone(),
@@ -117,6 +118,7 @@ impl Bench {
             expires_at: Message::expiry(NOW, ttl),
             urgency: Urgency::Normal,
             topic: None,
+            receipt: None,
             content: Content::default(),
         };
         let sequence = self.log.append(message.clone()).await.unwrap();

@@ -7,10 +7,12 @@ use pushgrid_store::{EventLog, StoreError};
 use pushgrid_store_model::conformance::ends::ToldEnds;
 use pushgrid_store_model::conformance::{self, Life, Parts};
 use pushgrid_store_model::memory::{MemoryChangelog, MemoryPartitionLog, MemoryView};
-use pushgrid_types::{Message, Partition, Sequence, Timestamp};
+use pushgrid_types::{ManualClock, Message, Partition, Sequence, Timestamp};
 use tokio::sync::watch;
 
-use crate::{Deps, Health, PartitionGauges, PartitionStore, SpareClaim, TakenOver, Tuning, take_over};
+use crate::{
+    Deps, Health, PartitionGauges, PartitionStore, Receipts, SpareClaim, TakenOver, Tuning, take_over,
+};
 
 #[derive(Debug, Clone, Copy)]
 enum Ending {
@@ -59,11 +61,14 @@ impl World {
     async fn open(self) -> Parts {
         let now = Timestamp::from_secs(1_700_000_000);
         let (ends, feed) = ToldEnds::new(now);
+        let clock = Arc::new(ManualClock::at(now));
+        let receipts = Receipts { log: Arc::new(self.log.clone()), clock };
         let deps = Deps {
             share: self.log.share(),
             changelog: Arc::new(self.changelog.clone()),
             view: Arc::new(self.view.clone()),
             ends: Some(feed),
+            receipts: Some(receipts),
             health: watch::channel(Health::default()).0,
             spare: SpareClaim::default(),
             gauges: PartitionGauges::default(),

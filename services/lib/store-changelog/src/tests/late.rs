@@ -22,7 +22,7 @@ async fn a_view_that_is_older_than_the_claims_that_are_remembered_is_caught_up_r
         ..SUBSCRIPTION
     };
     let owned = bench.open().await;
-    assert_eq!(owned.store.put(None, second).await.unwrap(), Some(second));
+    assert_eq!(owned.store.put(None, second.clone()).await.unwrap(), Some(second.clone()));
     for _ in 0..20 {
         bench.open().await.store.close().await.unwrap();
     }
@@ -84,7 +84,7 @@ async fn what_was_written_again_is_not_written_a_third_time() {
     bench.changelog.append(PARTITION, LeaderEpoch(second.leader_epoch.0 - 1), vec![ended]).await.unwrap();
     let id = SubscriptionRef { channel: ChannelId::from_octets([9; 16]), ..TO };
     let another = Subscription { id, ..SUBSCRIPTION };
-    assert_eq!(second.store.put(None, another).await.unwrap(), Some(another));
+    assert_eq!(second.store.put(None, another.clone()).await.unwrap(), Some(another));
     second.store.abandon().await;
     // Nothing was committed since, so the next owner reads all of that again.
     let third = bench.open().await;

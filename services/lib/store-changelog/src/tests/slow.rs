@@ -121,6 +121,7 @@ asks! {
     count(user_agent: UserAgentId) -> usize;
     all(user_agent: UserAgentId) -> Vec<Subscription>;
     sweep(from: Option<SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>);
+    webhooks(after: Option<UserAgentId>, limit: usize) -> Vec<UserAgentId>;
     stored(ids: &[(UserAgentId, MessageId)]) -> Vec<Option<StoredMessage>>;
     in_topic(topics: &[(UserAgentId, ChannelId, ReplaceKey)]) -> Vec<Option<StoredMessage>>;
     in_channel(user_agent: UserAgentId, channel: ChannelId) -> Vec<StoredMessage>;

@@ -98,7 +98,7 @@ impl Truth {
             Change::Claimed => {}
             Change::Subscribed(made) => {
                 self.subscribed.push(made.id);
-                self.subscriptions.insert((made.id.user_agent, made.id.channel), *made);
+                self.subscriptions.insert((made.id.user_agent, made.id.channel), made.clone());
             }
             Change::Unsubscribed(id) => {
                 let key = (id.user_agent, id.channel);

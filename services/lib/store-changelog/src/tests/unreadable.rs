@@ -191,7 +191,7 @@ async fn a_user_agent_of_whom_only_a_newer_release_can_read_something_stays_know
     let key = Some(RecordKey::Subscription(TO));
     bench.changelog.write_unreadable(PARTITION, key, UnreadableCause::Newer);
     let other = SUBSCRIPTION_OF_ANOTHER_CHANNEL;
-    assert_eq!(owned.store.put(None, other).await.unwrap(), Some(other));
+    assert_eq!(owned.store.put(None, other.clone()).await.unwrap(), Some(other.clone()));
     assert!(owned.store.remove(TO.user_agent, other.id.channel).await.unwrap());
     // However the next owner comes to know of it.
     for is_lost in [false, false, true, false] {
@@ -200,7 +200,7 @@ async fn a_user_agent_of_whom_only_a_newer_release_can_read_something_stays_know
         let found = owned.store.find(TO.user_agent, TO.channel).await;
         assert_eq!(found.map_err(|error| error.kind), Err(ErrorKind::Unavailable));
         assert_eq!(owned.store.find(TO.user_agent, other.id.channel).await.unwrap(), None);
-        assert_eq!(owned.store.put(None, other).await.unwrap(), Some(other));
+        assert_eq!(owned.store.put(None, other.clone()).await.unwrap(), Some(other.clone()));
         assert_eq!(owned.store.count(TO.user_agent).await.unwrap(), 2);
         assert!(owned.store.all(TO.user_agent).await.unwrap().contains(&other));
         assert_eq!(owned.store.sweep(None).await.unwrap().0, [], "of this user agent nobody here knows all");

@@ -94,6 +94,7 @@ impl Parts {
             changelog: Arc::new(Slow { inner: self.changelog.clone(), chance: self.chance.clone() }),
             view: Arc::new(Slow { inner: self.view.clone(), chance: self.chance.clone() }),
             ends: None,
+            receipts: None,
             health: watch::channel(Health::default()).0,
             spare: SpareClaim::default(),
             gauges: PartitionGauges::default(),
@@ -207,6 +208,7 @@ impl World {
             expires_at: Message::expiry(self.now, ttl),
             urgency: Urgency::Normal,
             topic,
+            receipt: None,
             content: Content::default(),
         };
         if let Ok(sequence) = self.parts.log.append(message.clone()).await {
@@ -325,9 +327,9 @@ impl World {
             })
         } else {
             let new = self.new_subscription(of, on);
-            let put = self.owner.owned.store.put(found.map(|it| it.id), new).await;
+            let put = self.owner.owned.store.put(found.map(|it| it.id), new.clone()).await;
             put.map(|there| {
-                assert_eq!(there, Some(new));
+                assert_eq!(there, Some(new.clone()));
                 self.parts.asked().subscribed(new);
                 self.subscriptions.insert((of, on), there);
             })
@@ -341,7 +343,7 @@ impl World {
         let incarnation = Incarnation::from_octets(octets(self.label()));
         let id = SubscriptionRef { user_agent, channel, incarnation };
         self.lives.push(id);
-        Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true }
+        Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true, webhook: None }
     }
 
     /// Changes a subscription as a fenced owner, which must not be told that it succeeded.
@@ -349,15 +351,15 @@ impl World {
         let Some(zombie) = self.zombies.last() else { return };
         let store = zombie.owned.store.clone();
         let (of, on) = self.any_channel();
-        let known = self.subscriptions.get(&(of, on)).copied().flatten();
+        let known = self.subscriptions.get(&(of, on)).cloned().flatten();
         let new = self.new_subscription(of, on);
         let asked = self.parts.asked.clone();
         let removes = self.parts.chance.one_in(2);
         self.calls.spawn(async move {
             if removes {
                 assert!(!matches!(store.remove(of, on).await, Ok(true)), "a fenced owner removed something");
-            } else if let Ok(there) = store.put(known.map(|it| it.id), new).await
-                && there == Some(new)
+            } else if let Ok(there) = store.put(known.map(|it| it.id), new.clone()).await
+                && there == Some(new.clone())
             {
                 asked.lock().subscribed(new);
             }
@@ -460,7 +462,7 @@ impl World {
             for on in 0..CHANNELS {
                 let on = ChannelId::from_octets(octets(on));
                 let found = store.find(of, on).await.unwrap();
-                assert_eq!(found, truth.subscriptions.get(&(of, on)).copied());
+                assert_eq!(found, truth.subscriptions.get(&(of, on)).cloned());
                 if let Some(known) = self.subscriptions.get(&(of, on)) {
                     assert_eq!(found, *known, "what was answered holds");
                 }

@@ -37,7 +37,7 @@ pub(super) struct Draft<'c> {
     changed: HashSet<(UserAgentId, ChannelId)>,
     has_deferred: bool,
     entered: Entered,
-    /// Empty without a subscriber of ends.
+    /// Those that are told of, and those that owe a receipt.
     ends: Vec<End>,
     answers: Vec<Answer>,
 }
@@ -147,7 +147,7 @@ impl<'c> Draft<'c> {
     }
 
     fn subscription(&self, of: UserAgentId, on: ChannelId) -> Option<Subscription> {
-        self.known.subscriptions.get(&(of, on)).copied()
+        self.known.subscriptions.get(&(of, on)).cloned()
     }
 
     /// Ends a waiting message, once: the first cause stands. Tells whether this was the first.
@@ -171,7 +171,7 @@ impl<'c> Draft<'c> {
     }
 
     fn tell(&mut self, end: End) {
-        if self.core.context.ends.is_some() {
+        if self.core.context.ends.is_some() || self.core.context.owes_receipt(&end) {
             self.ends.push(end);
         }
     }

@@ -114,6 +114,8 @@ impl Writer {
         }
         let from = self.core.position();
         let changes: Vec<_> = ends.iter().map(|(stored, outcome)| stored.ended(*outcome)).collect();
+        let told: Vec<_> = ends.iter().map(|(stored, outcome)| End::of_stored(*stored, *outcome)).collect();
+        self.core.context.append_receipts(&told).await?;
         let to = self.make_durable(&changes).await?;
         let left = u64::try_from(ends.len()).expect("a length fits 64 bits");
         let mut entered = Entered { left, ..Entered::default() };
@@ -121,8 +123,7 @@ impl Writer {
             entered.ended[outcome.index()] += 1;
         }
         self.enter_cycle(from, to, &entered);
-        let told = ends.iter().map(|(stored, outcome)| End::of_stored(*stored, *outcome));
-        self.core.context.tell_ends(told);
+        self.core.context.tell_ends(told.into_iter());
         Ok(())
     }
 

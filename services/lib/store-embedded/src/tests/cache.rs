@@ -27,14 +27,15 @@ async fn readers_at_the_same_time_never_see_what_was_removed() {
     let id = subscription(1);
     let mut expected = None;
     for _ in 0..50 {
-        let new = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
+        let new =
+            Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook: None };
         let reader = home.store.clone();
         let reads = tokio::spawn(async move {
             for _ in 0..20 {
                 reader.find(id.user_agent, id.channel).await.unwrap();
             }
         });
-        home.store.put(expected, new).await.unwrap();
+        home.store.put(expected, new.clone()).await.unwrap();
         assert_eq!(home.store.find(id.user_agent, id.channel).await.unwrap(), Some(new));
         assert!(home.store.remove(id.user_agent, id.channel).await.unwrap());
         assert_eq!(home.store.alive(&[id]).await.unwrap(), [false]);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pushgrid_store_model::conformance::ends::ToldEnds;
 use pushgrid_store_model::conformance::{self, Life, Parts};
+use pushgrid_types::ManualClock;
 use tempfile::TempDir;
 
 use super::NOW;
@@ -34,6 +35,7 @@ fn open(directory: TempDir, ending: Ending) -> Parts {
     let config =
         EmbeddedConfig { ring_messages: 7, ends: Some(feed), ..EmbeddedConfig::at(directory.path()) };
     let store = Embedded::open(&config).unwrap();
+    store.date_by(Arc::new(ManualClock::at(NOW)));
     Parts {
         log: Arc::new(store.clone()),
         consumer: Box::new(store.consumer().unwrap()),

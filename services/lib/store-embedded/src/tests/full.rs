@@ -123,9 +123,14 @@ async fn in_a_full_file_everything_that_was_accepted_can_be_stored_and_can_end()
     home.subscribe(subscription(2)).await;
     let accepted = fill(&home).await;
     assert!(home.store.is_full());
-    let new =
-        Subscription { id: subscription(3), restriction: Restriction::Open, seen_at: NOW, is_noted: true };
-    assert_eq!(home.store.put(None, new).await.unwrap_err().kind, ErrorKind::Unavailable);
+    let new = Subscription {
+        id: subscription(3),
+        restriction: Restriction::Open,
+        seen_at: NOW,
+        is_noted: true,
+        webhook: None,
+    };
+    assert_eq!(home.store.put(None, new.clone()).await.unwrap_err().kind, ErrorKind::Unavailable);
 
     let stored = home.store.store(accepted.clone()).await.expect("the indexes have room");
     assert!(stored.iter().all(|it| *it == Stored::Kept));
@@ -139,7 +144,7 @@ async fn in_a_full_file_everything_that_was_accepted_can_be_stored_and_can_end()
     assert_eq!(account.pending, 0);
     assert!(account.adds_up());
 
-    assert_eq!(home.store.put(None, new).await.unwrap(), Some(new), "there is room again by itself");
+    assert_eq!(home.store.put(None, new.clone()).await.unwrap(), Some(new), "there is room again by itself");
     assert!(!home.store.is_full());
     assert!(fill(&home).await.len() >= accepted.len() / 2, "and for as much as before");
 }

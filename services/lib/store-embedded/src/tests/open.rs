@@ -43,12 +43,12 @@ fn data_of_a_newer_version_is_refused_and_left_alone() {
     let config = EmbeddedConfig::at(home.directory.path());
     drop(home.store);
     let refused = Embedded::open(&config).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 4 }), "{refused:?}");
+    assert!(matches!(refused, OpenError::Newer { found: 1000, known: 5 }), "{refused:?}");
 }
 
 #[tokio::test]
 async fn data_of_earlier_versions_is_brought_up_to_this_one() {
-    for undo in [VERSION_1, VERSION_2, VERSION_3] {
+    for undo in [VERSION_1, VERSION_2, VERSION_3, "PRAGMA user_version = 4;"] {
         is_brought_up_to_this_one(undo).await;
     }
 }
@@ -65,7 +65,9 @@ async fn is_brought_up_to_this_one(undo: &str) {
     home.store.store(waiting.clone()).await.unwrap();
     home.store.close().await;
     let connection = home.connection();
+    connection.execute_batch(SINCE_4).unwrap();
     connection.execute_batch(undo).unwrap();
+    let notes = connection.prepare("SELECT noted FROM subscription").is_ok();
     drop(connection);
 
     let store = Embedded::open(&EmbeddedConfig::at(home.directory.path())).unwrap();
@@ -75,11 +77,19 @@ async fn is_brought_up_to_this_one(undo: &str) {
     let labels: Vec<_> = next.waiting(to.user_agent).await.iter().map(|message| message.sequence.0).collect();
     assert_eq!(labels, [1, 2, 4, 5], "the topic is found");
     let all = next.store.all(to.user_agent).await.unwrap();
-    assert!(all.len() == 1 && !all[0].is_noted, "nobody knows when it was here last: {all:?}");
+    assert_eq!((all.len(), all[0].is_noted), (1, notes), "an earlier release has noted no visit");
     assert!(next.store.remove(to.user_agent, to.channel).await.unwrap());
     assert!(next.waiting(to.user_agent).await.is_empty(), "the channel is found");
     assert!(next.store.ledger().snapshot().adds_up());
 }
+
+/// Undoes the changes since version 4.
+const SINCE_4: &str = "
+DROP INDEX message_with_receipt;
+ALTER TABLE message DROP COLUMN receipt;
+DROP INDEX subscription_with_webhook;
+ALTER TABLE subscription DROP COLUMN webhook;
+";
 
 /// Undoes the changes since version 1.
 const VERSION_1: &str = "

@@ -39,6 +39,10 @@ fn no_look_up_reads_more_than_it_answers() {
         (subscriptions::ALL, "SEARCH subscription USING PRIMARY KEY (user_agent=?)".into()),
         (subscriptions::NEXT, "SEARCH subscription USING PRIMARY KEY (user_agent>?)".into()),
         (subscriptions::COUNT, "SEARCH subscription USING PRIMARY KEY (user_agent=?)".into()),
+        (
+            subscriptions::WITH_WEBHOOK,
+            "SEARCH subscription USING INDEX subscription_with_webhook (user_agent>?)".into(),
+        ),
         (usage::READ, "SCAN message USING COVERING INDEX message_of_user_agent".into()),
     ] {
         assert_eq!(plan(&connection, sql), [expected], "{sql}");

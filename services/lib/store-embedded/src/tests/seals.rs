@@ -77,6 +77,7 @@ async fn whoever_accepts_the_loss_begins_anew_and_the_account_adds_up() {
                 restriction: Restriction::Open,
                 seen_at: super::NOW,
                 is_noted: true,
+                webhook: None,
             },
         )
         .await

@@ -2,7 +2,6 @@ use pushgrid_types::{Message, Sequence};
 
 use super::{Transaction, Write};
 use crate::failure::Failure;
-use crate::row;
 
 /// Writes a message to the log.
 #[derive(Debug)]
@@ -16,10 +15,6 @@ impl Write for Append {
     }
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Sequence, Failure> {
-        let sequence = transaction.next_sequence();
-        let message = Message { sequence, ..self.0.clone() };
-        row::insert(transaction.connection, &message)?;
-        transaction.accepted(message);
-        Ok(sequence)
+        transaction.append(self.0.clone())
     }
 }

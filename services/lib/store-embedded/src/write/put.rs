@@ -1,5 +1,5 @@
 use pushgrid_store::Subscription;
-use pushgrid_types::SubscriptionRef;
+use pushgrid_types::{SubscriptionRef, WebhookUrl};
 use rusqlite::params;
 
 use super::{Transaction, Write};
@@ -7,8 +7,8 @@ use crate::failure::Failure;
 use crate::row;
 
 pub(super) const PUT: &str =
-    "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at, noted)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    "INSERT OR REPLACE INTO subscription (user_agent, channel, incarnation, vapid, created_at, noted, webhook)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 
 /// Makes a subscription, if the present one is the expected one.
 #[derive(Debug)]
@@ -25,9 +25,9 @@ impl Write for Put {
     }
 
     fn apply(&self, transaction: &mut Transaction<'_>) -> Result<Option<Subscription>, Failure> {
-        let Subscription { id, restriction, seen_at, is_noted } = self.new;
+        let Subscription { id, restriction, seen_at, is_noted, webhook } = &self.new;
         let present = row::subscription(transaction.connection, id.user_agent, id.channel)?;
-        if present.map(|present| present.id) != self.expected {
+        if present.as_ref().map(|present| present.id) != self.expected {
             return Ok(present);
         }
         transaction.connection.prepare_cached(PUT)?.execute(params![
@@ -37,8 +37,9 @@ impl Write for Put {
             restriction.to_octets(),
             row::to_integer(seen_at.as_millis()),
             is_noted,
+            webhook.as_ref().map(WebhookUrl::as_str),
         ])?;
-        transaction.subscribed((id.user_agent, id.channel), Some(self.new));
-        Ok(Some(self.new))
+        transaction.subscribed((id.user_agent, id.channel), Some(self.new.clone()));
+        Ok(Some(self.new.clone()))
     }
 }

@@ -12,6 +12,11 @@ impl Work for SettleLogged {
         true
     }
 
+    /// A receipt is a message that is accepted, and so durable.
+    fn is_durable(&self) -> bool {
+        self.0.iter().any(End::has_receipt)
+    }
+
     fn adds(&self) -> bool {
         false
     }

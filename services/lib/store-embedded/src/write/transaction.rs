@@ -13,9 +13,12 @@ use crate::shown::BroadcastChange;
 use crate::usage::{Change, Usages};
 
 pub(super) const DELETE: &str = "DELETE FROM message WHERE seq = ?1";
-/// The same for a subscriber of ends: returns the other columns of an [`End`].
+/// The same for a subscriber of ends, or where a receipt may be due: returns the other columns of an [`End`].
 pub(super) const DELETE_TELLING: &str =
-    "DELETE FROM message WHERE seq = ?1 RETURNING user_agent, channel, incarnation, id";
+    "DELETE FROM message WHERE seq = ?1 RETURNING user_agent, channel, incarnation, id, receipt";
+/// One message of the mailbox that has a receipt to give, if there is any.
+pub(super) const ANY_RECEIPT: &str = "SELECT seq FROM message INDEXED BY message_with_receipt
+    WHERE stored = 1 AND receipt IS NOT NULL AND seq > 0 LIMIT 1";
 pub(super) const DELETE_LOGGED: &str = "DELETE FROM message WHERE seq = ?1 AND stored = 0";
 
 /// An open transaction, with the effects to publish after the commit.
@@ -28,6 +31,10 @@ pub(crate) struct Transaction<'c> {
     last: u64,
     /// True with a subscriber of ends.
     tells: bool,
+    /// Time of the ends: for receipts.
+    now: Timestamp,
+    /// True if a stored message that ends may have a receipt to give.
+    receipts: bool,
     effects: Effects,
 }
 
@@ -56,8 +63,15 @@ pub(super) struct Waiting {
 
 impl<'c> Transaction<'c> {
     /// Wraps a connection on which a transaction has begun.
-    pub(crate) fn new(connection: &'c Connection, usages: &'c Usages, last: u64, tells: bool) -> Self {
-        Self { connection, usages, last, tells, effects: Effects::default() }
+    pub(crate) fn new(
+        connection: &'c Connection,
+        usages: &'c Usages,
+        last: u64,
+        tells: bool,
+        now: Timestamp,
+        receipts: bool,
+    ) -> Self {
+        Self { connection, usages, last, tells, now, receipts, effects: Effects::default() }
     }
 
     /// Enters the account in the file. Returns the effects to publish after the commit, and the highest sequence.
@@ -71,12 +85,12 @@ impl<'c> Transaction<'c> {
     }
 
     /// The place of the next message.
-    pub(super) fn next_sequence(&mut self) -> Sequence {
+    fn next_sequence(&mut self) -> Sequence {
         self.last += 1;
         Sequence(self.last)
     }
 
-    pub(super) fn accepted(&mut self, message: Message) {
+    fn accepted(&mut self, message: Message) {
         self.effects.entries.accepted += 1;
         self.effects.accepted.push(Arc::new(message));
     }
@@ -88,19 +102,40 @@ impl<'c> Transaction<'c> {
         if was_there {
             self.effects.left_log.push(end.sequence);
             self.ended(end.outcome);
-            if self.tells {
-                self.effects.ends.push(end);
-            }
+            self.tell(end)?;
         }
         Ok(())
+    }
+
+    /// Gathers an end for the subscriber, and puts the receipt that is due into the log: with the end, or not at all.
+    fn tell(&mut self, end: End) -> Result<(), Failure> {
+        if let Some(receipt) = end.receipt(self.now) {
+            //= RFC 8030 section 6.2
+            //# If a push message receipt was requested by the application server, the push service MUST push an
+            //# acknowledgement response to the application server monitoring the receipt push message subscription.
+            self.append(receipt)?;
+        }
+        if self.tells {
+            self.effects.ends.push(end);
+        }
+        Ok(())
+    }
+
+    /// Writes a message to the log, at the next place.
+    pub(super) fn append(&mut self, message: Message) -> Result<Sequence, Failure> {
+        let sequence = self.next_sequence();
+        let message = Message { sequence, ..message };
+        row::insert(self.connection, &message)?;
+        self.accepted(message);
+        Ok(sequence)
     }
 
     /// Deletes a message of the mailbox.
     pub(super) fn end_waiting(&mut self, waiting: Waiting, cause: Cause) -> Result<(), Failure> {
         let outcome = cause.outcome();
-        if self.tells {
+        if self.tells || self.receipts {
             let end = self.delete_telling(waiting.sequence, outcome)?;
-            self.effects.ends.push(end);
+            self.tell(end)?;
         } else {
             self.delete(waiting.sequence)?;
         }
@@ -115,6 +150,7 @@ impl<'c> Transaction<'c> {
 
     /// Enters the move of a message from the log into the mailbox.
     pub(super) fn came(&mut self, message: &Message, octets: u64) {
+        self.receipts |= message.receipt.is_some();
         self.effects.left_log.push(message.sequence);
         let came = Change::Came { octets, expires_at: message.expires_at };
         self.effects.usage.push((message.to.user_agent, came));
@@ -146,8 +182,14 @@ impl<'c> Transaction<'c> {
         let row = rows.next()?.ok_or_else(not_there)?;
         let (to, id) = (row::recipient(row, 0)?, row::message_id(row, 3)?);
         let sequence = Sequence(row::to_unsigned(sequence)?);
-        Ok(End { user_agent: to.user_agent, id, sequence, to: Some(to), outcome })
+        let receipt = row::receipt(row, 4)?;
+        Ok(End { user_agent: to.user_agent, id, sequence, to: Some(to), outcome, receipt })
     }
+}
+
+/// True if a stored message that ends may have a receipt to give.
+pub(crate) fn any_receipt(connection: &Connection) -> Result<bool, rusqlite::Error> {
+    connection.prepare_cached(ANY_RECEIPT)?.exists([])
 }
 
 fn not_there() -> Failure {

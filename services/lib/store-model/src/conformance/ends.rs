@@ -119,9 +119,14 @@ pub async fn an_end_names_the_life_of_the_channel_that_the_message_was_sent_to(p
     let mut kept = parts.keep(former, [1, 2]).await;
     kept.push(parts.accept(of_topic(former, 3)).await);
     parts.store(&kept[2]).await;
-    let new =
-        Subscription { id: present, restriction: Restriction::Open, seen_at: parts.now, is_noted: true };
-    let put = parts.subscriptions.put(Some(former), new).await.expect("put answers");
+    let new = Subscription {
+        id: present,
+        restriction: Restriction::Open,
+        seen_at: parts.now,
+        is_noted: true,
+        webhook: None,
+    };
+    let put = parts.subscriptions.put(Some(former), new.clone()).await.expect("put answers");
     assert_eq!(put, Some(new));
     for message in [of_topic(present, 4), of_topic(present, 5), message(present, 6, parts.now)] {
         kept.push(parts.accept(message).await);

@@ -119,9 +119,14 @@ pub async fn a_message_of_another_incarnation_ends(parts: Parts) {
     let old = parts.accept(message(first, 1, parts.now)).await;
     let new = parts.accept(message(second, 2, parts.now)).await;
     parts.subscribe(first).await;
-    let replacement =
-        Subscription { id: second, restriction: Restriction::Open, seen_at: parts.now, is_noted: true };
-    let there = parts.subscriptions.put(Some(first), replacement).await.expect("put answers");
+    let replacement = Subscription {
+        id: second,
+        restriction: Restriction::Open,
+        seen_at: parts.now,
+        is_noted: true,
+        webhook: None,
+    };
+    let there = parts.subscriptions.put(Some(first), replacement.clone()).await.expect("put answers");
     assert_eq!(there, Some(replacement));
     assert_eq!(parts.store(&old).await, Stored::Ended(Outcome::Unsubscribed));
     assert_eq!(parts.store(&new).await, Stored::Kept);

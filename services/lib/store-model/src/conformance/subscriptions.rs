@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_types::{Restriction, SubscriptionRef, VapidKeyHash};
+use pushgrid_types::{Restriction, SubscriptionRef, VapidKeyHash, WebhookUrl};
 
 use super::support::{reborn, subscription, user_agent};
 use super::{Parts, checks};
@@ -20,6 +20,7 @@ checks!(
     all_are_those_of_one_user_agent,
     a_visit_is_noted_in_place,
     a_sweep_goes_through_all_subscriptions,
+    user_agents_with_a_webhook_are_found,
     subscriptions_are_durable,
 );
 
@@ -32,15 +33,17 @@ pub async fn what_was_put_is_found(parts: Parts) {
         restriction: Restriction::VapidKey(VapidKeyHash([9; 32])),
         seen_at,
         is_noted: true,
+        webhook: None,
     };
     assert_eq!(parts.find(id).await, None, "nothing is there at first");
-    assert_eq!(parts.put(None, new).await, Some(new));
+    assert_eq!(parts.put(None, new.clone()).await, Some(new.clone()));
     assert_eq!(parts.find(id).await, Some(new));
     assert_eq!(parts.find(subscription(1, 2)).await, None, "another channel");
     for (on, kind) in (3..).zip(0..4) {
         let restriction = Restriction::from_parts(kind, [9; 32]).expect("all kinds are known");
-        let new = Subscription { id: subscription(3, on), restriction, seen_at, is_noted: true };
-        assert_eq!(parts.put(None, new).await, Some(new));
+        let new =
+            Subscription { id: subscription(3, on), restriction, seen_at, is_noted: true, webhook: None };
+        assert_eq!(parts.put(None, new.clone()).await, Some(new.clone()));
         assert_eq!(parts.find(new.id).await, Some(new), "with a restriction of kind {kind}");
     }
     assert_eq!(parts.find(subscription(2, 1)).await, None, "another user agent");
@@ -52,17 +55,37 @@ pub async fn put_replaces_only_what_was_expected(parts: Parts) {
     let second = Subscription {
         id: reborn(first.id),
         restriction: Restriction::VapidKey(VapidKeyHash([2; 32])),
-        ..first
+        ..first.clone()
     };
-    assert_eq!(parts.put(None, second).await, Some(first), "one was there, though none was expected");
-    assert_eq!(parts.put(Some(second.id), second).await, Some(first), "another was there than was expected");
-    assert_eq!(parts.put(Some(subscription(1, 2)), second).await, Some(first), "nor is it that of a channel");
-    assert_eq!(parts.find(first.id).await, Some(first), "so nothing has changed");
-    assert_eq!(parts.put(Some(first.id), second).await, Some(second), "the expected one is replaced");
-    assert_eq!(parts.find(first.id).await, Some(second));
-    assert_eq!(parts.put(Some(first.id), first).await, Some(second), "it is not there any more");
-    let elsewhere = Subscription { id: subscription(1, 3), ..first };
-    assert_eq!(parts.put(Some(elsewhere.id), elsewhere).await, None, "one was expected, and none is there");
+    assert_eq!(
+        parts.put(None, second.clone()).await,
+        Some(first.clone()),
+        "one was there, though none was expected"
+    );
+    assert_eq!(
+        parts.put(Some(second.id), second.clone()).await,
+        Some(first.clone()),
+        "another was there than was expected"
+    );
+    assert_eq!(
+        parts.put(Some(subscription(1, 2)), second.clone()).await,
+        Some(first.clone()),
+        "nor is it that of a channel"
+    );
+    assert_eq!(parts.find(first.id).await, Some(first.clone()), "so nothing has changed");
+    assert_eq!(
+        parts.put(Some(first.id), second.clone()).await,
+        Some(second.clone()),
+        "the expected one is replaced"
+    );
+    assert_eq!(parts.find(first.id).await, Some(second.clone()));
+    assert_eq!(parts.put(Some(first.id), first.clone()).await, Some(second), "it is not there any more");
+    let elsewhere = Subscription { id: subscription(1, 3), ..first.clone() };
+    assert_eq!(
+        parts.put(Some(elsewhere.id), elsewhere.clone()).await,
+        None,
+        "one was expected, and none is there"
+    );
     assert_eq!(parts.find(elsewhere.id).await, None);
 }
 
@@ -74,15 +97,16 @@ pub async fn of_two_puts_at_once_one_wins(parts: Parts) {
             restriction: Restriction::Open,
             seen_at: parts.now,
             is_noted: true,
+            webhook: None,
         };
-        let second = Subscription { id: reborn(first.id), ..first };
+        let second = Subscription { id: reborn(first.id), ..first.clone() };
         let put = |new| {
             let subscriptions = Arc::clone(&parts.subscriptions);
             tokio::spawn(async move { subscriptions.put(None, new).await.expect("put answers") })
         };
-        let (one, other) = tokio::join!(put(first), put(second));
+        let (one, other) = tokio::join!(put(first.clone()), put(second.clone()));
         let (one, other) = (one.expect("put does not panic"), other.expect("put does not panic"));
-        assert!(one == Some(first) || one == Some(second), "one of the two is there");
+        assert!(one == Some(first.clone()) || one == Some(second), "one of the two is there");
         assert_eq!(one, other, "and both were told which");
         assert_eq!(parts.find(first.id).await, one);
     }
@@ -150,7 +174,7 @@ pub async fn subscriptions_are_durable(parts: Parts) {
     let new =
         Subscription { id: reborn(old.id), restriction: Restriction::VapidKey(VapidKeyHash([3; 32])), ..old };
     assert!(parts.remove(subscription(1, 2)).await);
-    assert_eq!(parts.put(Some(old.id), new).await, Some(new));
+    assert_eq!(parts.put(Some(old.id), new.clone()).await, Some(new.clone()));
     let parts = parts.reopened().await;
     assert_eq!(parts.find(kept.id).await, Some(kept), "what was put is there");
     assert_eq!(parts.find(subscription(1, 2)).await, None, "what was removed is not");
@@ -189,14 +213,47 @@ pub async fn a_visit_is_noted_in_place(parts: Parts) {
     let before = before.expect("it is there");
     for (minutes, is_noted) in [(60, true), (61, false)] {
         let seen_at = parts.now.plus(Duration::from_mins(minutes));
-        let noted = Subscription { seen_at, is_noted, ..before };
-        let put = parts.subscriptions.put(Some(id), noted).await.expect("put answers");
-        assert_eq!(put, Some(noted));
+        let noted = Subscription { seen_at, is_noted, ..before.clone() };
+        let put = parts.subscriptions.put(Some(id), noted.clone()).await.expect("put answers");
+        assert_eq!(put, Some(noted.clone()));
         let found = parts.subscriptions.find(id.user_agent, id.channel).await.expect("find answers");
-        assert_eq!(found, Some(noted));
+        assert_eq!(found, Some(noted.clone()));
         assert_eq!(parts.subscriptions.all(id.user_agent).await.expect("all answers"), [noted]);
     }
     assert_eq!(parts.waiting(1).await.len(), kept.len(), "what waits for it waits on");
+}
+
+/// User agents with a webhook come page by page, and no others; the URL comes with the subscription.
+pub async fn user_agents_with_a_webhook_are_found(parts: Parts) {
+    let webhook = WebhookUrl::new("https://app.example/receipts?a=b");
+    let all = async |limit| {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = parts.subscriptions.webhooks(after, limit).await.expect("webhooks answers");
+            assert!(page.len() <= limit, "{} user agents came where {limit} were asked for", page.len());
+            let Some(last) = page.last() else { return found };
+            after = Some(*last);
+            found.extend(page);
+        }
+    };
+    assert_eq!(all(5).await, []);
+    parts.subscribe(subscription(9, 1)).await;
+    for label in [3, 1, 4, 2, 5] {
+        let id = subscription(label, 1);
+        let (restriction, seen_at, webhook) = (Restriction::Open, parts.now, webhook.clone());
+        let new = Subscription { id, restriction, seen_at, is_noted: true, webhook };
+        assert_eq!(parts.put(None, new.clone()).await, Some(new.clone()));
+        let found = parts.subscriptions.find(id.user_agent, id.channel).await.expect("find answers");
+        assert_eq!(found, Some(new.clone()), "with its webhook");
+        assert_eq!(parts.subscriptions.all(id.user_agent).await.expect("all answers"), [new]);
+    }
+    let labels = |labels: &[u8]| labels.iter().map(|label| user_agent(*label)).collect::<Vec<_>>();
+    assert_eq!(all(2).await, labels(&[1, 2, 3, 4, 5]));
+    assert!(parts.remove(subscription(3, 1)).await);
+    assert_eq!(all(100).await, labels(&[1, 2, 4, 5]), "one that has ended is not there");
+    let next = parts.reopened().await;
+    let found = next.subscriptions.webhooks(Some(user_agent(1)), 2).await.expect("webhooks answers");
+    assert_eq!(found, labels(&[2, 4]));
 }
 
 /// A sweep hands out every subscription, and all of a user agent together.

@@ -61,6 +61,7 @@ pub(super) fn message(to: SubscriptionRef, label: u64, now: Timestamp) -> Messag
         expires_at: Message::expiry(now, ttl),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: Bytes::from_static(b"0123456789"), ..Content::default() },
     }
 }
@@ -93,9 +94,15 @@ pub(super) fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
 impl Parts {
     /// Makes the subscription `id`.
     pub(super) async fn subscribe(&self, id: SubscriptionRef) -> Subscription {
-        let new = Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true };
-        let there = self.subscriptions.put(None, new).await.expect("put answers");
-        assert_eq!(there, Some(new), "a subscription can be put where none is");
+        let new = Subscription {
+            id,
+            restriction: Restriction::Open,
+            seen_at: self.now,
+            is_noted: true,
+            webhook: None,
+        };
+        let there = self.subscriptions.put(None, new.clone()).await.expect("put answers");
+        assert_eq!(there, Some(new.clone()), "a subscription can be put where none is");
         new
     }
 

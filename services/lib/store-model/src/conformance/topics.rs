@@ -97,8 +97,14 @@ pub async fn a_topic_is_of_one_incarnation(parts: Parts) {
     let (first, second) = (subscription(1, 1), reborn(subscription(1, 1)));
     parts.subscribe(first).await;
     assert_eq!(parts.store_topic(first, 1, "t").await, Stored::Kept);
-    let new = Subscription { id: second, restriction: Restriction::Open, seen_at: parts.now, is_noted: true };
-    assert_eq!(parts.subscriptions.put(Some(first), new).await.expect("put answers"), Some(new));
+    let new = Subscription {
+        id: second,
+        restriction: Restriction::Open,
+        seen_at: parts.now,
+        is_noted: true,
+        webhook: None,
+    };
+    assert_eq!(parts.subscriptions.put(Some(first), new.clone()).await.expect("put answers"), Some(new));
     assert_eq!(parts.store_topic(second, 2, "t").await, Stored::Kept);
     parts.assert_waiting(1, &[1, 2], "both wait").await;
     assert!(parts.remove(second).await);

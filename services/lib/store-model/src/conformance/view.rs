@@ -94,8 +94,9 @@ impl Owner {
     }
 
     async fn subscribe(&mut self, id: SubscriptionRef) -> Subscription {
-        let made = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
-        self.tell(&[Change::Subscribed(made)]).await;
+        let made =
+            Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook: None };
+        self.tell(&[Change::Subscribed(made.clone())]).await;
         made
     }
 

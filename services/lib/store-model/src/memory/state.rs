@@ -20,6 +20,8 @@ pub(super) struct State {
     pub(super) closed: bool,
     pub(super) ledger: Arc<Ledger>,
     pub(super) ends: Option<EndFeed>,
+    /// Dates receipts.
+    pub(super) now: Timestamp,
     pub(super) subscriptions: BTreeMap<(UserAgentId, ChannelId), Subscription>,
     /// The highest sequence ever given.
     last: u64,
@@ -29,7 +31,7 @@ pub(super) struct State {
 
 impl State {
     pub(super) fn telling(ends: EndFeed) -> Self {
-        Self { ends: Some(ends), ..Self::default() }
+        Self { now: ends.now(), ends: Some(ends), ..Self::default() }
     }
 
     pub(super) fn check_open(&self) -> Result<(), StoreError> {
@@ -44,6 +46,7 @@ impl State {
             closed: false,
             ledger: Arc::new(Ledger::starting_at(account)),
             ends: self.ends.clone(),
+            now: self.now,
             subscriptions: self.subscriptions.clone(),
             last: self.last,
             log: self.log.clone(),
@@ -55,17 +58,21 @@ impl State {
         self.log.len() + self.stored.len()
     }
 
-    pub(super) fn append(&mut self, mut message: Message) -> Result<Sequence, StoreError> {
+    pub(super) fn append(&mut self, message: Message) -> Result<Sequence, StoreError> {
         self.check_open()?;
         if self.pending() >= MAX_PENDING {
             return Err(StoreError::plain(ErrorKind::Unavailable));
         }
+        Ok(self.put(message))
+    }
+
+    fn put(&mut self, mut message: Message) -> Sequence {
         self.last += 1;
         let sequence = Sequence(self.last);
         message.sequence = sequence;
         self.log.insert(sequence, Arc::new(message));
         self.ledger.accept(1);
-        Ok(sequence)
+        sequence
     }
 
     /// The sequence after the highest one given.
@@ -85,10 +92,14 @@ impl State {
         }
     }
 
-    fn ended(&self, message: &Message, outcome: Outcome) {
+    fn ended(&mut self, message: &Message, outcome: Outcome) {
+        let end = End::of(message, outcome);
         self.ledger.end(outcome, 1);
+        if let Some(receipt) = end.receipt(self.now) {
+            self.put(receipt);
+        }
         if let Some(ends) = &self.ends {
-            ends.tell(&[End::of(message, outcome)]);
+            ends.tell(&[end]);
         }
     }
 

@@ -25,7 +25,7 @@ impl Subscriptions for MemorySubscriptions {
     ) -> Result<Option<Subscription>, StoreError> {
         let state = self.0.lock();
         state.check_open()?;
-        Ok(state.subscriptions.get(&(user_agent, channel)).copied())
+        Ok(state.subscriptions.get(&(user_agent, channel)).cloned())
     }
 
     async fn alive(&self, ids: &[SubscriptionRef]) -> Result<Vec<bool>, StoreError> {
@@ -47,7 +47,7 @@ impl Subscriptions for MemorySubscriptions {
         state.check_open()?;
         let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
         let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
-        Ok(state.subscriptions.range(first..=last).map(|(_, it)| *it).collect())
+        Ok(state.subscriptions.range(first..=last).map(|(_, it)| it.clone()).collect())
     }
 
     async fn sweep(
@@ -59,6 +59,16 @@ impl Subscriptions for MemorySubscriptions {
         Ok(super::sweep(&state.subscriptions, from.as_ref()))
     }
 
+    async fn webhooks(
+        &self,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, StoreError> {
+        let state = self.0.lock();
+        state.check_open()?;
+        Ok(super::webhooks(&state.subscriptions, after, limit))
+    }
+
     async fn put(
         &self,
         expected: Option<SubscriptionRef>,
@@ -67,11 +77,11 @@ impl Subscriptions for MemorySubscriptions {
         let mut state = self.0.lock();
         state.check_open()?;
         let key = (new.id.user_agent, new.id.channel);
-        let present = state.subscriptions.get(&key).copied();
-        if present.map(|it| it.id) != expected {
+        let present = state.subscriptions.get(&key).cloned();
+        if present.as_ref().map(|it| it.id) != expected {
             return Ok(present);
         }
-        state.subscriptions.insert(key, new);
+        state.subscriptions.insert(key, new.clone());
         Ok(Some(new))
     }
 

@@ -100,6 +100,7 @@ fn any_message() -> Message {
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content::default(),
     }
 }

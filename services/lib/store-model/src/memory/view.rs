@@ -298,7 +298,7 @@ impl View for MemoryView {
     ) -> Result<Vec<Option<Subscription>>, ViewError> {
         let whose = channels.iter().map(|(of, _)| *of);
         self.ask_of(barrier, whose, |held| {
-            channels.iter().map(|it| held.subscriptions.get(it).copied()).collect()
+            channels.iter().map(|it| held.subscriptions.get(it).cloned()).collect()
         })
     }
 
@@ -327,6 +327,15 @@ impl View for MemoryView {
         from: Option<SweepPlace>,
     ) -> Result<(Vec<Subscription>, Option<SweepPlace>), ViewError> {
         self.ask(barrier, |held| held.sweep(from.as_ref()))
+    }
+
+    async fn webhooks(
+        &self,
+        barrier: ReadBarrier,
+        after: Option<UserAgentId>,
+        limit: usize,
+    ) -> Result<Vec<UserAgentId>, ViewError> {
+        self.ask(barrier, |held| held.webhooks(after, limit))
     }
 
     async fn message(

@@ -69,6 +69,13 @@ local function finish(who, id, by)
   end
 end
 
+-- A stored subscription: its incarnation, an instant, and its restriction; before that, with a webhook, the octet 255, which
+-- no restriction begins with. The user agents that have one are found by `webhooks`.
+local webhooks = base .. 'webhooks'
+local function has_webhook(subscription)
+  return string.byte(subscription, 21) == 255
+end
+
 local function take(who, kind, what, rest, value)
   local channels = base .. 's' .. who
   if kind == 'M' then
@@ -78,9 +85,16 @@ local function take(who, kind, what, rest, value)
   elseif kind == 'S' then
     redis.call('HSET', channels, what, rest)
     touched[channels] = true
+    if has_webhook(rest) then
+      redis.call('ZADD', webhooks, 0, who)
+      touched[webhooks] = true
+    end
   elseif kind == 'U' then
     local there = redis.call('HGET', channels, what)
-    if there and string.sub(there, 1, 12) == rest then redis.call('HDEL', channels, what) end
+    if there and string.sub(there, 1, 12) == rest then
+      redis.call('HDEL', channels, what)
+      if has_webhook(there) then redis.call('ZREM', webhooks, who) end
+    end
   else
     -- Of a kind that says only whose it was: it could not be written.
     error('a change that cannot be kept')

@@ -19,7 +19,7 @@ local pattern = string.gsub(base, '[%*%?%[%]\\]', '\\%0') .. '*'
 local step = redis.call('SCAN', cursor, 'MATCH', pattern, 'COUNT', 1000)
 for _, key in ipairs(step[2]) do
   local name = string.sub(key, #base + 1)
-  if name == 'due' or (#name == 17 and string.find(name, '^[smq]')) then redis.call('UNLINK', key) end
+  if name == 'due' or name == 'webhooks' or (#name == 17 and string.find(name, '^[smq]')) then redis.call('UNLINK', key) end
 end
 if step[1] == '0' then redis.call('HSET', meta, 'h', ARGV[2]) end
 return {0, step[1]}

@@ -81,7 +81,13 @@ pub(crate) fn subscription(of: u8, on: u8) -> SubscriptionRef {
 }
 
 pub(crate) fn subscribed(id: SubscriptionRef) -> Change {
-    Change::Subscribed(Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true })
+    Change::Subscribed(Subscription {
+        id,
+        restriction: Restriction::Open,
+        seen_at: NOW,
+        is_noted: true,
+        webhook: None,
+    })
 }
 
 pub(crate) fn message(to: SubscriptionRef, sequence: u64, octets: usize) -> Arc<Message> {
@@ -96,6 +102,7 @@ pub(crate) fn message(to: SubscriptionRef, sequence: u64, octets: usize) -> Arc<
         expires_at: Message::expiry(NOW, Ttl::from_secs(3600)),
         urgency: Urgency::Normal,
         topic: None,
+        receipt: None,
         content: Content { body: vec![9; octets].into(), ..Content::default() },
     })
 }

@@ -176,6 +176,7 @@ impl Store {
             changelog: Arc::new(MemoryChangelog::new()),
             view: Arc::new(view),
             ends: Some(feed),
+            receipts: None,
             health: watch::channel(Health::default()).0,
             spare: SpareClaim::default(),
             gauges: PartitionGauges::default(),
@@ -285,13 +286,19 @@ impl World {
         let expected = match expected {
             0 => None,
             1 => Some(subscription(of, on, life)),
-            _ => there.map(|there| there.id),
+            _ => there.clone().map(|there| there.id),
         };
         self.lives += 1;
         let again = there.filter(|_| life == 0).map(|there| there.id);
         let id = again.unwrap_or(subscription(of, on, self.lives));
-        let new = Subscription { id, restriction: Restriction::Open, seen_at: self.now, is_noted: true };
-        self.same("put", async |store| shown(store.subscriptions.put(expected, new).await)).await;
+        let new = Subscription {
+            id,
+            restriction: Restriction::Open,
+            seen_at: self.now,
+            is_noted: true,
+            webhook: None,
+        };
+        self.same("put", async |store| shown(store.subscriptions.put(expected, new.clone()).await)).await;
     }
 
     async fn remove(&self, of: u8, on: u8) {

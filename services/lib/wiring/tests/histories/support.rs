@@ -124,6 +124,7 @@ pub(crate) fn message(
         expires_at,
         urgency: urgency(label),
         topic,
+        receipt: None,
         content: Content { body: vec![3; octets].into(), ..Content::default() },
     }
 }

@@ -190,8 +190,9 @@ impl World {
                     restriction: Restriction::Open,
                     seen_at: NOW,
                     is_noted: true,
+                    webhook: None,
                 };
-                self.subscriptions.insert((of, on), made);
+                self.subscriptions.insert((of, on), made.clone());
                 self.pending.push(Change::Subscribed(made));
             }
             Step::Unsubscribe { of, on, life } => {
@@ -291,7 +292,7 @@ impl World {
 
     async fn restore(&mut self, of: u8, piece: usize) {
         self.tell().await;
-        let subscriptions = self.subscriptions.values().copied().map(Change::Subscribed);
+        let subscriptions = self.subscriptions.values().cloned().map(Change::Subscribed);
         let messages = self.waiting.values().cloned();
         let all: Vec<_> = subscriptions
             .chain(messages.map(|(message, since)| Change::Stored { message, since }))

@@ -234,6 +234,7 @@ impl World {
             expires_at: Message::expiry(self.now, ttl),
             urgency,
             topic: topic.map(|topic| format!("t{topic}").parse().unwrap()),
+            receipt: None,
             content: Content::default(),
         });
         self.posted.push(message.clone());

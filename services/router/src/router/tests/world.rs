@@ -354,6 +354,7 @@ impl World {
             expires_at: Message::expiry(now, ttl),
             urgency: Urgency::Normal,
             topic: None,
+            receipt: None,
             content,
         };
         self.loader.memory.log().append(message).await.unwrap();

@@ -25,6 +25,7 @@ fn message(content: Content) -> Message {
         expires_at: Timestamp::from_secs(61),
         urgency: Urgency::High,
         topic: Some("topic".parse().unwrap()),
+        receipt: None,
         content,
     }
 }

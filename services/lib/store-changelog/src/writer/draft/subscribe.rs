@@ -11,16 +11,16 @@ impl Draft<'_> {
     ) -> Option<Subscription> {
         let key = (new.id.user_agent, new.id.channel);
         let present = self.subscription(key.0, key.1);
-        if present.map(|present| present.id) != expected {
+        if present.clone().map(|present| present.id) != expected {
             return present;
         }
         self.changed.insert(key);
         // The old one first: it must not come back when the new one has ended and compaction has forgotten that.
-        if let Some(old) = present.filter(|old| old.id != new.id) {
+        if let Some(old) = present.clone().filter(|old| old.id != new.id) {
             self.changes.push(Change::Unsubscribed(old.id));
         }
-        self.changes.push(Change::Subscribed(new));
-        self.known.subscriptions.insert(key, new);
+        self.changes.push(Change::Subscribed(new.clone()));
+        self.known.subscriptions.insert(key, new.clone());
         if present.is_none_or(|old| old.id != new.id) {
             self.remember_former(key);
         }

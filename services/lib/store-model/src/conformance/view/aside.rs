@@ -22,7 +22,7 @@ async fn set_up(owner: &mut Owner) -> Vec<Change> {
     let mut changes = Vec::new();
     for of in [1, 2] {
         let made = owner.subscribe(subscription(of, 1)).await;
-        changes.push(Change::Subscribed(made));
+        changes.push(Change::Subscribed(made.clone()));
         let kept = owner.keep(made.id, [u64::from(of) * 10, u64::from(of) * 10 + 1]).await;
         changes.extend(kept.iter().map(|it| owner.stores(it)));
     }

@@ -20,7 +20,7 @@ async fn find(owner: &Owner, of: u8, on: u8) -> Option<Subscription> {
     let asked = [(user_agent(of), channel(on))];
     let found = owner.view.find(owner.barrier, &asked).await.expect("find answers");
     assert_eq!(found.len(), 1, "find answers once for each channel");
-    found[0]
+    found[0].clone()
 }
 
 async fn count(owner: &Owner, of: u8) -> usize {
@@ -34,6 +34,7 @@ async fn a_subscription_is_found_as_it_was_made(mut owner: Owner) {
         restriction: Restriction::Open,
         seen_at: Timestamp::from_millis(1_700_000_000_123),
         is_noted: true,
+        webhook: None,
     };
     let key = std::array::from_fn(|at| u8::try_from(at * 8).expect("less than 256"));
     let restricted = Subscription {
@@ -41,10 +42,11 @@ async fn a_subscription_is_found_as_it_was_made(mut owner: Owner) {
         restriction: Restriction::VapidKey(VapidKeyHash(key)),
         seen_at: NOW,
         is_noted: true,
+        webhook: None,
     };
-    owner.tell(&[Change::Subscribed(open), Change::Subscribed(restricted)]).await;
-    assert_eq!(find(&owner, 1, 1).await, Some(open));
-    assert_eq!(find(&owner, 1, 2).await, Some(restricted));
+    owner.tell(&[Change::Subscribed(open.clone()), Change::Subscribed(restricted.clone())]).await;
+    assert_eq!(find(&owner, 1, 1).await, Some(open.clone()));
+    assert_eq!(find(&owner, 1, 2).await, Some(restricted.clone()));
     assert_eq!(find(&owner, 1, 3).await, None, "another channel");
     assert_eq!(find(&owner, 2, 1).await, None, "another user agent");
     assert_eq!((count(&owner, 1).await, count(&owner, 2).await), (2, 0));
@@ -78,7 +80,8 @@ async fn the_end_of_an_earlier_life_is_not_the_end_of_the_later(mut owner: Owner
 /// Changes of one call take effect in order.
 async fn changes_of_one_call_happen_in_their_order(mut owner: Owner) {
     let (first, second) = (subscription(1, 1), reborn(subscription(1, 1)));
-    let of = |id| Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true };
+    let of =
+        |id| Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook: None };
     owner
         .tell(&[
             Change::Subscribed(of(first)),
@@ -97,7 +100,7 @@ async fn changes_of_one_call_happen_in_their_order(mut owner: Owner) {
 /// Changes applied again change nothing.
 async fn what_is_there_already_changes_nothing(mut owner: Owner) {
     let made = owner.subscribe(subscription(1, 1)).await;
-    owner.tell(&[Change::Subscribed(made), Change::Subscribed(made)]).await;
+    owner.tell(&[Change::Subscribed(made.clone()), Change::Subscribed(made.clone())]).await;
     assert_eq!(find(&owner, 1, 1).await, Some(made));
     assert_eq!(count(&owner, 1).await, 1);
 }
@@ -108,7 +111,7 @@ async fn answers_stand_in_the_order_of_the_questions(mut owner: Owner) {
     let two = owner.subscribe(subscription(2, 2)).await;
     let asked = [(2, 2), (9, 9), (1, 1), (2, 2)].map(|(of, on)| (user_agent(of), channel(on)));
     let found = owner.view.find(owner.barrier, &asked).await.expect("find answers");
-    assert_eq!(found, [Some(two), None, Some(one), Some(two)]);
+    assert_eq!(found, [Some(two.clone()), None, Some(one.clone()), Some(two.clone())]);
     let asked = [reborn(one.id), two.id, one.id, subscription(9, 9), one.id];
     let alive = owner.view.alive(owner.barrier, &asked).await.expect("alive answers");
     assert_eq!(alive, [false, true, true, false, true]);
@@ -121,8 +124,14 @@ async fn all_and_a_sweep_hand_out_what_is_there(mut owner: Owner) {
     let mut made = Vec::new();
     for (of, on) in (1..=5).flat_map(|of| (1..=2).map(move |on| (of, on))) {
         let id = subscription(of, on);
-        let it = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: on == 1 };
-        owner.tell(&[Change::Subscribed(it)]).await;
+        let it = Subscription {
+            id,
+            restriction: Restriction::Open,
+            seen_at: NOW,
+            is_noted: on == 1,
+            webhook: None,
+        };
+        owner.tell(&[Change::Subscribed(it.clone())]).await;
         made.push(it);
     }
     let sorted = |mut all: Vec<Subscription>| {

@@ -68,7 +68,7 @@ impl Held {
         match change {
             Change::Claimed => {}
             Change::Subscribed(made) => {
-                self.subscriptions.insert((made.id.user_agent, made.id.channel), *made);
+                self.subscriptions.insert((made.id.user_agent, made.id.channel), made.clone());
             }
             Change::Unsubscribed(id) => {
                 let key = (id.user_agent, id.channel);
@@ -101,11 +101,15 @@ impl Held {
     pub(super) fn all(&self, user_agent: UserAgentId) -> impl Iterator<Item = Subscription> + '_ {
         let first = (user_agent, ChannelId::from_octets([0; ChannelId::SIZE]));
         let last = (user_agent, ChannelId::from_octets([u8::MAX; ChannelId::SIZE]));
-        self.subscriptions.range(first..=last).map(|(_, it)| *it)
+        self.subscriptions.range(first..=last).map(|(_, it)| it.clone())
     }
 
     pub(super) fn count(&self, user_agent: UserAgentId) -> usize {
         self.all(user_agent).count()
+    }
+
+    pub(super) fn webhooks(&self, after: Option<UserAgentId>, limit: usize) -> Vec<UserAgentId> {
+        super::super::webhooks(&self.subscriptions, after, limit)
     }
 
     pub(super) fn sweep(&self, from: Option<&SweepPlace>) -> (Vec<Subscription>, Option<SweepPlace>) {
