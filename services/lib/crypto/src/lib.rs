@@ -2,6 +2,7 @@
 //!
 //! - [`EndpointTokens`], [`MessageAddresses`] and [`ResourceAddresses`] seal the meaning of a URL into the URL, so a
 //!   forged or foreign one costs no look-up. All work under [`EndpointKeys`], which an operator makes and rotates.
+//! - [`WebhookSecrets`] derives the secret that a webhook verifies receipts with, from the same keys.
 //! - [`vapid`] tells application servers apart (RFC 8292 and the draft before it), and signs for our own.
 //! - [`encryption`] is the other two parties' side of a message (RFC 8291, RFC 8188 and the `aesgcm` draft): for our
 //!   user agent, our application server and tests. The service itself never decrypts, and has no key for decryption.
@@ -27,6 +28,7 @@ mod resource;
 mod sealer;
 mod text;
 pub mod vapid;
+mod webhook;
 
 #[cfg(test)]
 mod testing;
@@ -35,3 +37,4 @@ pub use address::MessageAddresses;
 pub use endpoint::{EndpointTokens, SealedEndpoint};
 pub use keys::{EndpointKeys, InvalidEndpointKeys, KeyId};
 pub use resource::ResourceAddresses;
+pub use webhook::WebhookSecrets;
