@@ -181,6 +181,12 @@ const CALL: Label = Label { key: "call", values: &["settle", "close"] };
 const GIVEN_UP: Label =
     Label { key: "reason", values: &["left", "absent", "unreachable", "silent", "stranger", "overflow"] };
 
+/// Ends of an attempt to post to a webhook.
+const WEBHOOK_RESULT: Label = Label {
+    key: "result",
+    values: &["delivered", "gone", "refused_status", "refused_address", "unreachable", "timed_out"],
+};
+
 const VERSION: Label = Label { key: "version", values: &[env!("CARGO_PKG_VERSION")] };
 
 /// Half a millisecond to ten seconds: an answer of the ingress, and a delivery to a user agent that is there.
@@ -262,6 +268,8 @@ define! { COUNTERS: Counter {
     CLOCK_STEPS = "pushgrid_clock_steps_total", "Times that the wall clock was set, by a second or more.", [];
     MEMBERS_PASSED_OVER = "pushgrid_members_passed_over_total",
         "Entries among the members of the grid that this process cannot read: foreign, damaged, or of a newer release.", [];
+    WEBHOOK_POSTS = "pushgrid_webhook_posts_total",
+        "Attempts to post receipts to webhooks, by result.", [WEBHOOK_RESULT];
     STORE_COMMITS = "pushgrid_store_commits_total", "Commits of the embedded store.", [];
     STORE_DAMAGE_MET = "pushgrid_store_damage_met_total",
         "Reads and changes of the embedded store that have met damage of its file.", [];
