@@ -53,7 +53,7 @@ mod timer;
 pub use broadcasts::admin::broadcast_routes;
 pub use config::Config;
 pub use node::Node;
-pub use resources::Resources;
+pub use resources::{ReceiptForm, Receipts, Resources};
 pub use service::{Connections, Deps};
 
 #[cfg(test)]

@@ -24,10 +24,20 @@ use crate::protocol::Command;
 /// mailbox is empty; reading a page takes a few milliseconds.
 const QUIET: Duration = Duration::from_millis(500);
 
+/// Form of what the resource has for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Push messages, for a user agent.
+    Messages,
+    /// Receipts, for an application server (RFC 8030 section 6.3).
+    Receipts,
+}
+
 /// The words of a request that monitors.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) resource: Resource,
+    pub(crate) form: Form,
     /// Path of the request, by which its user agent knows the resource.
     pub(crate) path: String,
     /// True if the user agent asks only for what waits (`Prefer: wait=0`).
@@ -86,6 +96,15 @@ impl Monitor {
 
     pub(crate) const fn resource(&self) -> Resource {
         self.target.resource
+    }
+
+    pub(crate) const fn form(&self) -> Form {
+        self.target.form
+    }
+
+    /// Path of the request.
+    pub(crate) fn own_path(&self) -> &str {
+        &self.target.path
     }
 
     pub(crate) const fn is_brief(&self) -> bool {

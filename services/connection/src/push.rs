@@ -10,11 +10,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use http::uri::{Authority, Scheme};
-use pushgrid_crypto::ResourceAddresses;
+use pushgrid_crypto::{MessageAddresses, ResourceAddresses};
 use pushgrid_runtime::http::{Pushed, Pusher};
-use pushgrid_store::{LinkError, Resource, ResourceLink};
-use pushgrid_types::{Clock, CloseReason, Message, Timestamp};
+use pushgrid_store::{LinkError, Resource, ResourceLink, Settlement};
+use pushgrid_types::{Clock, CloseReason, Message, MessageId, Outcome, Receipt, Timestamp};
+use smallvec::SmallVec;
 use tokio::sync::oneshot;
 use tokio::time::{Sleep, sleep};
 
@@ -24,7 +26,7 @@ pub(crate) use answer::answer;
 pub(crate) use links::link_to;
 
 use crate::end::End;
-use crate::monitor::{Claim, Head, Monitor, NoFault, NoReply, Target};
+use crate::monitor::{Claim, Form, Head, Monitor, NoFault, NoReply, Target};
 use crate::protocol::{Command, Input, Output, Protocol};
 use crate::router_session::Answer;
 
@@ -37,8 +39,24 @@ pub(crate) struct Deps {
     /// Knows the push resources of subscriptions.
     pub(crate) link: Arc<dyn ResourceLink>,
     pub(crate) addresses: ResourceAddresses,
+    /// Names the messages of receipts.
+    pub(crate) messages: MessageAddresses,
     /// Judges for the last time whether a message has expired.
     pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Input of the request: the claim, and receipts that the client has taken, which acknowledges them.
+pub(crate) enum Ask {
+    Claim(Claim),
+    Taken(SmallVec<[Settlement; 1]>),
+}
+
+/// A pushed answer on its way to the operating system.
+struct Unsent {
+    pushed: Pushed,
+    expires_at: Timestamp,
+    /// Id of the receipt, if it is one.
+    receipt: Option<MessageId>,
 }
 
 /// Origin that the client has sent its request to: what is pushed has to be of the same (RFC 9113 section 8.4).
@@ -57,8 +75,10 @@ pub(crate) struct Push {
     links: Links,
     /// A message whose push resource is asked for; nothing overtakes it.
     waiting: Option<Message>,
-    /// Pushed and perhaps not sent yet, with their expiries.
-    unsent: VecDeque<(Pushed, Timestamp)>,
+    /// Pushed and perhaps not sent yet.
+    unsent: VecDeque<Unsent>,
+    /// Receipts that were sent, and are not known to have been taken.
+    untaken: VecDeque<(Pushed, MessageId)>,
     /// Runs while an answer is unsent: a client that does not take it in time does not get it.
     expiry: Option<Pin<Box<Sleep>>>,
     has_pushed: bool,
@@ -89,6 +109,7 @@ impl Push {
             links,
             waiting: None,
             unsent: VecDeque::new(),
+            untaken: VecDeque::new(),
             expiry: None,
             has_pushed: false,
             is_probed: false,
@@ -109,10 +130,80 @@ impl Push {
             return Ok(());
         };
         let pushed = self.pusher.push(promise, answer, message.content.body.clone());
-        self.unsent.push_back((pushed.ok_or(End::For(CloseReason::Client))?, message.expires_at));
+        self.pushed(pushed, message.expires_at, None)
+    }
+
+    /// Promises the message that a receipt is of, and sends the receipt.
+    fn push_receipt(&mut self, message: &Message) -> Result<(), End<NoFault>> {
+        let promise = Receipt::of(message).and_then(|receipt| {
+            let address = self.deps.messages.seal(&receipt.message);
+            //= RFC 8030 section 6.2
+            //# If the push service receives the acknowledgement and the application has requested a delivery
+            //# receipt, the push service MUST return a 204 (No Content) response to the application server
+            //# monitoring the receipt subscription.
+            //= RFC 8030 section 6.2
+            //# If the application has requested a delivery receipt, then the push service MUST return a 410 (Gone)
+            //# response to the application server monitoring the receipt subscription.
+            let status = StatusCode::from_u16(receipt.status().code()).ok()?;
+            Some((answer::promise_of(&self.origin, &format!("/m/{address}"))?, answer::receipt(status)))
+        });
+        let Some((promise, answer)) = promise else {
+            tracing::error!("a receipt cannot be read: it is of a newer release, or damaged");
+            return Ok(());
+        };
+        let pushed = self.pusher.push_watched(promise, answer);
+        self.pushed(pushed, message.expires_at, Some(message.id))
+    }
+
+    fn pushed(
+        &mut self,
+        pushed: Option<Pushed>,
+        expires_at: Timestamp,
+        receipt: Option<MessageId>,
+    ) -> Result<(), End<NoFault>> {
+        let pushed = pushed.ok_or(End::For(CloseReason::Client))?;
+        self.unsent.push_back(Unsent { pushed, expires_at, receipt });
         self.has_pushed = true;
         self.monitor.message();
         Ok(())
+    }
+
+    /// Lets go of what was sent. Receipts are kept until they are taken.
+    fn let_go(&mut self) {
+        for _ in 0..self.unsent.len() {
+            let Some(unsent) = self.unsent.pop_front() else { break };
+            match (unsent.pushed.is_sent(), unsent.receipt) {
+                (false, _) => self.unsent.push_back(unsent),
+                (true, Some(id)) => self.untaken.push_back((unsent.pushed, id)),
+                (true, None) => {}
+            }
+        }
+    }
+
+    /// Ready with receipts that the client has taken.
+    fn poll_taken(&mut self, cx: &Context<'_>) -> Poll<SmallVec<[Settlement; 1]>> {
+        self.let_go();
+        let untaken = &self.untaken;
+        if untaken.is_empty() && self.monitor.form() == Form::Messages {
+            return Poll::Pending;
+        }
+        let unsent = &self.unsent;
+        ready!(self.pusher.poll(cx, |_| {
+            untaken.front().is_some_and(|(first, _)| first.is_taken())
+                || unsent.iter().any(|it| it.pushed.is_sent())
+        }));
+        self.let_go();
+        let mut taken = SmallVec::new();
+        while self.untaken.front().is_some_and(|(first, _)| first.is_taken()) {
+            let id = self.untaken.pop_front().map(|(_, id)| id);
+            taken.extend(id.map(|id| Settlement { id, outcome: Outcome::Delivered }));
+        }
+        if taken.is_empty() {
+            // Something was sent meanwhile, whose taking is to be waited for.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(taken)
     }
 
     /// Ready when no message waits for its push resource.
@@ -143,10 +234,10 @@ impl Push {
         }
         ready!(self.poll_waiting(cx))?;
         loop {
-            self.unsent.retain(|(pushed, _)| !pushed.is_sent());
+            self.let_go();
             let unsent = &self.unsent;
             let is_ready = self.pusher.poll(cx, |has_room| {
-                let count = unsent.iter().filter(|(pushed, _)| !pushed.is_sent()).count();
+                let count = unsent.iter().filter(|it| !it.pushed.is_sent()).count();
                 count <= most && (has_room || !one_more)
             });
             if is_ready.is_ready() {
@@ -160,7 +251,7 @@ impl Push {
     /// Ready when something unsent has expired, and was cancelled.
     fn poll_expiry(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = self.deps.clock.now();
-        let Some(next) = self.unsent.iter().map(|(_, expires_at)| *expires_at).min() else {
+        let Some(next) = self.unsent.iter().map(|it| it.expires_at).min() else {
             return Poll::Pending;
         };
         if next <= now {
@@ -168,7 +259,7 @@ impl Push {
             //= RFC 8030 section 5.2
             //# Once the TTL period elapses, the push service MUST NOT attempt to deliver the push message to the
             //# user agent.
-            self.unsent.retain(|(_, expires_at)| *expires_at > now);
+            self.unsent.retain(|it| it.expires_at > now);
             return Poll::Ready(());
         }
         let expiry = self.expiry.get_or_insert_with(|| Box::pin(sleep(next.since(now))));
@@ -199,13 +290,16 @@ impl Protocol for Push {
 
     const ACKNOWLEDGES: bool = false;
 
-    type Request = Claim;
+    type Request = Ask;
     type Reply = NoReply;
     type Fault = NoFault;
 
-    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input<Claim>, End<NoFault>>> {
+    fn poll_input(&mut self, cx: &mut Context<'_>) -> Poll<Result<Input<Ask>, End<NoFault>>> {
         if let Some(claim) = self.monitor.take_claim() {
-            return Poll::Ready(Ok(Input::Request(claim)));
+            return Poll::Ready(Ok(Input::Request(Ask::Claim(claim))));
+        }
+        if let Poll::Ready(taken) = self.poll_taken(cx) {
+            return Poll::Ready(Ok(Input::Request(Ask::Taken(taken))));
         }
         if self.monitor.poll_gone(cx).is_ready() {
             return Poll::Ready(Err(End::For(CloseReason::Client)));
@@ -213,15 +307,19 @@ impl Protocol for Push {
         if std::mem::take(&mut self.is_probed) {
             return Poll::Ready(Ok(Input::Alive));
         }
-        if self.monitor.poll_quiet(cx).is_ready() {
+        let is_all_taken = self.unsent.is_empty() && self.untaken.is_empty();
+        if is_all_taken && self.monitor.poll_quiet(cx).is_ready() {
             self.monitor.tell(self.end());
             return Poll::Ready(Ok(Input::Goodbye));
         }
         Poll::Pending
     }
 
-    fn decode(&mut self, Claim: Claim, _: Timestamp) -> Result<Command<NoReply>, End<NoFault>> {
-        Ok(self.monitor.identify())
+    fn decode(&mut self, ask: Ask, _: Timestamp) -> Result<Command<NoReply>, End<NoFault>> {
+        Ok(match ask {
+            Ask::Claim(Claim) => self.monitor.identify(),
+            Ask::Taken(receipts) => Command::Acknowledge(receipts),
+        })
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), End<NoFault>>> {
@@ -238,6 +336,9 @@ impl Protocol for Push {
             | Output::Broadcasts(_) => {}
             Output::Message(message) => {
                 self.monitor.check(&message.to)?;
+                if self.monitor.form() == Form::Receipts {
+                    return self.push_receipt(message);
+                }
                 if self.links.get(&message.to).is_some() {
                     return self.push(message);
                 }

@@ -10,13 +10,19 @@
 //! | | `DELETE` | 204: all have ended |
 //! | `/r/...`, a message | `GET` | 200: the message, which is not acknowledged by that |
 //! | | `DELETE` | 204: the message is acknowledged, and does not come again |
+//! | `/receipts` | `POST` | 201: `Location` is a receipt subscription, for an application server |
+//! | `/receipts/...`, a receipt subscription | `GET` | its receipts, as messages above |
+//! | | `DELETE` | 204: it has ended with all that waits |
+//! | `/receipts/.../...`, receipts | `DELETE` | 204: they are acknowledged, and do not come again |
 //!
 //! A user agent here is like any other: a subscription is one of its channels. Nothing shows that two subscriptions are
 //! of one device, unless the device says so by naming its set when it subscribes. Reading a subscription is the matter of a protocol: `push`, as RFC 8030 has it, or `sse`.
 
+mod body;
 mod message;
 mod preferences;
 mod read;
+mod receipts;
 mod sets;
 mod subscribe;
 
@@ -32,6 +38,9 @@ use pushgrid_crypto::ResourceAddresses;
 use pushgrid_store::{Cancelled, LinkError, Resource, ResourceLink};
 use tokio::time::timeout;
 
+pub use receipts::{ReceiptForm, Receipts};
+
+use crate::monitor::Form;
 use crate::refusal::{self, refuse};
 use crate::shared::Shared;
 
@@ -42,6 +51,8 @@ pub struct Resources {
     pub link: Arc<dyn ResourceLink>,
     /// Seals the addresses of subscriptions and messages.
     pub addresses: ResourceAddresses,
+    /// Receipts for application servers.
+    pub receipts: Receipts,
 }
 
 /// State shared by all requests.
@@ -83,6 +94,9 @@ pub(crate) fn routes(edge: Arc<Edge>) -> Router {
         .route("/s/{address}", any(subscription))
         .route("/set/{address}", any(set))
         .route("/r/{address}", any(message::message))
+        .route("/receipts", any(receipts::open))
+        .route("/receipts/{address}", any(receipts::subscription))
+        .route("/receipts/{address}/{ids}", any(receipts::receipts))
         .with_state(edge)
 }
 
@@ -97,7 +111,7 @@ async fn subscription(
     let id = address.ok().and_then(|Path(address)| edge.resources.addresses.open_subscription(&address));
     let Some(id) = id else { return no_subscription() };
     if *request.method() == Method::GET {
-        return read::read(&edge, Resource::Subscription(id), request).await;
+        return read::read(&edge, Resource::Subscription(id), Form::Messages, request).await;
     }
     //= RFC 8030 section 7.3.1
     //# If a specific push message subscription that is a member of a subscription set is expired or
@@ -123,7 +137,7 @@ async fn set(
     let of = address.ok().and_then(|Path(address)| edge.resources.addresses.open_set(&address));
     let Some(of) = of else { return no_subscription() };
     if *request.method() == Method::GET {
-        return read::read(&edge, Resource::Set(of), request).await;
+        return read::read(&edge, Resource::Set(of), Form::Messages, request).await;
     }
     //= RFC 8030 section 7.3.1
     //# This MUST also remove all push message subscriptions in the set.

@@ -7,13 +7,14 @@ use std::task::{Context, Poll};
 
 use pushgrid_crypto::ResourceAddresses;
 use pushgrid_session::sse::{self, Close};
-use pushgrid_types::{CloseReason, Message, Timestamp};
+use pushgrid_types::{CloseReason, Message, Receipt, Timestamp};
 use tokio::sync::oneshot;
 
 use self::stream::{Gone, Writer};
 use crate::end::End;
-use crate::monitor::{Claim, Head, Monitor, NoFault, NoReply, Target, message_path};
+use crate::monitor::{Claim, Form, Head, Monitor, NoFault, NoReply, Target, message_path};
 use crate::protocol::{Command, Input, Output, Protocol};
+use crate::resources::ReceiptForm;
 use crate::router_session::Answer;
 
 pub(crate) use stream::Reader;
@@ -22,6 +23,7 @@ pub(crate) use stream::Reader;
 pub(crate) struct Sse {
     monitor: Monitor,
     addresses: ResourceAddresses,
+    receipts: ReceiptForm,
     writer: Writer,
     /// A keep-alive is on its way: once it is taken, the client is there.
     is_probed: bool,
@@ -32,15 +34,23 @@ impl Sse {
     pub(crate) fn new(
         target: Target,
         addresses: ResourceAddresses,
+        receipts: ReceiptForm,
     ) -> (Self, Reader, oneshot::Receiver<Head>) {
         let ((writer, reader), (monitor, head)) = (stream::new(), Monitor::new(target));
-        (Self { monitor, addresses, writer, is_probed: false }, reader, head)
+        (Self { monitor, addresses, receipts, writer, is_probed: false }, reader, head)
     }
 
-    fn event(&self, message: &Message) -> String {
+    /// The event of a message; `None` for a receipt that cannot be read.
+    fn event(&self, message: &Message) -> Option<String> {
+        if self.monitor.form() == Form::Receipts {
+            let receipt = Receipt::of(message)?;
+            let path = format!("{}/{}", self.monitor.own_path(), message.id.to_text());
+            return Some(sse::receipt(message.id, &receipt, &self.receipts.location(&receipt), &path));
+        }
+
         let (subscription, address) =
             (self.monitor.path(&message.to, &self.addresses), message_path(&self.addresses, message));
-        sse::message(message, sse::Addresses { subscription: &subscription, message: &address })
+        Some(sse::message(message, sse::Addresses { subscription: &subscription, message: &address }))
     }
 }
 
@@ -102,7 +112,10 @@ impl Protocol for Sse {
             Output::Message(message) => {
                 self.monitor.check(&message.to)?;
                 self.monitor.tell(Head::Events);
-                self.writer.write(&self.event(message));
+                match self.event(message) {
+                    Some(event) => self.writer.write(&event),
+                    None => tracing::error!("a receipt cannot be read: it is of a newer release, or damaged"),
+                }
                 self.monitor.message();
             }
             Output::Probe => {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use pushgrid_crypto::{EndpointKeys, ResourceAddresses};
+use pushgrid_crypto::{EndpointKeys, MessageAddresses, ReceiptAddresses, ResourceAddresses};
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Readiness, Shutdown};
 use pushgrid_store::Broadcasts as _;
 use pushgrid_store_model::memory::MemoryBroadcasts;
 use pushgrid_types::{ChannelId, ManualClock, SystemRng, Timestamp, UserAgentId};
+use pushgrid_webhook::Webhooks;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -21,11 +22,11 @@ use tokio_util::task::TaskTracker;
 use crate::broadcasts::Broadcasts;
 use crate::counts::Counts;
 use crate::shared::Shared;
-use crate::{Config, Connections, Deps, Node, Resources};
+use crate::{Config, Connections, Deps, Node, ReceiptForm, Receipts, Resources};
 
 mod router;
 
-pub(crate) use router::{Call, Mood, Op, Router, endpoint, message, subscription};
+pub(crate) use router::{Call, Mood, Op, Router, endpoint, message, receipt, subscription};
 
 /// What the clock of the tests shows in the beginning.
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
@@ -45,6 +46,19 @@ pub(crate) fn config(settings: &[&str]) -> Config {
 /// Seals under keys that are made anew.
 pub(crate) fn addresses() -> ResourceAddresses {
     ResourceAddresses::new(&EndpointKeys::generate(&SystemRng))
+}
+
+/// Names messages under keys that are made anew.
+pub(crate) fn receipt_form() -> ReceiptForm {
+    let messages = MessageAddresses::new(&EndpointKeys::generate(&SystemRng));
+    ReceiptForm { messages, public_url: "https://push.example.net".into() }
+}
+
+fn receipts(keys: &EndpointKeys, meter: &Meter) -> Receipts {
+    let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &[]).unwrap());
+    let webhooks = Webhooks::new(&pushgrid_webhook::Config::read(&mut reader), keys, meter).unwrap();
+    let form = ReceiptForm { messages: MessageAddresses::new(keys), ..receipt_form() };
+    Receipts { addresses: ReceiptAddresses::new(keys), form, webhooks }
 }
 
 /// A node without a listener, with a router behind it: for connections that a test makes itself.
@@ -82,6 +96,8 @@ pub(crate) struct Server {
     pub(crate) address: std::net::SocketAddr,
     pub(crate) router: Arc<Router>,
     pub(crate) addresses: ResourceAddresses,
+    pub(crate) receipts: ReceiptAddresses,
+    pub(crate) messages: MessageAddresses,
     pub(crate) node: Node,
     pub(crate) broadcasts: MemoryBroadcasts,
     pub(crate) clock: Arc<ManualClock>,
@@ -100,12 +116,18 @@ impl Server {
         let router = Arc::new(Router::new(node.clone()));
         let clock = Arc::new(ManualClock::at(NOW));
         let (meter, readiness, shutdown) = (Meter::new(), Readiness::new(), Shutdown::new());
-        let addresses = addresses();
+        let keys = EndpointKeys::generate(&SystemRng);
+        let (addresses, receipts) = (ResourceAddresses::new(&keys), ReceiptAddresses::new(&keys));
+        let messages = MessageAddresses::new(&keys);
         let broadcasts = MemoryBroadcasts::default();
         let deps = Deps {
             listener,
             router: Arc::<Router>::clone(&router),
-            resources: Some(Resources { link: Arc::<Router>::clone(&router), addresses: addresses.clone() }),
+            resources: Some(Resources {
+                link: Arc::<Router>::clone(&router),
+                addresses: addresses.clone(),
+                receipts: self::receipts(&keys, &meter),
+            }),
             node: node.clone(),
             broadcasts: Some(broadcasts.versions()),
             clock: Arc::<ManualClock>::clone(&clock),
@@ -114,7 +136,20 @@ impl Server {
             latch: readiness.latch("connection"),
         };
         let serving = tokio::spawn(Connections::new(config, deps).run(shutdown.clone()));
-        Self { address, router, addresses, node, broadcasts, clock, meter, readiness, shutdown, serving }
+        Self {
+            address,
+            router,
+            addresses,
+            receipts,
+            messages,
+            node,
+            broadcasts,
+            clock,
+            meter,
+            readiness,
+            shutdown,
+            serving,
+        }
     }
 
     pub(crate) async fn connect(&self) -> UserAgent {

@@ -14,6 +14,7 @@
 //! Invariant: a refused request has changed nothing.
 
 mod cancel;
+mod receipts;
 mod recipient;
 mod refusal;
 mod sender;
@@ -22,13 +23,15 @@ mod submission;
 use pushgrid_crypto::SealedEndpoint;
 use pushgrid_runtime::Outage;
 use pushgrid_runtime::spans::Request;
-use pushgrid_types::{Content, Message, MessageId, MessageRef, Sequence, SubscriptionRef, Ttl};
+use pushgrid_types::{
+    Content, Message, MessageId, MessageRef, ReceiptRequest, Sequence, SubscriptionRef, Ttl,
+};
 use tracing::Level;
 
 pub(crate) use cancel::cancel;
 pub(crate) use refusal::{Credential, Refusal};
 pub(crate) use sender::Sender;
-pub(crate) use submission::{Submission, Terms};
+pub(crate) use submission::{Receipts, Submission, Terms};
 
 use crate::shared::Shared;
 
@@ -39,6 +42,8 @@ pub(crate) struct Accepted {
     pub(crate) message: MessageRef,
     /// Time to live as granted.
     pub(crate) ttl: Ttl,
+    /// The receipt subscription that gets the receipt, if one was asked for.
+    pub(crate) receipts: Option<SubscriptionRef>,
 }
 
 /// Accepts a message to the subscription of an endpoint token, or refuses it.
@@ -84,18 +89,27 @@ async fn take<S: Submission>(
     let terms = submission.terms()?;
     ingress.rates.take(endpoint.to.user_agent).map_err(|retry| Refusal::TooMany { retry })?;
     recipient::check_room(ingress, waiting)?;
+    receipts::check(ingress, request, terms.receipts).await?;
     let content = submission.content(&sender).await?;
     let content = Content { trace_parent: request.trace().cloned(), ..content };
 
-    let message = stamp(ingress, endpoint.to, terms, content);
+    let receipt = receipts::ask(ingress, request, terms.receipts).await?;
+    let message = stamp(ingress, endpoint.to, terms, receipt, content);
     let (id, ttl) = (message.id, message.ttl);
     let SubscriptionRef { user_agent, channel, .. } = message.to;
     let sequence = append(ingress, request, message).await?;
-    Ok(Accepted { message: MessageRef { user_agent, channel, id, sequence }, ttl })
+    let receipts = receipt.map(|asked| asked.to);
+    Ok(Accepted { message: MessageRef { user_agent, channel, id, sequence }, ttl, receipts })
 }
 
 /// The message for the log: named, and with its life cut to the granted time and begun.
-fn stamp(ingress: &Shared, to: SubscriptionRef, terms: Terms, content: Content) -> Message {
+fn stamp(
+    ingress: &Shared,
+    to: SubscriptionRef,
+    terms: Terms,
+    receipt: Option<ReceiptRequest>,
+    content: Content,
+) -> Message {
     let accepted_at = ingress.clock.now();
     //= RFC 8030 section 5.2
     //# This TTL value MUST be less than or equal to the value provided by the application server.
@@ -109,7 +123,7 @@ fn stamp(ingress: &Shared, to: SubscriptionRef, terms: Terms, content: Content) 
         expires_at: Message::expiry(accepted_at, ttl),
         urgency: terms.urgency,
         topic: terms.replaces,
-        receipt: None,
+        receipt: receipt.map(Box::new),
         content,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use pushgrid_runtime::config::Reader;
 use pushgrid_runtime::http::Limits;
+use pushgrid_types::cast::saturating;
 use pushgrid_types::{Ttl, limits};
 
 /// Settings of an ingress.
@@ -30,6 +31,13 @@ pub struct Config {
     pub(crate) rate: Option<Rate>,
     pub(crate) max_waiting_messages: u64,
     pub(crate) max_waiting_octets: u64,
+    /// Origin at which application servers read receipts; the caller has a default.
+    pub receipts_url: Option<String>,
+    /// Time that a receipt waits for its application server.
+    pub(crate) receipt_ttl: Ttl,
+    pub(crate) max_waiting_receipts: u64,
+    /// True if a message with a receipt has to name a receipt subscription.
+    pub(crate) require_receipt_link: bool,
     /// Bounds of the connections of application servers.
     pub(crate) http: Limits,
 }
@@ -146,6 +154,34 @@ impl Config {
                 )
                 .try_into()
                 .unwrap_or(u64::MAX),
+            receipts_url: reader.url(
+                "ingress.receipts_url",
+                None,
+                "Where application servers read receipts: scheme and host of connection.listen as they reach it, without a path. Without it, ingress.public_url, or connection.listen if that is not set either.",
+            ),
+            receipt_ttl: Ttl::from_secs(
+                saturating::<u32>(
+                    reader
+                        .duration(
+                            "ingress.receipt_ttl",
+                            "24h",
+                            seconds(1)..=Duration::from_hours(24 * 30),
+                            "How long a receipt waits for its application server.",
+                        )
+                        .as_secs(),
+                ),
+            ),
+            max_waiting_receipts: reader.count(
+                "ingress.max_waiting_receipts",
+                100_000,
+                1..=u64::MAX,
+                "Receipts that may wait in one receipt subscription; further messages that want one there are answered 429.",
+            ),
+            require_receipt_link: reader.switch(
+                "ingress.require_receipt_link",
+                false,
+                "Answers 429 to messages that want a receipt and name no receipt subscription, instead of making one for each.",
+            ),
             http: Limits::read(reader, "ingress"),
         }
     }

@@ -46,6 +46,8 @@ impl Ingress {
             config,
             tokens: deps.tokens,
             addresses: deps.addresses,
+            receipts: deps.receipts,
+            receipts_url: deps.receipts_url,
             verifier: deps.verifier,
             public_url: deps.public_url,
             directory: deps.directory,

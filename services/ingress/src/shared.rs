@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pushgrid_crypto::vapid::Verifier;
-use pushgrid_crypto::{EndpointTokens, MessageAddresses};
+use pushgrid_crypto::{EndpointTokens, MessageAddresses, ReceiptAddresses};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Latch, Outage};
 use pushgrid_store::{Directory, EventLog, IngressLink};
@@ -24,6 +24,10 @@ pub struct Deps {
     pub tokens: EndpointTokens,
     /// Names messages.
     pub addresses: MessageAddresses,
+    /// Names receipt subscriptions.
+    pub receipts: ReceiptAddresses,
+    /// The origin at which receipts are read, without a slash at the end.
+    pub receipts_url: String,
     /// Verifier of senders' credentials.
     pub verifier: Verifier,
     /// The origin of endpoints and message addresses, without a slash at the end.
@@ -52,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) tokens: EndpointTokens,
     pub(crate) addresses: MessageAddresses,
+    pub(crate) receipts: ReceiptAddresses,
+    pub(crate) receipts_url: String,
     pub(crate) verifier: Verifier,
     pub(crate) public_url: String,
     pub(crate) directory: Arc<dyn Directory>,
@@ -73,6 +79,7 @@ pub(crate) struct Outages {
     pub(crate) append: Outage,
     pub(crate) look_up: Outage,
     pub(crate) cancel: Outage,
+    pub(crate) receipts: Outage,
 }
 
 impl Outages {
@@ -81,6 +88,7 @@ impl Outages {
             append: Outage::new("take messages"),
             look_up: Outage::new("look up subscriptions"),
             cancel: Outage::new("cancel messages"),
+            receipts: Outage::new("make receipt subscriptions"),
         }
     }
 }

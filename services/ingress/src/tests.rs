@@ -10,17 +10,18 @@ use axum::response::Response;
 use http::{Method, Request, StatusCode};
 use parking_lot::Mutex;
 use pushgrid_crypto::vapid::{Audiences, KeyPair, Verifier};
-use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses};
+use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses, ReceiptAddresses};
 use pushgrid_runtime::Readiness;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{
-    Cancelled, IngressLink, LinkError, LogConsumer, OwnDirectory, Subscription, Subscriptions,
+    Cancelled, IngressLink, LinkError, LogConsumer, Mailbox, OwnDirectory, ReceiptLink, Subscription,
+    Subscriptions,
 };
 use pushgrid_store_model::memory::{Memory, MemoryConsumer};
 use pushgrid_types::{
     ChannelId, Incarnation, ManualClock, Message, MessageId, MessageRef, Restriction, SubscriptionRef,
-    SystemRng, Timestamp, UserAgentId, WallClock,
+    SystemRng, Timestamp, UserAgentId, WallClock, WebhookUrl,
 };
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -31,6 +32,7 @@ use crate::{Config, Deps, Ingress, webpush};
 mod dialects;
 mod line;
 mod lines;
+mod receipts;
 mod run;
 
 const ORIGIN: &str = "https://push.example.com";
@@ -40,6 +42,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
 struct World {
     memory: Memory,
     tokens: EndpointTokens,
+    receipts: ReceiptAddresses,
     meter: Meter,
     readiness: Readiness,
     ingress: Ingress,
@@ -52,6 +55,7 @@ struct World {
 struct Answer {
     status: StatusCode,
     location: Option<String>,
+    link: Option<String>,
     text: String,
 }
 
@@ -62,7 +66,7 @@ impl World {
         let config = Config::read(&mut reader);
         reader.finish().unwrap();
         let (memory, meter, keys) = (Memory::new(), Meter::new(), EndpointKeys::generate(&SystemRng));
-        let tokens = EndpointTokens::new(&keys);
+        let (tokens, receipts) = (EndpointTokens::new(&keys), ReceiptAddresses::new(&keys));
         let (subscriptions, mailbox) = (Arc::new(memory.subscriptions()), Arc::new(memory.mailbox()));
         let router = Router { subscriptions: memory.subscriptions(), cancelled: Mutex::default() };
         let (readiness, listener) = (Readiness::new(), listener());
@@ -73,6 +77,8 @@ impl World {
                 listener,
                 tokens: tokens.clone(),
                 addresses: MessageAddresses::new(&keys),
+                receipts: receipts.clone(),
+                receipts_url: "https://read.example.com".to_owned(),
                 verifier: Verifier::new(Audiences::of(ORIGIN).unwrap(), 100),
                 public_url: ORIGIN.to_owned(),
                 directory: Arc::new(OwnDirectory { subscriptions, mailbox }),
@@ -85,7 +91,16 @@ impl World {
                 latch: readiness.latch("ingress"),
             },
         );
-        Self { routes: ingress.routes_of(dialects), memory, tokens, meter, readiness, ingress, address }
+        Self {
+            routes: ingress.routes_of(dialects),
+            memory,
+            tokens,
+            receipts,
+            meter,
+            readiness,
+            ingress,
+            address,
+        }
     }
 
     fn both() -> Self {
@@ -106,10 +121,11 @@ impl World {
 
     async fn send(&self, request: Request<Body>) -> Answer {
         let response: Response = self.routes.clone().oneshot(request).await.unwrap();
-        let location = response.headers().get("location").map(|at| at.to_str().unwrap().to_owned());
+        let field = |name| response.headers().get(name).map(|at| at.to_str().unwrap().to_owned());
+        let (location, link) = (field("location"), field("link"));
         let status = response.status();
         let body = to_bytes(response.into_body(), 4096).await.unwrap();
-        Answer { status, location, text: String::from_utf8(body.to_vec()).unwrap() }
+        Answer { status, location, link, text: String::from_utf8(body.to_vec()).unwrap() }
     }
 
     /// Sends a request of the dialect of the tests.
@@ -156,6 +172,21 @@ impl WallClock for Wall {
 struct Router {
     subscriptions: pushgrid_store_model::memory::MemorySubscriptions,
     cancelled: Mutex<BTreeSet<MessageId>>,
+}
+
+#[async_trait]
+impl ReceiptLink for Router {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        let id = SubscriptionRef { user_agent, channel, incarnation: Incarnation::random(&SystemRng) };
+        let new = Subscription { id, restriction: Restriction::Open, seen_at: NOW, is_noted: true, webhook };
+        self.subscriptions.put(None, new).await?;
+        Ok(id)
+    }
 }
 
 #[async_trait]

@@ -1,8 +1,9 @@
 use std::sync::Arc;
 
-use pushgrid_crypto::EndpointTokens;
+use pushgrid_crypto::{EndpointTokens, MessageAddresses};
 use pushgrid_runtime::metrics::Meter;
-use pushgrid_types::{Clock, Rng};
+use pushgrid_types::{Clock, Rng, WallClock};
+use pushgrid_webhook::Webhooks;
 
 use crate::Config;
 
@@ -16,6 +17,12 @@ pub struct RouterContext {
     pub tokens: EndpointTokens,
     /// Prefix of endpoint URLs: an origin without a trailing slash.
     pub public_url: String,
+    /// Names the messages of receipts.
+    pub addresses: MessageAddresses,
+    /// Posts receipts.
+    pub webhooks: Webhooks,
+    /// The time of day, which those who are posted to go by.
+    pub wall: Arc<dyn WallClock>,
     /// Clock by which messages expire.
     pub clock: Arc<dyn Clock>,
     /// Source of new identifiers.

@@ -9,11 +9,12 @@ use async_trait::async_trait;
 use futures_util::future::try_join_all;
 use pushgrid_store::{
     Cancelled, Claim, Eviction, Held, IngressLink, LinkError, Mailbox, NodeLink, Opened, Presence,
-    Registered, Resource, ResourceLink, RouterLink, Settlement, Standing, Subscription, Subscriptions,
+    ReceiptLink, Registered, Resource, ResourceLink, RouterLink, Settlement, Standing, Subscription,
+    Subscriptions,
 };
 use pushgrid_types::{
     ChannelId, Incarnation, Message, MessageRef, NodeId, Restriction, SessionRef, SubscriptionRef, Timestamp,
-    Urgency, UserAgentId,
+    Urgency, UserAgentId, WebhookUrl,
 };
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
@@ -21,6 +22,7 @@ use tracing::{Instrument, Span};
 
 use crate::RouterContext;
 use crate::partition::{CancelReply, Found};
+use crate::receipts::Hooked;
 
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
@@ -94,6 +96,8 @@ pub(crate) struct Shared {
     pub(crate) subscriptions: Arc<dyn Subscriptions>,
     pub(crate) mailbox: Arc<dyn Mailbox>,
     pub(crate) presence: Arc<dyn Presence>,
+    /// Receipt subscriptions with a webhook.
+    pub(crate) hooked: Hooked,
     /// Span of the partition.
     pub(crate) span: Span,
 }
@@ -288,6 +292,32 @@ impl RouterLink for Handle {
 }
 
 #[async_trait]
+impl ReceiptLink for Handle {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        let Shared { context, subscriptions, .. } = &*self.shared;
+        let incarnation = Incarnation::random(&*context.rng);
+        let new = Subscription {
+            id: SubscriptionRef { user_agent, channel, incarnation },
+            restriction: Restriction::Open,
+            seen_at: self.shared.now(),
+            is_noted: true,
+            webhook,
+        };
+        let kept = subscriptions.put(None, new.clone()).await?;
+        let kept = kept.filter(|kept| kept.webhook == new.webhook).ok_or(LinkError::Unavailable)?;
+        if kept.webhook.is_some() {
+            self.shared.hooked.add(user_agent);
+        }
+        Ok(kept.id)
+    }
+}
+
+#[async_trait]
 impl ResourceLink for Handle {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         let now = self.shared.now();
@@ -345,9 +375,12 @@ impl ResourceLink for Handle {
     async fn look_up(&self, resource: Resource) -> Result<Standing, LinkError> {
         let subscriptions = &self.shared.subscriptions;
         let members = subscriptions.count(resource.user_agent()).await?;
-        let Resource::Subscription(id) = resource else { return Ok(Standing { members, endpoint: None }) };
+        let Resource::Subscription(id) = resource else {
+            return Ok(Standing { members, endpoint: None, has_webhook: false });
+        };
         let found = subscriptions.find(id.user_agent, id.channel).await?.filter(|found| found.id == id);
-        Ok(Standing { members, endpoint: found.map(|found| self.registered(found).endpoint) })
+        let has_webhook = found.as_ref().is_some_and(|found| found.webhook.is_some());
+        Ok(Standing { members, endpoint: found.map(|found| self.registered(found).endpoint), has_webhook })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {

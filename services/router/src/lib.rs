@@ -17,6 +17,7 @@ mod config;
 mod context;
 mod handle;
 mod partition;
+mod receipts;
 mod router;
 mod unseen;
 mod worker;

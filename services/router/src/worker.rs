@@ -23,6 +23,7 @@ use crate::RouterContext;
 use crate::config::INBOX;
 use crate::handle::{Event, Handle, Shared};
 use crate::partition::{EndAsker, Partition, Turn};
+use crate::receipts::Hooked;
 use carry_out::{Done, StoreQueue};
 
 /// Length of the queue into the mailbox above which no batch is taken from the log.
@@ -94,6 +95,7 @@ impl PartitionWorker {
             subscriptions,
             mailbox,
             presence,
+            hooked: Hooked::default(),
             span: Span::current(),
         });
         let limits = context.config.limits();
@@ -126,6 +128,7 @@ impl PartitionWorker {
         let mut next_sweep = Instant::now();
         let mut log_open = true;
         let mut ending = pin!(self.handle.clone().end_unseen());
+        let mut posting = pin!(self.handle.clone().post_receipts());
         loop {
             let may_take = self.calls.len() < CALLS;
             // Messages left in the log are redelivered by the next owner.
@@ -160,6 +163,7 @@ impl PartitionWorker {
                     }
                 },
                 never = &mut ending => match never {},
+                never = &mut posting => match never {},
                 () = shutdown.draining(), if self.is_idle() => return Ok(()),
             }
             self.carry_out(shutdown.is_draining());

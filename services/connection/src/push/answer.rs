@@ -5,7 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, LAST_MODIFIED, LINK,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use pushgrid_crypto::ResourceAddresses;
 use pushgrid_types::Message;
 
@@ -22,16 +22,31 @@ pub(super) fn promise(
     addresses: &ResourceAddresses,
     link: &HeaderValue,
 ) -> Option<Request<()>> {
-    let uri = Uri::builder()
-        .scheme(origin.scheme.clone())
-        .authority(origin.authority.clone())
-        .path_and_query(message_path(addresses, message))
-        .build()
-        .ok()?;
+    let mut promise = promise_of(origin, &message_path(addresses, message))?;
     //= RFC 8030 section 6.1
     //# The synthetic request MUST provide a URI for the push resource corresponding to the push message
     //# subscription in a link relation of type "urn:ietf:params:push".
-    Request::get(uri).header(LINK, link).body(()).ok()
+    promise.headers_mut().insert(LINK, link.clone());
+    Some(promise)
+}
+
+/// A synthetic request: a `GET` of a path at the origin of the request that is open.
+pub(super) fn promise_of(origin: &Origin, path: &str) -> Option<Request<()>> {
+    let uri = Uri::builder()
+        .scheme(origin.scheme.clone())
+        .authority(origin.authority.clone())
+        .path_and_query(path)
+        .build()
+        .ok()?;
+    Request::get(uri).body(()).ok()
+}
+
+/// The answer that is a receipt: its status, and nothing else (RFC 8030 section 6.3).
+pub(super) fn receipt(status: StatusCode) -> Response<()> {
+    let mut answer = Response::new(());
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    answer
 }
 
 /// The answer to the synthetic request, without the body.

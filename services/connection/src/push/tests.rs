@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use h2::client::{self, PushPromises, ResponseFuture, SendRequest};
 use http::{Request, Response, StatusCode};
-use pushgrid_store::{Eviction, NodeLink, ResourceLink, RouterLink};
-use pushgrid_types::{ChannelId, Message, Restriction, SubscriptionRef, SystemRng, UserAgentId};
+use pushgrid_store::{Eviction, NodeLink, ResourceLink, RouterLink, Settlement};
+use pushgrid_types::{ChannelId, Message, Outcome, Restriction, SubscriptionRef, SystemRng, UserAgentId};
 use tokio::net::TcpStream;
 
-use crate::testing::{Server, endpoint, message, subscription, within};
+use crate::testing::{Call, Server, endpoint, message, receipt, subscription, within};
 
 /// A client over one HTTP/2 connection.
 struct Client(SendRequest<Bytes>);
@@ -122,4 +122,82 @@ async fn every_end_by_the_service_has_a_status() {
     server.router.opened(to.user_agent).await;
     let ((), status) = tokio::join!(server.drained(), monitoring.end());
     assert_eq!(status, StatusCode::NO_CONTENT);
+}
+
+/// A receipt subscription, and its path.
+async fn receipts(server: &Server) -> (SubscriptionRef, String) {
+    let (to, _) = subscribed(server).await;
+    (to, format!("/receipts/{}", server.receipts.seal(&to)))
+}
+
+// Holds.
+#[tokio::test]
+async fn a_receipt_is_pushed_as_a_status_of_its_message_and_acknowledged_when_it_is_taken() {
+    let server = Server::start(&[]).await;
+    let (to, path) = receipts(&server).await;
+    let mut client = Client::connect(&server).await;
+    let (early, waiting) = receipt(to, Outcome::Delivered);
+    server.router.push(waiting.clone());
+    let mut monitoring = client.get(&path, &[]);
+    let mut ended = Vec::new();
+    let mut expect = vec![(early, waiting)];
+    for outcome in [Outcome::Expired, Outcome::Undecryptable, Outcome::Unsubscribed] {
+        expect.push(receipt(to, outcome));
+    }
+    for (number, (of, message)) in expect.into_iter().enumerate() {
+        if number > 0 {
+            server.router.push(message.clone()).unwrap().unwrap();
+        }
+        let (promise, answer) = monitoring.next().await;
+        let address = promise.uri().path().strip_prefix("/m/").unwrap();
+        assert_eq!(server.messages.open(address), Some(of.message), "the message of its sender");
+        assert_eq!(promise.method(), "GET");
+        assert_eq!((answer.status().as_u16(), answer.body().len()), (of.status().code(), 0));
+        assert!(!answer.headers().contains_key("link"));
+        ended.push(Settlement { id: message.id, outcome: Outcome::Delivered });
+        let is_settled = |call: &Call| matches!(call, Call::Settle(all) if all.contains(&ended[number]));
+        server.router.called(|calls| calls.iter().any(is_settled)).await;
+    }
+    assert_eq!(server.router.settled(), ended, "each once, and nothing else");
+}
+
+// Holds: A-124.
+#[tokio::test]
+async fn receipts_that_wait_can_be_fetched_and_are_acknowledged_before_the_answer_ends() {
+    let server = Server::start(&[]).await;
+    let (to, path) = receipts(&server).await;
+    let waiting: Vec<_> = (0..40).map(|_| receipt(to, Outcome::Delivered).1).collect();
+    for message in &waiting {
+        server.router.push(message.clone());
+    }
+    let mut client = Client::connect(&server).await;
+    let mut brief = client.get(&path, &[("prefer", "wait=0")]);
+    for _ in &waiting {
+        assert_eq!(brief.next().await.1.status(), StatusCode::NO_CONTENT);
+    }
+    assert_eq!(brief.end().await, StatusCode::OK);
+    let ids = |all: Vec<Settlement>| all.into_iter().map(|it| it.id).collect::<Vec<_>>();
+    server.router.called(|calls| calls.iter().any(|call| matches!(call, Call::Close(_)))).await;
+    assert_eq!(ids(server.router.settled()), waiting.iter().map(|it| it.id).collect::<Vec<_>>());
+}
+
+// Holds.
+#[tokio::test]
+async fn a_receipt_subscription_is_ended_by_its_address_and_nothing_else_is_reached_by_it() {
+    let server = Server::start(&[]).await;
+    let (to, path) = receipts(&server).await;
+    let mut client = Client::connect(&server).await;
+    let address = path.strip_prefix("/receipts/").unwrap();
+    for other in [format!("/s/{address}"), format!("/set/{address}"), format!("/r/{address}")] {
+        assert_eq!(client.get(&other, &[]).end().await, StatusCode::NOT_FOUND);
+    }
+    let subscription = server.addresses.seal_subscription(&to);
+    assert_eq!(client.get(&format!("/receipts/{subscription}"), &[]).end().await, StatusCode::NOT_FOUND);
+    let monitoring = client.get(&path, &[]);
+    server.router.opened(to.user_agent).await;
+    let request = Request::delete(format!("http://push.example{path}")).body(()).unwrap();
+    let (answer, _) = client.0.send_request(request, true).unwrap();
+    assert_eq!(within(answer).await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert_eq!(monitoring.end().await, StatusCode::NOT_FOUND);
+    assert_eq!(client.get(&path, &[]).end().await, StatusCode::NOT_FOUND);
 }

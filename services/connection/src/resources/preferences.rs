@@ -2,21 +2,19 @@
 
 use http::HeaderMap;
 use http::header::{ACCEPT, HeaderName};
+use pushgrid_runtime::http::preference;
 use pushgrid_types::{InvalidUrgency, Urgency};
 
 const URGENCY: HeaderName = HeaderName::from_static("urgency");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// True if the client names `text/event-stream` among what it accepts. A wildcard is no wish for a stream without end.
 pub(super) fn accepts_events(fields: &HeaderMap) -> bool {
-    members(fields, &ACCEPT).any(|(media, _)| media.eq_ignore_ascii_case("text/event-stream"))
+    members(fields, &ACCEPT).any(|media| media.eq_ignore_ascii_case("text/event-stream"))
 }
 
 /// True with `Prefer: wait=0` (RFC 8030 section 6, RFC 7240 section 4.3): only what waits is wanted.
 pub(super) fn wants_no_wait(fields: &HeaderMap) -> bool {
-    members(fields, &PREFER).any(|(name, value)| {
-        name.eq_ignore_ascii_case("wait") && value.trim_matches('"').parse::<u32>() == Ok(0)
-    })
+    preference(fields, "wait").is_some_and(|seconds| seconds.parse::<u32>() == Ok(0))
 }
 
 /// Least urgency of the messages that are wanted (RFC 8030 section 5.3); without the field, any.
@@ -29,14 +27,10 @@ pub(super) fn min_urgency(fields: &HeaderMap) -> Result<Urgency, InvalidUrgency>
     }
 }
 
-/// Name and value of each member of a list over any number of lines, without parameters.
-fn members<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = (&'a str, &'a str)> {
+/// Each member of a list over any number of lines, without parameters.
+fn members<'a>(fields: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
     let lines = fields.get_all(name).into_iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| line.split(',')).map(|member| {
-        let member = member.split(';').next().unwrap_or_default();
-        let (name, value) = member.split_once('=').unwrap_or((member, ""));
-        (name.trim(), value.trim())
-    })
+    lines.flat_map(|line| line.split(',')).map(|member| member.split(';').next().unwrap_or_default().trim())
 }
 
 #[cfg(test)]
@@ -75,10 +69,10 @@ mod tests {
     #[test]
     fn only_a_wait_of_zero_is_no_wait() {
         for lines in [&["wait=0"][..], &["return=minimal, Wait = \"0\"; x=1"], &["a", "wait=00"]] {
-            assert!(wants_no_wait(&fields(&PREFER, lines)), "{lines:?}");
+            assert!(wants_no_wait(&fields(&HeaderName::from_static("prefer"), lines)), "{lines:?}");
         }
         for lines in [&[][..], &["wait"], &["wait=10"], &["wait=-0"], &["await=0"], &["x; wait=0"]] {
-            assert!(!wants_no_wait(&fields(&PREFER, lines)), "{lines:?}");
+            assert!(!wants_no_wait(&fields(&HeaderName::from_static("prefer"), lines)), "{lines:?}");
         }
     }
 }

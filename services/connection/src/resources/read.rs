@@ -12,9 +12,9 @@ use pushgrid_runtime::http::Pusher;
 use pushgrid_store::{Resource, Standing};
 use tokio::sync::oneshot;
 
-use super::{Edge, empty, no_subscription, preferences, unavailable};
+use super::{Edge, empty, no_subscription, preferences, receipts, unavailable};
 use crate::connection;
-use crate::monitor::{Head, Target};
+use crate::monitor::{Form, Head, Target};
 use crate::node::Slot;
 use crate::protocol::Protocol;
 use crate::push::{self, Origin, Push};
@@ -31,7 +31,7 @@ enum Way {
 }
 
 /// Opens a connection of the resource's user agent, and answers when its router has, or at the end.
-pub(super) async fn read(edge: &Edge, resource: Resource, request: Request) -> Response {
+pub(super) async fn read(edge: &Edge, resource: Resource, form: Form, request: Request) -> Response {
     let Some(way) = Way::of(&request) else {
         return refuse(
             StatusCode::BAD_REQUEST,
@@ -43,10 +43,16 @@ pub(super) async fn read(edge: &Edge, resource: Resource, request: Request) -> R
         Ok(urgency) => urgency,
         Err(invalid) => return refuse(StatusCode::BAD_REQUEST, &invalid.to_string()),
     };
-    let target = Target { resource, path: request.uri().path().to_owned(), is_brief, min_urgency };
+    let target = Target { resource, form, path: request.uri().path().to_owned(), is_brief, min_urgency };
     drop(request);
     let standing = match edge.ask("look up", edge.resources.link.look_up(resource)).await {
-        Ok(standing) if !standing.has(&resource) => return no_subscription(),
+        Ok(standing) if !standing.has(&resource) => return gone(form),
+        Ok(standing) if standing.has_webhook => {
+            return refuse(
+                StatusCode::CONFLICT,
+                "these receipts are posted to a webhook, and cannot be read",
+            );
+        }
         // Its address is a capability for this subscription alone, and the session would have all messages.
         Ok(standing) if standing.members > 1 && matches!(resource, Resource::Subscription(_)) => {
             return refuse(
@@ -87,9 +93,11 @@ impl Origin {
 }
 
 async fn events(edge: &Edge, slot: Slot, target: Target) -> Response {
-    let (sse, reader, head) = Sse::new(target, edge.resources.addresses.clone());
+    let form = target.form;
+    let receipts = edge.resources.receipts.form.clone();
+    let (sse, reader, head) = Sse::new(target, edge.resources.addresses.clone(), receipts);
     serve(edge, slot, sse);
-    match answer(head).await {
+    match answer(head, form).await {
         Ok(()) => stream(reader),
         Err(response) => response,
     }
@@ -106,11 +114,13 @@ async fn pushes(
     let deps = push::Deps {
         link: Arc::clone(&edge.resources.link),
         addresses: edge.resources.addresses.clone(),
+        messages: edge.resources.receipts.form.messages.clone(),
         clock: Arc::clone(&edge.shared.clock),
     };
+    let form = target.form;
     let (push, head) = Push::new(target, pusher, origin, standing.endpoint.as_deref(), deps);
     serve(edge, slot, push);
-    answer(head).await.map_or_else(|response| response, |()| unavailable())
+    answer(head, form).await.map_or_else(|response| response, |()| unavailable())
 }
 
 fn serve<P: Protocol>(edge: &Edge, slot: Slot, protocol: P) {
@@ -118,13 +128,20 @@ fn serve<P: Protocol>(edge: &Edge, slot: Slot, protocol: P) {
 }
 
 /// Waits for the head of the answer: fails with the whole answer, unless events follow.
-async fn answer(head: oneshot::Receiver<Head>) -> Result<(), Response> {
+async fn answer(head: oneshot::Receiver<Head>, form: Form) -> Result<(), Response> {
     match head.await {
         Ok(Head::Events) => Ok(()),
         Ok(Head::Pushed) => Err(empty(StatusCode::OK)),
         Ok(Head::Empty) => Err(empty(StatusCode::NO_CONTENT)),
-        Ok(Head::Gone) => Err(no_subscription()),
+        Ok(Head::Gone) => Err(gone(form)),
         Ok(Head::Unavailable) | Err(_) => Err(unavailable()),
+    }
+}
+
+fn gone(form: Form) -> Response {
+    match form {
+        Form::Messages => no_subscription(),
+        Form::Receipts => receipts::no_receipts(),
     }
 }
 

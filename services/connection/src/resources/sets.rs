@@ -1,10 +1,11 @@
 //! The subscription set that a subscribe request names in `Link` (RFC 8030 section 4.1, RFC 8288).
 
-use http::header::{HOST, LINK};
+use http::Uri;
+use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
 use pushgrid_crypto::ResourceAddresses;
+use pushgrid_runtime::http::{InvalidLink, linked};
 use pushgrid_types::UserAgentId;
 
 /// Relation of a link to a subscription set.
@@ -17,12 +18,18 @@ pub(super) const PATH: &str = "/set/";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct InvalidSet;
 
+impl From<InvalidLink> for InvalidSet {
+    fn from(_: InvalidLink) -> Self {
+        Self
+    }
+}
+
 /// The one set that a request names; `None` without any.
 pub(super) fn named(head: &Parts, addresses: &ResourceAddresses) -> Result<Option<UserAgentId>, InvalidSet> {
     let host = head.headers.get(HOST).and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let host = head.uri.authority().cloned().or(host);
     let mut found = None;
-    for target in targets(&head.headers)? {
+    for target in linked(&head.headers, RELATION)? {
         let path = path_of(target, host.as_ref()).ok_or(InvalidSet)?;
         let address = path.strip_prefix(PATH).ok_or(InvalidSet)?;
         let set = addresses.open_set(address).ok_or(InvalidSet)?;
@@ -63,81 +70,9 @@ fn path_of(target: &str, host: Option<&Authority>) -> Option<String> {
     is_own.then(|| uri.path().to_owned())
 }
 
-/// Targets of the links to sets.
-fn targets(fields: &HeaderMap) -> Result<Vec<&str>, InvalidSet> {
-    let mut targets = Vec::new();
-    for line in fields.get_all(LINK) {
-        let mentions =
-            line.as_bytes().windows(RELATION.len()).any(|it| it.eq_ignore_ascii_case(RELATION.as_bytes()));
-        if !mentions {
-            continue;
-        }
-        // Whoever means a set has to say so in a way that can be read.
-        let mut rest = line.to_str().map_err(|_| InvalidSet)?.trim_start_matches(is_blank);
-        while !rest.is_empty() {
-            let (target, is_set, after) = link(rest).ok_or(InvalidSet)?;
-            targets.extend(is_set.then_some(target));
-            rest = after;
-        }
-    }
-    Ok(targets)
-}
-
-/// The first link of a list: its target, true if its relation is that of a set, and the links after it.
-fn link(list: &str) -> Option<(&str, bool, &str)> {
-    let (target, mut rest) = list.strip_prefix('<')?.split_once('>')?;
-    let (mut relation, mut has_anchor) = (None, false);
-    loop {
-        rest = rest.trim_start();
-        if rest.is_empty() || rest.starts_with(',') {
-            break;
-        }
-        rest = rest.strip_prefix(';')?.trim_start();
-        let end = rest.find([';', ',', '=']).unwrap_or(rest.len());
-        let (name, after) = rest.split_at(end);
-        rest = after;
-        let mut value = String::new();
-        if let Some(after) = rest.strip_prefix('=') {
-            (value, rest) = parameter(after.trim_start())?;
-        }
-        match name.trim().to_ascii_lowercase().as_str() {
-            // A second one is passed over (RFC 8288 section 3.3).
-            "rel" => drop(relation.get_or_insert(value)),
-            "anchor" => has_anchor = true,
-            _ => {}
-        }
-    }
-    // A link of something else than this request says nothing about this request.
-    let is_set = !has_anchor
-        && relation
-            .is_some_and(|all| all.split_ascii_whitespace().any(|it| it.eq_ignore_ascii_case(RELATION)));
-    Some((target.trim(), is_set, rest.trim_start_matches(is_blank)))
-}
-
-/// The value of a parameter, a token or in quotes, and what follows.
-fn parameter(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find([';', ',']).unwrap_or(text.len());
-        return Some((text[..end].trim().to_owned(), &text[end..]));
-    };
-    let (mut value, mut characters) = (String::new(), quoted.char_indices());
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &quoted[at + 1..])),
-            '\\' => value.push(characters.next()?.1),
-            _ => value.push(character),
-        }
-    }
-    None
-}
-
-/// Empty members of a list are passed over.
-const fn is_blank(character: char) -> bool {
-    matches!(character, ',' | ' ' | '\t')
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::LINK;
     use http::{HeaderValue, Request};
     use pushgrid_types::{ChannelId, Incarnation, SubscriptionRef, SystemRng};
 

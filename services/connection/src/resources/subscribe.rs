@@ -6,17 +6,14 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LINK, LOCATION};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use pushgrid_session::options;
 use pushgrid_store::Registered;
 use pushgrid_types::{ChannelId, Restriction, UserAgentId};
-use tokio::time::timeout;
 
-use super::{Edge, empty, sets, unavailable};
+use super::{Edge, body, empty, sets, unavailable};
 use crate::refusal::{self, refuse};
 
 /// Largest body of options, in octets: a key takes about a hundred.
@@ -66,21 +63,8 @@ async fn restriction(edge: &Edge, fields: &HeaderMap, body: Body) -> Result<Rest
     if !media.is_some_and(options::is_options) {
         return Ok(Restriction::Open);
     }
-    let body = read(edge, body).await?;
+    let body = body::read(edge, body, OPTIONS_MAX).await?;
     options::restriction(&body).map_err(|fault| refuse(StatusCode::BAD_REQUEST, &fault.to_string()))
-}
-
-async fn read(edge: &Edge, body: Body) -> Result<Bytes, Response> {
-    let patience = edge.shared.config.hello_timeout;
-    match timeout(patience, Limited::new(body, OPTIONS_MAX).collect()).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let text = format!("the options of a subscription are at most {OPTIONS_MAX} octets");
-            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, &text))
-        }
-        Ok(Err(_cut_short)) => Err(refuse(StatusCode::BAD_REQUEST, "the body did not come to its end")),
-        Err(_elapsed) => Err(refuse(StatusCode::REQUEST_TIMEOUT, "the body did not come in time")),
-    }
 }
 
 /// The answer. Each `Link` has the only form that every client of RFC 8030 reads: no comma, one semicolon, and quotes.

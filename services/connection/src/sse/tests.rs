@@ -12,7 +12,7 @@ use pushgrid_types::{ChannelId, Outcome, Restriction, SubscriptionRef, SystemRng
 use tokio::time::timeout;
 
 use super::*;
-use crate::testing::{Call, Core, Mood, Op, addresses, message, subscription, within};
+use crate::testing::{Call, Core, Mood, Op, addresses, message, receipt, receipt_form, subscription, within};
 use crate::{connection, drain};
 
 /// Longer than any time-out of a connection.
@@ -27,10 +27,19 @@ struct Client {
 
 impl Client {
     fn connect(core: &Core, id: SubscriptionRef, is_brief: bool) -> Self {
+        Self::connect_for(core, id, Form::Messages, is_brief)
+    }
+
+    fn connect_for(core: &Core, id: SubscriptionRef, form: Form, is_brief: bool) -> Self {
         let path = "/s/as-it-came".to_owned();
-        let target =
-            Target { resource: Resource::Subscription(id), path, is_brief, min_urgency: Urgency::LEAST };
-        let (sse, reader, head) = Sse::new(target, addresses());
+        let target = Target {
+            resource: Resource::Subscription(id),
+            form,
+            path,
+            is_brief,
+            min_urgency: Urgency::LEAST,
+        };
+        let (sse, reader, head) = Sse::new(target, addresses(), receipt_form());
         let slot = core.shared.node.enter().expect("the node is open");
         drop(core.shared.connections.spawn(connection::serve(Arc::clone(&core.shared), slot, sse)));
         Self { reader, head, text: String::new() }
@@ -191,4 +200,26 @@ async fn whoever_reads_is_kept_by_comments_and_whoever_does_not_is_cut_off() {
     timeout(HOUR, core.shared.connections.wait()).await.expect("it is not waited for");
     assert_eq!(core.router.closes(), 1);
     drop(client);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_is_an_event_with_the_location_of_its_message() {
+    let core = Core::new(&[]);
+    let to = subscribed(&core).await;
+    let mut client = Client::connect_for(&core, to, Form::Receipts, false);
+    assert_eq!(client.head().await, Head::Events);
+    let (of, message) = receipt(to, Outcome::Expired);
+    core.router.push(message.clone()).unwrap().unwrap();
+    let event = client.next().await;
+    let data = event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+    let data: serde_json::Value = serde_json::from_str(data).unwrap();
+    let id = message.id.to_text();
+    assert!(event.starts_with(&format!("id: {id}\nevent: receipt\n")), "{event}");
+    assert_eq!((&data["status"], &data["outcome"]), (&410.into(), &"expired".into()));
+    assert_eq!(data["time"], "2023-11-14T22:13:20.000Z");
+    assert_eq!(data["receipt"], format!("/s/as-it-came/{id}"));
+    let location = data["message"].as_str().unwrap();
+    assert!(location.starts_with("https://push.example.net/m/"), "{location}");
+    assert_eq!(of.status().code(), 410);
+    assert!(core.router.settled().is_empty(), "the client acknowledges it");
 }

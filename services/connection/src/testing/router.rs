@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use pushgrid_store::{
-    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, Registered, Resource, ResourceLink,
-    RouterLink, Sessions, Settlement, Standing, StoreError, Subscription,
+    Cancelled, Eviction, LinkError, NodeLink, NotDelivered, Opened, ReceiptLink, Registered, Resource,
+    ResourceLink, RouterLink, Sessions, Settlement, Standing, StoreError, Subscription,
 };
 use pushgrid_types::{
-    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Restriction, Sequence,
-    SessionRef, SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, Outcome, Receipt, ReceiptRequest,
+    Restriction, Sequence, SessionRef, SubscriptionRef, SystemRng, Ttl, Urgency, UserAgentId, WebhookUrl,
 };
 use tokio::sync::watch;
 
@@ -256,6 +256,18 @@ impl RouterLink for Router {
 }
 
 #[async_trait]
+impl ReceiptLink for Router {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        _webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        self.register(user_agent, channel, Restriction::Open).await.map(|made| made.subscription.id)
+    }
+}
+
+#[async_trait]
 impl ResourceLink for Router {
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
         self.note(Call::Acknowledge(message));
@@ -294,7 +306,7 @@ impl ResourceLink for Router {
             }
             Resource::Subscription(_) | Resource::Set(_) => None,
         };
-        Ok(Standing { members: channels.map_or(0, BTreeSet::len), endpoint })
+        Ok(Standing { members: channels.map_or(0, BTreeSet::len), endpoint, has_webhook: false })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
@@ -321,6 +333,15 @@ pub(crate) fn endpoint(channel: ChannelId) -> String {
 
 pub(crate) fn subscription(user_agent: UserAgentId, channel: ChannelId) -> SubscriptionRef {
     SubscriptionRef { user_agent, channel, incarnation: Incarnation::from_octets([0; 12]) }
+}
+
+/// The receipt of a message that ended as `outcome`, for the receipt subscription `to`.
+pub(crate) fn receipt(to: SubscriptionRef, outcome: Outcome) -> (Receipt, Message) {
+    let Message { id, to: SubscriptionRef { user_agent, channel, .. }, .. } =
+        message(UserAgentId::random(&SystemRng), ChannelId::random(&SystemRng), b"");
+    let of = MessageRef { user_agent, channel, id, sequence: Sequence(7) };
+    let receipt = Receipt { message: of, outcome, ended_at: NOW };
+    (receipt, receipt.to_message(&ReceiptRequest { to, ttl: Ttl::from_secs(60) }))
 }
 
 /// A message that lives for a minute.

@@ -36,6 +36,12 @@ pub(crate) enum Refusal {
     },
     /// Too much waits for the user agent.
     MailboxFull,
+    /// The receipt subscription that the message names is none (any more).
+    InvalidReceipts,
+    /// The message wants a receipt and names no receipt subscription, which this service asks for.
+    NewReceipts,
+    /// Too many receipts wait in the receipt subscription.
+    ReceiptsFull,
     /// The body did not come in time.
     SlowBody,
     /// The body ended before the announced length.
@@ -62,6 +68,8 @@ pub(crate) enum Credential {
 const RETRY_STORE: Duration = Duration::from_secs(30);
 /// Time to wait when there is too much to do.
 const RETRY_LOAD: Duration = Duration::from_secs(1);
+/// Time to wait for an application server to read its receipts.
+const RETRY_RECEIPTS: Duration = Duration::from_mins(1);
 /// Time to wait for a user agent not yet online.
 const RETRY_MAILBOX: Duration = Duration::from_hours(1);
 
@@ -82,6 +90,9 @@ impl Refusal {
             Self::BrokenBody => "header_invalid",
             Self::TooMany { .. } => "rate_limited",
             Self::MailboxFull => "queue_full",
+            Self::InvalidReceipts => "receipts_invalid",
+            Self::NewReceipts => "receipts_missing",
+            Self::ReceiptsFull => "receipts_full",
             Self::SlowBody => "timeout",
             Self::Overloaded | Self::Store => "unavailable",
         })
@@ -92,6 +103,7 @@ impl Refusal {
         match self {
             Self::TooMany { retry } => Some(*retry),
             Self::MailboxFull => Some(RETRY_MAILBOX),
+            Self::ReceiptsFull => Some(RETRY_RECEIPTS),
             Self::Overloaded => Some(RETRY_LOAD),
             Self::Store => Some(RETRY_STORE),
             Self::NotAnEndpoint
@@ -101,6 +113,8 @@ impl Refusal {
             | Self::NoCredential { .. }
             | Self::OtherCredential { .. }
             | Self::Anonymous
+            | Self::InvalidReceipts
+            | Self::NewReceipts
             | Self::SlowBody
             | Self::BrokenBody => None,
         }

@@ -1,6 +1,6 @@
 use std::future::Future;
 
-use pushgrid_types::{Content, ReplaceKey, TraceParent, Ttl, Urgency};
+use pushgrid_types::{Content, ReplaceKey, SubscriptionRef, TraceParent, Ttl, Urgency};
 
 use super::{Refusal, Sender};
 
@@ -40,9 +40,25 @@ pub(crate) struct Terms {
     pub(crate) ttl: Ttl,
     /// Urgency of the message.
     pub(crate) urgency: Urgency,
+    /// Receipts that are wished for.
+    pub(crate) receipts: Receipts,
     /// Key under which the message replaces a waiting one; a dialect other than Web Push has a namespace of
     /// its own.
     pub(crate) replaces: Option<ReplaceKey>,
+}
+
+/// The sender's wish for a receipt (RFC 8030 section 5.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Receipts {
+    /// None.
+    #[default]
+    Unwanted,
+    /// None, though a receipt subscription is named, which has to be a valid one.
+    Named(SubscriptionRef),
+    /// One, to a new receipt subscription.
+    New,
+    /// One, to this receipt subscription.
+    To(SubscriptionRef),
 }
 
 /// Refuses a body too large by its announced length, before the body is sent.

@@ -14,7 +14,7 @@ use pushgrid_types::{
     Urgency,
 };
 
-use crate::accept::{self, Refusal, Sender, Submission, Terms};
+use crate::accept::{self, Receipts, Refusal, Sender, Submission, Terms};
 use crate::service::Edge;
 use crate::{request, shared};
 
@@ -129,7 +129,7 @@ impl Submission for Line<'_> {
         let words = self.text.split_once('=');
         let key = words.map(|(key, _)| ReplaceKey::in_namespace("line", key)).transpose();
         let replaces = key.map_err(|InvalidReplaceKey| Reason::NoNumber)?;
-        Ok(Terms { ttl, urgency: Urgency::Normal, replaces })
+        Ok(Terms { ttl, urgency: Urgency::Normal, receipts: Receipts::default(), replaces })
     }
 
     async fn content(self, _: &Sender) -> Result<Content, Reason> {

@@ -44,6 +44,7 @@ pub(super) fn answer(
 fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
     const RFC8030: &str = "https://www.rfc-editor.org/rfc/rfc8030";
     const DELIVERY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5";
+    const RECEIPTS: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.1";
     const TTL: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.2";
     const URGENCY: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.3";
     const TOPIC: &str = "https://www.rfc-editor.org/rfc/rfc8030#section-5.4";
@@ -74,6 +75,12 @@ fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
             }
             Refusal::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, 117, RATE),
             Refusal::MailboxFull => (StatusCode::TOO_MANY_REQUESTS, 118, LOAD),
+            //= RFC 8030 section 5.1
+            //# A push service MUST return a 400 (Bad Request) status code for requests that contain an invalid
+            //# receipt subscription.
+            Refusal::InvalidReceipts => (StatusCode::BAD_REQUEST, 120, RECEIPTS),
+            Refusal::NewReceipts => (StatusCode::TOO_MANY_REQUESTS, 120, RECEIPTS),
+            Refusal::ReceiptsFull => (StatusCode::TOO_MANY_REQUESTS, 118, RECEIPTS),
             Refusal::SlowBody => (StatusCode::REQUEST_TIMEOUT, 119, DELIVERY),
             Refusal::BrokenBody => (StatusCode::BAD_REQUEST, 119, DELIVERY),
             Refusal::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, 202, LOAD),
@@ -100,6 +107,7 @@ fn number(fault: &Fault, config: &Config) -> (StatusCode, u16, &'static str) {
         //# constraints MUST return a 400 (Bad Request) status code to the application server.
         Fault::BadTopic => (StatusCode::BAD_REQUEST, 113, TOPIC),
         Fault::BadUrgency => (StatusCode::BAD_REQUEST, 115, URGENCY),
+        Fault::BadReceipts => (StatusCode::BAD_REQUEST, 120, RECEIPTS),
         Fault::Encoding(_) => (StatusCode::BAD_REQUEST, 110, ENCRYPTION),
     }
 }

@@ -28,6 +28,8 @@ pub(super) enum Fault {
     BadTopic,
     #[error("Urgency must be one of very-low, low, normal and high, once")]
     BadUrgency,
+    #[error("Link names a receipt subscription that is none of this service; leave it out to get a new one")]
+    BadReceipts,
     #[error("{0}")]
     Encoding(&'static str),
 }
@@ -50,6 +52,7 @@ impl Fault {
             | Self::BadTtl
             | Self::BadTopic
             | Self::BadUrgency
+            | Self::BadReceipts
             | Self::Encoding(_) => Some("header_invalid"),
         }
     }
@@ -89,6 +92,15 @@ fn text(refusal: &Refusal) -> Cow<'static, str> {
         Refusal::TooMany { .. } => "the user agent gets more messages than it may; try again later",
         Refusal::MailboxFull => {
             "too much is waiting for this user agent already; try again when it has been online"
+        }
+        Refusal::InvalidReceipts => {
+            "the receipt subscription of Link has ended, or never was; leave Link out to get a new one"
+        }
+        Refusal::NewReceipts => {
+            "name a receipt subscription in Link, with the relation urn:ietf:params:push:receipt; POST /receipts makes one"
+        }
+        Refusal::ReceiptsFull => {
+            "too many receipts wait to be read in the receipt subscription; read them, or name another one"
         }
         Refusal::SlowBody => "the body took too long to arrive; send it again",
         Refusal::BrokenBody => "the body ended before its length; send it again",

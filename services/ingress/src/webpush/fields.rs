@@ -1,14 +1,22 @@
 //! The header fields of a push message (RFC 8030 sections 5.2 to 5.4), and the trace of the request.
 
 use http::HeaderMap;
+use pushgrid_crypto::ReceiptAddresses;
+use pushgrid_runtime::http::{linked, preference};
 use pushgrid_types::{Topic, TraceParent, Urgency};
 
 use super::fault::Fault;
-use crate::accept::Terms;
+use crate::accept::{Receipts, Terms};
 
-/// Reads `TTL`, `Urgency` and `Topic` (RFC 8030 sections 5.2 to 5.4). Each field comes once: two lines are a
+/// Relation of a link to a receipt subscription (RFC 8030 section 5.1).
+pub(super) const RECEIPT: &str = "urn:ietf:params:push:receipt";
+
+/// Path of a receipt subscription, before its address.
+pub(super) const RECEIPTS_PATH: &str = "/receipts/";
+
+/// Reads `TTL`, `Urgency` and `Topic` (RFC 8030 sections 5.2 to 5.4), and the wish for a receipt (section 5.1). Each field comes once: two lines are a
 /// list, and none of the three is a list.
-pub(super) fn parse(fields: &HeaderMap) -> Result<Terms, Fault> {
+pub(super) fn parse(fields: &HeaderMap, addresses: &ReceiptAddresses) -> Result<Terms, Fault> {
     let ttl = one(fields, "ttl").map_err(|Several| Fault::BadTtl)?.ok_or(Fault::NoTtl)?;
     //= RFC 8030 section 5.3
     //# Multiple values for the Urgency header field MUST NOT be included in requests; otherwise, the push
@@ -18,7 +26,28 @@ pub(super) fn parse(fields: &HeaderMap) -> Result<Terms, Fault> {
     Ok(Terms {
         ttl: ttl.parse().map_err(|_| Fault::BadTtl)?,
         urgency: urgency.map_or(Ok(Urgency::default()), str::parse).map_err(|_| Fault::BadUrgency)?,
+        receipts: receipts(fields, addresses)?,
         replaces: topic.map(str::parse).transpose().map_err(|_| Fault::BadTopic)?.map(Topic::into),
+    })
+}
+
+/// The wish for a receipt, `Prefer: respond-async`, and the receipt subscription that is named in `Link`, by a URL of any
+/// origin: the address alone tells that it is ours.
+fn receipts(fields: &HeaderMap, addresses: &ReceiptAddresses) -> Result<Receipts, Fault> {
+    let is_wanted = preference(fields, "respond-async").is_some();
+    let mut named = None;
+    for target in linked(fields, RECEIPT).map_err(|_| Fault::BadReceipts)? {
+        let address = target.rsplit_once(RECEIPTS_PATH).map(|(_origin, address)| address);
+        let to = address.and_then(|address| addresses.open(address)).ok_or(Fault::BadReceipts)?;
+        if named.replace(to).is_some_and(|other| other != to) {
+            return Err(Fault::BadReceipts);
+        }
+    }
+    Ok(match named {
+        None if is_wanted => Receipts::New,
+        None => Receipts::Unwanted,
+        Some(to) if is_wanted => Receipts::To(to),
+        Some(to) => Receipts::Named(to),
     })
 }
 
@@ -44,7 +73,8 @@ fn one<'a>(fields: &'a HeaderMap, name: &'static str) -> Result<Option<&'a str>,
 #[cfg(test)]
 mod tests {
     use http::{HeaderName, HeaderValue};
-    use pushgrid_types::Ttl;
+    use pushgrid_crypto::EndpointKeys;
+    use pushgrid_types::{SystemRng, Ttl};
 
     use super::*;
 
@@ -54,7 +84,7 @@ mod tests {
         for (name, value) in fields {
             map.append(name, HeaderValue::from_static(value));
         }
-        parse(&map)
+        parse(&map, &ReceiptAddresses::new(&EndpointKeys::generate(&SystemRng)))
     }
 
     // Holds.

@@ -30,6 +30,8 @@ pub(crate) enum Purpose {
     Delivery,
     /// A subscription set, for its user agent.
     Set,
+    /// A receipt subscription, for its application server.
+    Receipts,
 }
 
 impl Purpose {
@@ -41,6 +43,7 @@ impl Purpose {
             Self::Subscription => b"pushgrid subscription of a user agent 1",
             Self::Delivery => b"pushgrid message of a user agent 1",
             Self::Set => b"pushgrid set of a user agent 1",
+            Self::Receipts => b"pushgrid receipts of an application server 1",
         }
     }
 }
@@ -171,6 +174,7 @@ mod tests {
             Purpose::Subscription,
             Purpose::Delivery,
             Purpose::Set,
+            Purpose::Receipts,
         ];
         for (one, purpose) in all.into_iter().enumerate() {
             let sealed = Sealer::new(&keys, purpose).seal([7; 12], [1, 2, 3]);

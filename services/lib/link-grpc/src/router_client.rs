@@ -206,16 +206,8 @@ impl Routers {
     async fn make(
         &self,
         user_agent: UserAgentId,
-        channel: ChannelId,
-        restriction: Restriction,
-        joins: bool,
+        request: wire::RegisterRequest,
     ) -> Result<wire::RegisterResponse, LinkError> {
-        let request = wire::RegisterRequest {
-            user_agent: form::of_user_agent(user_agent),
-            channel: form::of_channel(channel),
-            restriction: restriction.to_octets().map(Bytes::from),
-            joins,
-        };
         let call = |peer: Arc<Peer>| {
             let request = request.clone();
             async move { peer.call(async |mut router| router.register(request).await).await }
@@ -303,7 +295,7 @@ impl RouterLink for Routers {
         channel: ChannelId,
         restriction: Restriction,
     ) -> Result<Registered, LinkError> {
-        let answer = self.make(user_agent, channel, restriction, false).await?;
+        let answer = self.make(user_agent, to_make(user_agent, channel, restriction)).await?;
         readable(registered(user_agent, channel, answer))
     }
 
@@ -351,6 +343,17 @@ fn settled(user_agent: UserAgentId, ended: &[Settlement]) -> wire::Settled {
         session: Some(UNREAD),
         ids: ids.into(),
         outcomes: outcomes.into(),
+    }
+}
+
+/// A subscription to make, of a user agent with or without others.
+fn to_make(user_agent: UserAgentId, channel: ChannelId, restriction: Restriction) -> wire::RegisterRequest {
+    wire::RegisterRequest {
+        user_agent: form::of_user_agent(user_agent),
+        channel: form::of_channel(channel),
+        restriction: restriction.to_octets().map(Bytes::from),
+        joins: false,
+        webhook: None,
     }
 }
 

@@ -10,10 +10,15 @@ use futures_util::stream::FuturesUnordered;
 use pushgrid_proto::stored;
 use pushgrid_proto::wire::router::v1 as wire;
 use pushgrid_proto::wire::router::v1::router_server::{Router, RouterServer};
+use pushgrid_proto::wire::stored::v1 as wire_stored;
 use pushgrid_runtime::Shutdown;
-use pushgrid_store::{Cancelled, IngressLink, LinkError, Opened, ResourceLink, RouterLink, Settlement};
+use pushgrid_store::{
+    Cancelled, IngressLink, LinkError, Opened, ReceiptLink, ResourceLink, RouterLink, Settlement,
+};
 use pushgrid_types::cast::fitting;
-use pushgrid_types::{DropReason, MessageId, MessageRef, Outcome, Sequence, SubscriptionRef, UserAgentId};
+use pushgrid_types::{
+    ChannelId, DropReason, MessageId, MessageRef, Outcome, Sequence, SubscriptionRef, UserAgentId, WebhookUrl,
+};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -100,6 +105,25 @@ impl<R> Service<R> {
     }
 }
 
+impl<R: ReceiptLink + 'static> Service<R> {
+    /// Makes a receipt subscription with a webhook, which has no endpoint.
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: WebhookUrl,
+    ) -> Result<Response<wire::RegisterResponse>, Status> {
+        let (router, url) = (Arc::clone(&self.router), webhook.as_str().to_owned());
+        let make = async move { router.open_receipts(user_agent, channel, Some(webhook)).await };
+        let id = self.carry(make).await?;
+        Ok(Response::new(wire::RegisterResponse {
+            incarnation: Bytes::copy_from_slice(id.incarnation.as_octets()),
+            subscription: Some(wire_stored::Subscription { webhook: Some(url), ..Default::default() }),
+            ..Default::default()
+        }))
+    }
+}
+
 #[tonic::async_trait]
 impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R> {
     async fn open(
@@ -143,6 +167,10 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
         let restriction = stored::restriction(request.restriction.as_deref());
         let restriction = restriction.map_err(|_| form::invalid("restriction"))?;
         let (router, joins) = (Arc::clone(&self.router), request.joins);
+        if let Some(url) = request.webhook {
+            let webhook = WebhookUrl::new(&url).ok_or_else(|| form::invalid("webhook"))?;
+            return self.open_receipts(user_agent, channel, webhook).await;
+        }
         let make = async move {
             if joins {
                 router.join(user_agent, channel, restriction).await
@@ -264,7 +292,8 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
         let router = Arc::clone(&self.router);
         let standing = self.carry(async move { router.look_up(resource).await }).await?;
         let members = fitting::<u64>(standing.members);
-        Ok(Response::new(wire::LookUpResponse { members, endpoint: standing.endpoint }))
+        let (endpoint, webhook) = (standing.endpoint, standing.has_webhook);
+        Ok(Response::new(wire::LookUpResponse { members, endpoint, webhook }))
     }
 
     async fn alive(

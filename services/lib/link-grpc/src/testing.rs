@@ -13,12 +13,13 @@ use pushgrid_proto::wire::node::v1::node_server::{Node, NodeServer};
 use pushgrid_runtime::Shutdown;
 use pushgrid_store::{
     Cancelled, Claim, ErrorKind, Eviction, Held, IngressLink, LinkError, Member, NodeLink, NotDelivered,
-    Opened, Registered, Resource, ResourceLink, Role, RouterLink, SessionEvents, Sessions, Settlement,
-    Standing, StoreError, Subscription,
+    Opened, ReceiptLink, Registered, Resource, ResourceLink, Role, RouterLink, SessionEvents, Sessions,
+    Settlement, Standing, StoreError, Subscription,
 };
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, LeaderEpoch, Message, MessageId, MessageRef, NodeId, Partition,
     Restriction, Sequence, SessionId, SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
+    WebhookUrl,
 };
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
@@ -118,6 +119,7 @@ pub(crate) enum Call {
     EndSet(UserAgentId),
     Read(MessageRef),
     LookUp(Resource),
+    OpenReceipts(UserAgentId, ChannelId, Option<WebhookUrl>),
     Unsubscribe(SubscriptionRef),
     Cancel(MessageRef),
     Alive(SubscriptionRef),
@@ -276,12 +278,25 @@ impl ResourceLink for ModelRouter {
             Resource::Subscription(_) => Some("https://push.example/push/token".to_owned()),
             Resource::Set(_) => None,
         };
-        Ok(Standing { members: 3, endpoint })
+        Ok(Standing { members: 3, endpoint, has_webhook: false })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
         self.note(Call::Unsubscribe(id))?;
         Ok(if id.user_agent == self::user_agent(0) { Cancelled::Gone } else { Cancelled::Ended })
+    }
+}
+
+#[async_trait]
+impl ReceiptLink for ModelRouter {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        self.note(Call::OpenReceipts(user_agent, channel, webhook))?;
+        Ok(registered(user_agent, channel, Restriction::Open).subscription.id)
     }
 }
 

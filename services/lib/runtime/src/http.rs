@@ -17,6 +17,7 @@ mod activity;
 mod answer;
 mod bind;
 mod connection;
+mod fields;
 mod framing;
 mod host;
 mod http2;
@@ -41,6 +42,7 @@ use tokio_util::task::TaskTracker;
 use crate::Shutdown;
 
 pub use bind::{BindError, bind};
+pub use fields::{InvalidLink, linked, preference};
 pub use limits::Limits;
 pub use push::{Pushed, Pusher};
 pub use socket::Socket;

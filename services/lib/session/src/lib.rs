@@ -14,6 +14,7 @@
 pub mod autopush;
 mod content;
 pub mod options;
+pub mod receipt;
 mod session;
 pub mod sse;
 

@@ -4,6 +4,7 @@
 //! | in the stream | means |
 //! |---|---|
 //! | `event: message` | a push message: see [`message`] |
+//! | `event: receipt` | a receipt, for an application server: see [`receipt`] |
 //! | `event: close` | the last event of a stream that the service ends: see [`Close`] |
 //! | a comment | nothing: the connection is alive |
 //!
@@ -12,7 +13,7 @@
 
 use std::fmt::Write;
 
-use pushgrid_types::{CloseReason, Message};
+use pushgrid_types::{CloseReason, Message, MessageId, Receipt};
 
 use crate::content;
 
@@ -54,6 +55,20 @@ pub fn message(message: &Message, addresses: Addresses<'_>) -> String {
     content::push_members(&mut text, &message.content);
     text.push_str("}\n\n");
     text
+}
+
+/// The event of a receipt (RFC 8030 section 6.3), for the application server that has sent the message `location`:
+///
+/// ```text
+/// id: the receipt id, the same over all redeliveries
+/// event: receipt
+/// data: {"message":"https://.../m/...","status":204,"outcome":"delivered","time":"2026-12-01T10:00:00.000Z","receipt":"/receipts/.../..."}
+/// ```
+///
+/// A `DELETE` of `path` acknowledges the receipt.
+pub fn receipt(id: MessageId, receipt: &Receipt, location: &str, path: &str) -> String {
+    let members = crate::receipt::members(receipt, location);
+    format!("id: {}\nevent: receipt\ndata: {{{members},\"receipt\":\"{path}\"}}\n\n", id.to_text())
 }
 
 /// Reason for the service to end a stream.

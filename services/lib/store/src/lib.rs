@@ -43,7 +43,8 @@ pub use error::{ErrorKind, StoreError};
 pub use ledger::{Ledger, LedgerSnapshot};
 pub use links::{
     Cancelled, Eviction, Held, IngressLink, LinkError, NodeLink, NotDelivered, Opened, OwnershipLink,
-    Registered, Resource, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement, Standing,
+    ReceiptLink, Registered, Resource, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement,
+    Standing,
 };
 pub use log::{EventLog, LogConsumer, LogEnd};
 pub use mailbox::{Mailbox, Page, PageLimit, PageStart, Stored, Usage};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use pushgrid_types::{
     ChannelId, Epoch, Message, MessageId, MessageRef, NodeId, Outcome, Partition, Restriction, SessionRef,
-    SubscriptionRef, Urgency, UserAgentId,
+    SubscriptionRef, Urgency, UserAgentId, WebhookUrl,
 };
 
 use crate::{Claim, StoreError, Subscription};
@@ -152,7 +152,7 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
 /// Node to router, for a user agent that names a subscription or a message by an address of its own, outside of any
 /// session (RFC 8030 sections 6.2 and 7.3).
 #[async_trait]
-pub trait ResourceLink: Send + Sync + fmt::Debug {
+pub trait ResourceLink: ReceiptLink {
     /// Ends a message as delivered: its user agent has acknowledged it. A session to which the message was sent
     /// has room for another.
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
@@ -179,6 +179,20 @@ pub trait ResourceLink: Send + Sync + fmt::Debug {
     /// [`RouterLink::unregister`] does. A session of a user agent without any other subscription is closed, as
     /// superseded.
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError>;
+}
+
+/// Ingress and node to router: receipt subscriptions (RFC 8030 section 5.1).
+#[async_trait]
+pub trait ReceiptLink: Send + Sync + fmt::Debug {
+    /// Makes the receipt subscription of an application server, durably: the only one of a user agent of its own. Its
+    /// receipts are posted to `webhook`, or wait to be read. A repeated call answers with the same one.
+    /// [`LinkError::Unavailable`] if the router knows no webhooks and there is one.
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError>;
 }
 
 /// A resource that a user agent can monitor.
@@ -208,6 +222,8 @@ pub struct Standing {
     /// The absolute URL for application servers' POSTs, if the resource is a subscription that is alive. A capability:
     /// never logged.
     pub endpoint: Option<String>,
+    /// True if the messages of the subscription are posted to a webhook.
+    pub has_webhook: bool,
 }
 
 impl Standing {
@@ -225,13 +241,14 @@ impl fmt::Debug for Standing {
         f.debug_struct("Standing")
             .field("members", &self.members)
             .field("is_alive", &self.endpoint.is_some())
+            .field("has_webhook", &self.has_webhook)
             .finish()
     }
 }
 
 /// Ingress to router.
 #[async_trait]
-pub trait IngressLink: Send + Sync + fmt::Debug {
+pub trait IngressLink: ReceiptLink {
     /// Ends a message for its application server (`DELETE` of the message resource). Waits for a message
     /// accepted a moment ago and still in the log; [`LinkError::Unavailable`] while the log cannot be read so
     /// far.

@@ -14,6 +14,8 @@ pub struct Config {
     pub allow_http: bool,
     /// Longest time of one attempt, from the look-up of the name to the head of the answer.
     pub timeout: Duration,
+    /// Pause after the first failed attempt; it doubles with each further one.
+    pub first_pause: Duration,
     /// Certificates (PEM) of authorities that are trusted beside the built-in ones.
     pub ca_file: Option<PathBuf>,
 }
@@ -40,6 +42,12 @@ impl Config {
             Duration::from_millis(100)..=Duration::from_mins(1),
             "Longest time of one attempt to post to a webhook, connecting included.",
         );
+        let first_pause = reader.duration(
+            "webhook.first_pause",
+            "5s",
+            Duration::from_millis(10)..=Duration::from_hours(1),
+            "Pause after the first failed attempt to post to a webhook. It doubles with each further one, up to an hour.",
+        );
         let ca_file = reader.text(
             "webhook.ca_file",
             "",
@@ -47,7 +55,7 @@ impl Config {
              the public ones. Empty: none.",
         );
         let ca_file = (!ca_file.is_empty()).then(|| PathBuf::from(ca_file));
-        Self { allow_private, allow_http, timeout, ca_file }
+        Self { allow_private, allow_http, timeout, first_pause, ca_file }
     }
 }
 

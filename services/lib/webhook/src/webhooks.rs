@@ -11,6 +11,7 @@ use http_body_util::Full;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use pushgrid_crypto::{EndpointKeys, WebhookSecrets};
+use pushgrid_runtime::Backoff;
 use pushgrid_runtime::metrics::{Meter, WEBHOOK_POSTS};
 use pushgrid_types::{SubscriptionRef, WebhookUrl};
 use tokio::sync::Semaphore;
@@ -34,6 +35,9 @@ const IDLE_FOR: Duration = Duration::from_secs(30);
 /// Most octets that are held of the head of an answer, and of a body that nobody reads.
 const ANSWER_MAX: u16 = 16 * 1024;
 
+/// Longest pause between failed attempts.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
 /// Posts to webhooks. A clone is cheap, and shares connections and the bound on attempts.
 #[derive(Clone)]
 pub struct Webhooks {
@@ -45,6 +49,7 @@ struct Inner {
     secrets: WebhookSecrets,
     client: Client<Connector, Full<Bytes>>,
     timeout: Duration,
+    first_pause: Duration,
     room: Semaphore,
     counts: [(&'static str, metrics::Counter); RESULTS.len()],
 }
@@ -80,6 +85,7 @@ impl Webhooks {
             secrets: WebhookSecrets::new(keys),
             client,
             timeout: config.timeout,
+            first_pause: config.first_pause,
             room: Semaphore::new(MAX_ATTEMPTS),
             counts: RESULTS.map(|result| (result, meter.counter(&WEBHOOK_POSTS, &[("result", result)]))),
         };
@@ -99,6 +105,11 @@ impl Webhooks {
     /// of the receipt subscription and of the last (oldest) endpoint key, see [`WebhookSecrets`].
     pub fn secret(&self, of: &SubscriptionRef) -> String {
         secret_text(&self.inner.secrets.secret(of))
+    }
+
+    /// Pauses between failed attempts for one webhook.
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.inner.first_pause, LONGEST_PAUSE)
     }
 
     /// Posts `body`, which is JSON, in one attempt. `id` becomes the `webhook-id` (1 to 256 of `A-Z a-z 0-9 - _`, the

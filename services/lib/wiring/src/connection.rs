@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use pushgrid_connection::{Connections, Deps, Node, Resources};
-use pushgrid_crypto::ResourceAddresses;
+use pushgrid_connection::{Connections, Deps, Node, ReceiptForm, Receipts, Resources};
+use pushgrid_crypto::{MessageAddresses, ReceiptAddresses, ResourceAddresses};
 use pushgrid_link_grpc::{RouterStreams, Routers, serve_node};
-use pushgrid_runtime::config::Secret;
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_runtime::{Shutdown, http};
 use pushgrid_store::{Broadcasts, Role as MemberRole};
 use pushgrid_store_redis::Redis;
+use pushgrid_webhook::Webhooks;
 
 use crate::broadcasts;
 use crate::failure::Failure;
@@ -31,7 +31,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let listener = http::bind(settings.connection.listen).await?;
     let grpc = http::bind(settings.grid.node_listen).await?;
     let (address, grpc_address) = (listener.local_addr()?, grpc.local_addr()?);
-    let addresses = addresses(settings.endpoint_keys.as_ref(), &process.meter)?;
+    let sealed = sealed(&settings, &process.meter)?;
 
     latch.not_ready("waiting for Redis");
     let redis = Redis::connect(&settings.grid.redis, &process.meter).await?;
@@ -54,7 +54,11 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         settings.connection,
         Deps {
             listener,
-            resources: addresses.map(|addresses| Resources { link: Arc::new(routers.clone()), addresses }),
+            resources: sealed.map(|(addresses, receipts)| Resources {
+                link: Arc::new(routers.clone()),
+                addresses,
+                receipts,
+            }),
             router: Arc::new(routers),
             node,
             broadcasts: broadcasts.as_ref().map(|kept| kept.versions()),
@@ -92,12 +96,17 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
 }
 
 /// Seals for user agents over HTTP; without keys there are none, as in the first release.
-fn addresses(keys: Option<&Secret>, meter: &Meter) -> Result<Option<ResourceAddresses>, Failure> {
+fn sealed(settings: &Settings, meter: &Meter) -> Result<Option<(ResourceAddresses, Receipts)>, Failure> {
+    let keys = settings.endpoint_keys.as_ref();
     if keys.is_none() {
         tracing::info!("endpoint.keys is not set: user agents are served by WebSocket only");
         return Ok(None);
     }
     let keys = keys::needed(keys)?;
     keys::show(&keys, meter);
-    Ok(Some(ResourceAddresses::new(&keys)))
+    let form =
+        ReceiptForm { messages: MessageAddresses::new(&keys), public_url: settings.public_url().into() };
+    let webhooks = Webhooks::new(&settings.webhook, &keys, meter)?;
+    let receipts = Receipts { addresses: ReceiptAddresses::new(&keys), form, webhooks };
+    Ok(Some((ResourceAddresses::new(&keys), receipts)))
 }

@@ -27,6 +27,9 @@ pub enum Failure {
     /// The public address cannot be an audience of VAPID tokens.
     #[error(transparent)]
     PublicUrl(#[from] InvalidPublicUrl),
+    /// The roots for webhooks cannot be read.
+    #[error(transparent)]
+    Webhook(#[from] pushgrid_webhook::InvalidCaFile),
     /// An address of a bound listener could not be read.
     #[error("cannot read the address of a listener")]
     Address(#[from] io::Error),
@@ -44,6 +47,7 @@ impl Failure {
         match self {
             Self::Keys(KeysError::Missing | KeysError::Configured(_))
             | Self::PublicUrl(_)
+            | Self::Webhook(_)
             | Self::Open(OpenError::Keys { origin: KeyOrigin::Configured, .. }) => true,
             Self::Kafka(failure) => failure.is_bad_configuration(),
             Self::Redis(failure) => failure.is_bad_configuration(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pushgrid_crypto::vapid::{Audiences, Verifier};
-use pushgrid_crypto::{EndpointTokens, MessageAddresses};
+use pushgrid_crypto::{EndpointTokens, MessageAddresses, ReceiptAddresses};
 use pushgrid_ingress::{Deps, Ingress};
 use pushgrid_link_grpc::Routers;
 use pushgrid_log_kafka::{KafkaLog, topics};
@@ -28,6 +28,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
     let listener = http::bind(settings.ingress.listen).await?;
     let address = listener.local_addr()?;
     let public_url = settings.public_url();
+    let receipts_url = settings.receipts_url(settings.connection.listen.port());
     settings.warn_of_local_endpoints(&public_url);
     let audiences = Audiences::of(&public_url)?;
     let endpoint_keys = keys::needed(settings.endpoint_keys.as_ref())?;
@@ -52,6 +53,8 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
             listener,
             tokens: EndpointTokens::new(&endpoint_keys),
             addresses: MessageAddresses::new(&endpoint_keys),
+            receipts: ReceiptAddresses::new(&endpoint_keys),
+            receipts_url,
             verifier,
             public_url,
             directory: Arc::new(RedisDirectory::new(redis, topics.partitions)),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pushgrid_crypto::EndpointTokens;
+use pushgrid_crypto::{EndpointTokens, MessageAddresses};
 use pushgrid_link_grpc::{Nodes, serve_router};
 use pushgrid_log_kafka::{GroupWatch, KafkaAssignments, KafkaChangelog, KafkaLog, topics};
 use pushgrid_router::{Router, RouterContext, RouterDeps};
@@ -15,6 +15,7 @@ use pushgrid_store_changelog::Receipts;
 use pushgrid_store_redis::Redis;
 use pushgrid_types::cast::saturating;
 use pushgrid_types::{Clock, NodeId};
+use pushgrid_webhook::Webhooks;
 use tokio::time::interval;
 
 use crate::failure::Failure;
@@ -63,6 +64,9 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Addres
         config: settings.router,
         tokens: EndpointTokens::new(&endpoint_keys),
         public_url,
+        addresses: MessageAddresses::new(&endpoint_keys),
+        webhooks: Webhooks::new(&settings.webhook, &endpoint_keys, &process.meter)?,
+        wall: Arc::new(grid.time.wall()),
         clock: clock.clone(),
         rng: process.rng.clone(),
         meter: process.meter.clone(),

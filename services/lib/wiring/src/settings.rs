@@ -89,6 +89,7 @@ pub struct Settings {
     pub(crate) router: pushgrid_router::Config,
     pub(crate) connection: pushgrid_connection::Config,
     pub(crate) bridge: pushgrid_bridge::Config,
+    pub(crate) webhook: pushgrid_webhook::Config,
     pub(crate) admin_http: http::Limits,
     pub(crate) grid: Grid,
 }
@@ -157,6 +158,7 @@ impl Settings {
             router: pushgrid_router::Config::read(reader),
             connection: pushgrid_connection::Config::read(reader, role.drain()),
             bridge: pushgrid_bridge::Config::read(reader),
+            webhook: pushgrid_webhook::Config::read(reader),
             admin_http: http::Limits { finish_timeout: ADMIN_FINISH, ..http::Limits::default() },
             grid: Grid::read(reader, role),
         };
@@ -176,6 +178,12 @@ impl Settings {
     /// Prefix of endpoints in a grid.
     pub(crate) fn public_url(&self) -> String {
         self.ingress.public_url.clone().unwrap_or_else(|| PUBLIC_URL.to_owned())
+    }
+
+    /// Origin at which application servers read receipts.
+    pub(crate) fn receipts_url(&self, connection_port: u16) -> String {
+        let configured = self.ingress.receipts_url.as_ref().or(self.ingress.public_url.as_ref());
+        configured.cloned().unwrap_or_else(|| format!("http://localhost:{connection_port}"))
     }
 
     /// Warns when endpoints name this machine only though other machines reach the service. No fault: enough

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use pushgrid_connection::{Connections, Node, Resources};
+use pushgrid_connection::{Connections, Node, ReceiptForm, Receipts, Resources};
 use pushgrid_crypto::vapid::{Audiences, Verifier};
-use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses, ResourceAddresses};
+use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses, ReceiptAddresses, ResourceAddresses};
 use pushgrid_ingress::Ingress;
 use pushgrid_router::{PartitionWorker, RouterContext};
 use pushgrid_runtime::clock::{self, LocalTime};
@@ -14,6 +14,7 @@ use pushgrid_runtime::{Latch, Shutdown, http, spans};
 use pushgrid_store::{Broadcasts, Ledger, OwnDirectory};
 use pushgrid_store_embedded::{Embedded, EmbeddedConfig, KeyOrigin, Keys};
 use pushgrid_types::{Clock, KeptTime, Partition, SystemClock, SystemRng};
+use pushgrid_webhook::Webhooks;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::interval;
@@ -43,6 +44,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
     let urls = listeners.urls()?;
     let public_url = public_url(&settings, listeners.ingress.local_addr()?);
     settings.warn_of_local_endpoints(&public_url);
+    let receipts_url = settings.receipts_url(listeners.connection.local_addr()?.port());
     let audiences = Audiences::of(&public_url)?;
     let meter = Meter::new();
     let (embedded, keys) = open(&settings, &meter)?;
@@ -56,14 +58,19 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
     let clock: Arc<dyn Clock> = Arc::new(time.clock());
     let (tokens, store) = (EndpointTokens::new(&keys), Arc::new(embedded.clone()));
     let node = Node::new(&*process.rng, settings.connection.queue);
+    let webhooks = Webhooks::new(&settings.webhook, &keys, &process.meter)?;
     let context = RouterContext {
         config: settings.router,
         tokens: tokens.clone(),
         public_url: public_url.clone(),
+        addresses: MessageAddresses::new(&keys),
+        webhooks: webhooks.clone(),
+        wall: Arc::new(SystemClock),
         clock: clock.clone(),
         rng: process.rng.clone(),
         meter: process.meter.clone(),
     };
+    let form = ReceiptForm { messages: MessageAddresses::new(&keys), public_url: public_url.as_str().into() };
     let state = embedded
         .partition(Arc::clone(&clock))
         .expect("a store that was just opened has given its consumer to nobody");
@@ -75,6 +82,8 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
             listener: listeners.ingress,
             tokens,
             addresses: MessageAddresses::new(&keys),
+            receipts: ReceiptAddresses::new(&keys),
+            receipts_url,
             verifier,
             public_url,
             directory: Arc::new(OwnDirectory { subscriptions: store.clone(), mailbox: store.clone() }),
@@ -94,6 +103,7 @@ pub async fn run(settings: Settings, edges: Shutdown, ready: impl FnOnce(&Servin
             resources: Some(Resources {
                 link: Arc::new(handle.clone()),
                 addresses: ResourceAddresses::new(&keys),
+                receipts: Receipts { addresses: ReceiptAddresses::new(&keys), form, webhooks },
             }),
             router: Arc::new(handle),
             node,

@@ -10,11 +10,12 @@ use async_trait::async_trait;
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use pushgrid_store::{
     Cancelled, ErrorKind, Held, IngressLink, LedgerSnapshot, LinkError, Opened, OwnershipLink,
-    PartitionLifecycle, Registered, Resource, ResourceLink, RouterLink, SessionEvents, Settlement, Standing,
+    PartitionLifecycle, ReceiptLink, Registered, Resource, ResourceLink, RouterLink, SessionEvents,
+    Settlement, Standing,
 };
 use pushgrid_types::{
     ChannelId, LeaderEpoch, Message, MessageRef, NodeId, Partition, Restriction, SessionRef, SubscriptionRef,
-    Urgency, UserAgentId,
+    Urgency, UserAgentId, WebhookUrl,
 };
 
 use crate::Handle;
@@ -167,6 +168,19 @@ impl RouterLink for PartitionRegistry {
     async fn close(&self, user_agent: UserAgentId, session: SessionRef) -> Result<(), LinkError> {
         let handle = self.handle(user_agent)?;
         handle.close(user_agent, session).await.map_err(passing(&handle))
+    }
+}
+
+#[async_trait]
+impl ReceiptLink for PartitionRegistry {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        let handle = self.handle(user_agent)?;
+        handle.open_receipts(user_agent, channel, webhook).await.map_err(passing(&handle))
     }
 }
 

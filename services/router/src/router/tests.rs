@@ -10,6 +10,7 @@ use world::{World, held, holding, session, user_agent_of, within};
 use super::*;
 
 mod lines;
+mod receipts;
 mod unseen;
 mod world;
 

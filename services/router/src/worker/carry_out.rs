@@ -183,6 +183,7 @@ impl PartitionWorker {
             }
             Done::Stored { batch, answers } => {
                 self.partition.stored(&batch, &answers?);
+                self.shared.hooked.stored(&batch);
                 self.storing.arrived(batch.len());
             }
             Done::Page { user_agent, session, page } => self.partition.page(turn, user_agent, session, page),

@@ -6,12 +6,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use pushgrid_proto::stored;
 use pushgrid_proto::wire::router::v1 as wire;
-use pushgrid_store::{Cancelled, IngressLink, LinkError, Registered, Resource, ResourceLink, Standing};
+use pushgrid_store::{
+    Cancelled, IngressLink, LinkError, ReceiptLink, Registered, Resource, ResourceLink, Standing,
+};
 use pushgrid_types::cast::saturating;
-use pushgrid_types::{ChannelId, Message, MessageRef, Restriction, SubscriptionRef, UserAgentId};
+use pushgrid_types::{ChannelId, Message, MessageRef, Restriction, SubscriptionRef, UserAgentId, WebhookUrl};
 
 use super::peer::Peer;
-use super::{Routers, readable, registered};
+use super::{Routers, readable, registered, to_make};
 use crate::form;
 
 #[async_trait]
@@ -26,7 +28,8 @@ impl ResourceLink for Routers {
         channel: ChannelId,
         restriction: Restriction,
     ) -> Result<Option<Registered>, LinkError> {
-        let answer = self.make(user_agent, channel, restriction, true).await?;
+        let request = wire::RegisterRequest { joins: true, ..to_make(user_agent, channel, restriction) };
+        let answer = self.make(user_agent, request).await?;
         if answer.alone { Ok(None) } else { readable(registered(user_agent, channel, answer)).map(Some) }
     }
 
@@ -61,8 +64,9 @@ impl ResourceLink for Routers {
             let request = request.clone();
             async move { peer.call(async |mut router| router.look_up(request).await).await }
         };
-        let wire::LookUpResponse { members, endpoint } = self.ask(resource.user_agent(), call).await?;
-        Ok(Standing { members: saturating::<usize>(members), endpoint })
+        let wire::LookUpResponse { members, endpoint, webhook } =
+            self.ask(resource.user_agent(), call).await?;
+        Ok(Standing { members: saturating::<usize>(members), endpoint, has_webhook: webhook })
     }
 
     async fn unsubscribe(&self, id: SubscriptionRef) -> Result<Cancelled, LinkError> {
@@ -72,6 +76,25 @@ impl ResourceLink for Routers {
             incarnation: Some(Bytes::copy_from_slice(id.incarnation.as_octets())),
         };
         self.end_subscription(id.user_agent, request).await
+    }
+}
+
+#[async_trait]
+impl ReceiptLink for Routers {
+    async fn open_receipts(
+        &self,
+        user_agent: UserAgentId,
+        channel: ChannelId,
+        webhook: Option<WebhookUrl>,
+    ) -> Result<SubscriptionRef, LinkError> {
+        let request = wire::RegisterRequest {
+            webhook: webhook.as_ref().map(|url| url.as_str().to_owned()),
+            ..to_make(user_agent, channel, Restriction::Open)
+        };
+        let answer = self.make(user_agent, request).await?;
+        let made = readable(registered(user_agent, channel, answer))?.subscription;
+        // A router of an earlier release has made one without.
+        if made.webhook == webhook { Ok(made.id) } else { Err(LinkError::Unavailable) }
     }
 }
 

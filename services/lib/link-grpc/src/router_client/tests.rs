@@ -1,9 +1,10 @@
 //! Calls over a real connection to model routers: retries, moves of partitions, the breaker, and batches.
 
 use futures_util::future::join_all;
-use pushgrid_store::{IngressLink, Member, Resource, ResourceLink, Standing};
+use pushgrid_store::{IngressLink, Member, ReceiptLink, Resource, ResourceLink, Standing};
 use pushgrid_types::{
     ApplicationId, Message, MessageRef, Outcome, Partition, Restriction, Sequence, Urgency, VapidKeyHash,
+    WebhookUrl,
 };
 
 use super::*;
@@ -80,8 +81,19 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
     assert_eq!(routers.read(message_ref(somebody, 0)).await.unwrap(), None);
     let (of_life, set) = (Resource::Subscription(life(somebody)), Resource::Set(somebody));
     let endpoint = Some("https://push.example/push/token".to_owned());
-    assert_eq!(routers.look_up(of_life).await.unwrap(), Standing { members: 3, endpoint });
-    assert_eq!(routers.look_up(set).await.unwrap(), Standing { members: 3, endpoint: None });
+    assert_eq!(
+        routers.look_up(of_life).await.unwrap(),
+        Standing { members: 3, endpoint, has_webhook: false }
+    );
+    assert_eq!(
+        routers.look_up(set).await.unwrap(),
+        Standing { members: 3, endpoint: None, has_webhook: false }
+    );
+    let (on, webhook) = (ChannelId::from_octets([4; 16]), WebhookUrl::new("https://app.example/receipts"));
+    for webhook in [None, webhook.clone()] {
+        let made = routers.open_receipts(somebody, on, webhook.clone()).await.unwrap();
+        assert_eq!((made.user_agent, made.channel), (somebody, on));
+    }
     assert_eq!(routers.unsubscribe(life(somebody)).await.unwrap(), Cancelled::Ended);
     assert_eq!(routers.unsubscribe(life(stranger)).await.unwrap(), Cancelled::Gone);
 
@@ -108,6 +120,8 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Read(message_ref(somebody, 0)),
         Call::LookUp(of_life),
         Call::LookUp(set),
+        Call::Register(somebody, on, Restriction::Open),
+        Call::OpenReceipts(somebody, on, webhook),
         Call::Unsubscribe(life(somebody)),
         Call::Unsubscribe(life(stranger)),
     ];

@@ -96,7 +96,7 @@ impl Http2Connection {
         let State::Serving(serving) = &mut self.state else { return Poll::Pending };
         let Serving { connection, pings, pushes } = &mut **serving;
         loop {
-            if pings.as_mut().is_some_and(|pings| pings.poll(cx).is_ready()) {
+            if pings.as_mut().is_some_and(|pings| pings.poll(cx, pushes).is_ready()) {
                 connection.abrupt_shutdown(Reason::NO_ERROR);
                 // Who does not answer need not read this.
                 let _ = connection.poll_closed(cx);
@@ -144,7 +144,7 @@ impl Future for Http2Connection {
     }
 }
 
-/// Pings that show whether the client is there.
+/// Pings that show whether the client is there, and what it has taken.
 struct Pings {
     sender: PingPong,
     interval: Duration,
@@ -152,28 +152,38 @@ struct Pings {
     /// The next ping, or the end of the time for the answer to the last.
     timer: Pin<Box<Sleep>>,
     is_asked: bool,
+    /// The last push before the ping: its answer says that the client has taken it.
+    after: u64,
 }
 
 impl Pings {
     fn new(sender: PingPong, interval: Duration, timeout: Duration) -> Self {
-        Self { sender, interval, timeout, timer: Box::pin(sleep(interval)), is_asked: false }
+        Self { sender, interval, timeout, timer: Box::pin(sleep(interval)), is_asked: false, after: 0 }
     }
 
     /// Ready when the client has not answered in time.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, cx: &mut Context<'_>, pushes: &Pushes) -> Poll<()> {
         loop {
             if self.is_asked && self.sender.poll_pong(cx).is_ready() {
                 self.is_asked = false;
                 self.timer.as_mut().reset(Instant::now() + self.interval);
+                pushes.taken(self.after);
             }
-            ready!(self.timer.as_mut().poll(cx));
-            if self.is_asked {
-                return Poll::Ready(());
+            let untaken = pushes.untaken(cx).filter(|_| !self.is_asked);
+            if untaken.is_none() {
+                ready!(self.timer.as_mut().poll(cx));
+                if self.is_asked {
+                    return Poll::Ready(());
+                }
             }
+            self.after = untaken.unwrap_or_default();
             // An error means that the connection is at its end, which tells by itself.
             self.is_asked = self.sender.send_ping(Ping::opaque()).is_ok();
             let wait = if self.is_asked { self.timeout } else { self.interval };
             self.timer.as_mut().reset(Instant::now() + wait);
+            if !self.is_asked {
+                ready!(self.timer.as_mut().poll(cx));
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use pushgrid_crypto::{EndpointKeys, EndpointTokens};
+use pushgrid_crypto::{EndpointKeys, EndpointTokens, MessageAddresses};
 use pushgrid_runtime::clock::SteadyClock;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
@@ -17,8 +17,10 @@ use pushgrid_store::{
 use pushgrid_store_model::memory::{Memory, MemoryConsumer, MemoryPresence};
 use pushgrid_types::{
     ChannelId, Clock, Content, Epoch, LeaderEpoch, Message, MessageId, NodeId, Outcome, Restriction,
-    Sequence, SessionId, SessionRef, SubscriptionRef, SystemRng, Timestamp, Ttl, Urgency, UserAgentId,
+    Sequence, SessionId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp, Ttl, Urgency,
+    UserAgentId,
 };
+use pushgrid_webhook::Webhooks;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::timeout;
 
@@ -285,15 +287,22 @@ impl World {
         });
         let changing = watch::Sender::new(0);
         let changed = changing.subscribe();
-        let mut reader = Reader::new(Layers::none());
+        let own = ["webhook.allow_private=true", "webhook.allow_http=true", "webhook.first_pause=10ms"];
+        let own = own.map(str::to_owned);
+        let mut reader = Reader::new(Layers::load(None, std::iter::empty(), &own).unwrap());
+        let (keys, meter) = (EndpointKeys::generate(&SystemRng), Meter::new());
+        let webhooks = Webhooks::new(&pushgrid_webhook::Config::read(&mut reader), &keys, &meter).unwrap();
         let (router, registry) = Router::new(
             Arc::new(RouterContext {
                 config: Config::read(&mut reader),
-                tokens: EndpointTokens::new(&EndpointKeys::generate(&SystemRng)),
+                tokens: EndpointTokens::new(&keys),
+                addresses: MessageAddresses::new(&keys),
+                webhooks,
+                wall: Arc::new(SystemClock),
                 public_url: "http://push.example".to_owned(),
                 clock: Arc::new(SteadyClock::of_machine()),
                 rng: Arc::new(SystemRng),
-                meter: Meter::new(),
+                meter,
             }),
             RouterDeps {
                 assignments: Box::new(Assigned { changes: receiver, left: left.clone() }),

@@ -226,3 +226,68 @@ async fn a_client_that_answers_no_ping_has_gone() {
         within(dead.read_to_end(&mut Vec::new())).await.unwrap();
     }
 }
+
+async fn taken(pusher: &Pusher, answer: &Pushed) {
+    within(poll_fn(|cx| pusher.poll(cx, |_| answer.is_taken()))).await;
+}
+
+fn push_watched(pusher: &Pusher, path: &str) -> Pushed {
+    let promise = Request::get(format!("http://push.example/{path}")).body(()).unwrap();
+    pusher.push_watched(promise, Response::builder().status(204).body(()).unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_push_is_taken_when_the_client_has_answered_for_it() {
+    let (app, mut given, _go) = pushing();
+    let server = start(app, Limits::default()).await;
+    let mut sender = connect(&server, &client::Builder::new()).await;
+    let (mut answer, _) = sender.send_request(request(), true).unwrap();
+    let mut promises = answer.push_promises();
+    let pusher = within(given.recv()).await.unwrap();
+    let plain = push(&pusher, "plain", b"1");
+    sent(&pusher, &plain).await;
+    for path in ["one", "two", "three"] {
+        let watched = push_watched(&pusher, path);
+        taken(&pusher, &watched).await;
+    }
+    let several: Vec<_> = (0..10).map(|_| push_watched(&pusher, "several")).collect();
+    for one in &several {
+        taken(&pusher, one).await;
+    }
+    for path in ["/plain", "/one", "/two", "/three"] {
+        let (request, answer) = within(promises.push_promise()).await.unwrap().unwrap().into_parts();
+        assert_eq!(request.uri().path(), path);
+        let (head, mut body) = within(answer).await.unwrap().into_parts();
+        if path != "/plain" {
+            assert_eq!(head.status, StatusCode::NO_CONTENT);
+            assert!(within(body.data()).await.is_none_or(|part| part.unwrap().is_empty()), "no data");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_is_sent_to_a_client_that_answers_for_nothing_is_not_taken() {
+    let (app, mut given, _go) = pushing();
+    let server = start(app, Limits::default()).await;
+    let mut silent = raw(&server, &[]).await;
+    let pusher = within(given.recv()).await.unwrap();
+    let watched = push_watched(&pusher, "one");
+    sent(&pusher, &watched).await;
+    // The ping has come, so the push is with the client; it has not answered, and goes.
+    within(async {
+        loop {
+            let mut head = [0; 9];
+            silent.read_exact(&mut head).await.unwrap();
+            let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+            silent.read_exact(&mut vec![0; length]).await.unwrap();
+            if head[3] == 6 {
+                break;
+            }
+        }
+    })
+    .await;
+    let second = push_watched(&pusher, "two");
+    drop(silent);
+    sent(&pusher, &second).await;
+    assert!(!watched.is_taken() && !second.is_taken());
+}
