@@ -8,11 +8,25 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::StopReason;
-use crate::core::{Core, Counters};
+use crate::core::{Core, Counters, closed};
 use crate::tracker::Snapshot;
 
 /// Caller of a flush, waiting for the commit.
-pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
+pub(crate) type Waiter = oneshot::Sender<Result<Committed, StoreError>>;
+
+/// A commit that has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Committed {
+    /// Messages that ended in the log and have no room in the note: a crash redelivers them.
+    pub(crate) ends_left_out: u64,
+}
+
+/// Asks for a commit, and waits for it.
+pub(crate) async fn committed(flushes: &mpsc::Sender<Waiter>) -> Result<Committed, StoreError> {
+    let (waiter, committed) = oneshot::channel();
+    flushes.send(waiter).await.map_err(|_| closed())?;
+    committed.await.map_err(|_| closed())?
+}
 
 /// Commits `commit_every` after a change, and at once for each flush, until the partition has stopped. A
 /// failed commit is retried with backoff; its callers get the error.
@@ -34,9 +48,9 @@ pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> S
             waiters.push(waiter);
         }
         match commit(&core, &mut last).await {
-            Ok(()) => {
+            Ok(committed) => {
                 pause = core.context.pause();
-                answer(waiters, &|| Ok(()));
+                answer(waiters, &|| Ok(committed));
             }
             Err(error) => {
                 let kind = error.kind;
@@ -51,24 +65,25 @@ pub(crate) async fn run(core: Arc<Core>, mut asked: mpsc::Receiver<Waiter>) -> S
 }
 
 /// A caller may have gone away, which undoes nothing.
-fn answer(waiters: Vec<Waiter>, result: &dyn Fn() -> Result<(), StoreError>) {
+fn answer(waiters: Vec<Waiter>, result: &dyn Fn() -> Result<Committed, StoreError>) {
     for waiter in waiters {
         let _ = waiter.send(result());
     }
 }
 
 /// Commits, unless the last commit says the same.
-async fn commit(core: &Core, last: &mut Option<Commit>) -> Result<(), StoreError> {
+async fn commit(core: &Core, last: &mut Option<Commit>) -> Result<Committed, StoreError> {
     // The view lacks records that were passed over, so the next owner has to read them again.
     let newer = core.context.unreadable.first_newer();
-    let (commit, ended) = {
+    let (commit, ended, ends_left_out) = {
         let mut tracker = core.tracker();
-        let Snapshot { commit, left_out } = tracker.snapshot(&core.claims, newer, core.context.tuning.note);
+        let Snapshot { commit, left_out, ends_left_out } =
+            tracker.snapshot(&core.claims, newer, core.context.tuning.note);
         let was_full = core.feed.full(&tracker).is_some();
         // Room for acknowledged messages in the note may reopen the reader of the log.
         tracker.leave_out(left_out);
         core.feed.was_full(was_full);
-        (commit, core.ledger.snapshot().ended)
+        (commit, core.ledger.snapshot().ended, ends_left_out)
     };
     let Some(commit) = commit else {
         return Err(StoreError::new(
@@ -83,5 +98,5 @@ async fn commit(core: &Core, last: &mut Option<Commit>) -> Result<(), StoreError
         *last = Some(commit);
     }
     *core.committed() = ended;
-    Ok(())
+    Ok(Committed { ends_left_out })
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use pushgrid_store::{End, ErrorKind, LogConsumer, LogEnd, StoreError};
+use pushgrid_store::{End, ErrorKind, Flushing, LogConsumer, LogEnd, StoreError};
 use pushgrid_types::{Message, Sequence};
 use tokio::sync::mpsc;
 
 use crate::StopReason;
+use crate::committer::{self, Waiter};
 use crate::core::{Core, closed};
-use crate::receipts::Ended;
+use crate::receipts::{self, Ended};
 
 /// The router's side of one partition's log.
 #[derive(Debug)]
@@ -17,13 +18,19 @@ pub(crate) struct Consumer {
     core: Arc<Core>,
     /// Ends that wait for their receipts.
     owing: mpsc::UnboundedSender<Ended>,
+    flushes: mpsc::Sender<Waiter>,
     /// End of the log at the take-over.
     inherited_to: Sequence,
 }
 
 impl Consumer {
-    pub(crate) fn new(core: Arc<Core>, owing: mpsc::UnboundedSender<Ended>, inherited_to: Sequence) -> Self {
-        Self { core, owing, inherited_to }
+    pub(crate) fn new(
+        core: Arc<Core>,
+        owing: mpsc::UnboundedSender<Ended>,
+        flushes: mpsc::Sender<Waiter>,
+        inherited_to: Sequence,
+    ) -> Self {
+        Self { core, owing, flushes, inherited_to }
     }
 
     /// Next open messages; those ended meanwhile are skipped.
@@ -95,5 +102,16 @@ impl LogConsumer for Consumer {
         if !ended.is_empty() {
             core.settle(ended);
         }
+    }
+
+    fn flush(&self) -> Flushing {
+        let (owing, flushes) = (self.owing.clone(), self.flushes.clone());
+        Box::pin(async move {
+            receipts::settled(&owing).await?;
+            match committer::committed(&flushes).await?.ends_left_out {
+                0 => Ok(()),
+                _ => Err(StoreError::new(ErrorKind::Unavailable, "not all ends have room in the commit")),
+            }
+        })
     }
 }

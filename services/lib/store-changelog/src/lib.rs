@@ -88,8 +88,8 @@
 //! the view is lost.
 //!
 //! Invariant: nothing is answered, counted or taken from the log before the change is in the changelog and in
-//! the view; but the outcome of a never stored message is only in memory until the next commit, and may
-//! happen again (promise P3).
+//! the view; but the outcome of a never stored message is only in memory until the next commit, or a flush of the
+//! consumer, and may happen again (promise P3). A flush fails while an end has no room in the note.
 //! Invariant: a message with a receipt ends only after the receipt is in the log (`receipts`).
 //! Invariant: a message ended on arrival at the mailbox (replaced, or without a subscription) has an entry
 //! for this end too: the message in its place may be gone when the log is read again.

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::StopReason;
 use crate::context::{Halt, PartitionContext};
-use crate::core::Core;
+use crate::core::{Core, closed};
 
 /// Most ends whose receipts are appended at a time.
 const BATCH: usize = 512;
@@ -34,6 +34,13 @@ pub(crate) enum Ended {
     Message(End),
     /// A flush: answered once all earlier ends are settled.
     Flush(oneshot::Sender<Result<(), StoreError>>),
+}
+
+/// Waits until all ends queued before have their receipts, and are settled.
+pub(crate) async fn settled(owing: &mpsc::UnboundedSender<Ended>) -> Result<(), StoreError> {
+    let (reply, settled) = oneshot::channel();
+    owing.send(Ended::Flush(reply)).map_err(|_| closed())?;
+    settled.await.map_err(|_| closed())?
 }
 
 /// Appends the receipts of messages that ended in the log, and settles these, until the partition has stopped.

@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::aside::unreadable;
-use crate::committer::Waiter;
+use crate::committer::{self, Waiter};
 use crate::core::{Core, closed};
 use crate::operation::{Operation, Reply};
-use crate::receipts::Ended;
+use crate::receipts::{self, Ended};
 use crate::{Health, StopReason};
 
 /// Mailbox and subscriptions of one partition.
@@ -126,15 +126,11 @@ impl PartitionStore {
 
     /// Returns once all earlier operations, and all ends settled by the consumer, are durable and committed.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        let (reply, settled) = oneshot::channel();
-        self.owing.send(Ended::Flush(reply)).map_err(|_| closed())?;
-        settled.await.map_err(|_| closed())??;
+        receipts::settled(&self.owing).await?;
         let (reply, done) = oneshot::channel();
         self.queue.send(Operation::Flush { reply }).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())??;
-        let (waiter, committed) = oneshot::channel();
-        self.flushes.send(waiter).await.map_err(|_| closed())?;
-        committed.await.map_err(|_| closed())?
+        committer::committed(&self.flushes).await.map(drop)
     }
 
     /// Closes the partition: refuses new operations, finishes queued ones, commits, and stops. Bounded by

@@ -264,7 +264,7 @@ fn start(core: Core, log: Box<dyn LogReader>, inherited_to: Sequence) -> TakenOv
     TakenOver {
         partition: core.context.partition,
         leader_epoch: core.context.leader_epoch,
-        consumer: Box::new(Consumer::new(Arc::clone(&core), owing.clone(), inherited_to)),
+        consumer: Box::new(Consumer::new(Arc::clone(&core), owing.clone(), flushes.clone(), inherited_to)),
         ledger: Arc::clone(&core.ledger),
         store: Arc::new(PartitionStore::new(core, queue, flushes, owing, tasks)),
     }

@@ -214,8 +214,13 @@ impl Committer {
 
     fn fail(&mut self, works: Vec<Box<dyn Work>>, failure: &Failure) {
         self.note(Some(failure));
+        let has_lazy = works.iter().any(|work| work.is_lazy());
         let again: Vec<_> = works.into_iter().filter_map(|work| work.fail(failure)).collect();
         self.shared.queue.put_back(again);
+        if has_lazy {
+            // Last: a flush that begins after this count stands behind the changes in the queue.
+            self.shared.unwritten.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Applies and commits `works`, and publishes the effects; or changes nothing.

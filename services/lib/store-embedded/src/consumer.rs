@@ -2,18 +2,20 @@
 //! Invariant: a damaged page keeps back only the messages on the page, which stay in the file.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use pushgrid_store::{End, ErrorKind, LogConsumer, LogEnd, StoreError};
+use pushgrid_store::{End, ErrorKind, Flushing, LogConsumer, LogEnd, StoreError};
 use pushgrid_types::{Message, Sequence};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::JoinHandle;
 
+use crate::embedded::answer;
 use crate::failure::Failure;
 use crate::feed::Next;
 use crate::owner::Owner;
 use crate::row::{self, message_columns};
-use crate::write::SettleLogged;
+use crate::write::{Flush, SettleLogged, job};
 
 /// Messages read from the file at once, at most.
 const READ: usize = 512;
@@ -267,5 +269,23 @@ impl LogConsumer for EmbeddedConsumer {
             // handed out, so their number is bounded by that of the pending ones.
             drop(self.owner.shared.queue.push_anyway(Box::new(SettleLogged(ended))));
         }
+    }
+
+    /// An end that damage keeps from being written is given up, and fails only a flush that is under way by then.
+    fn flush(&self) -> Flushing {
+        let shared = Arc::clone(&self.owner.shared);
+        let unwritten = shared.unwritten.load(Ordering::Acquire);
+        Box::pin(async move {
+            let (work, reply) = job(Flush);
+            // Without room, too: it adds nothing, and the ends before it have been taken in the same way.
+            shared.queue.push_anyway(work)?;
+            answer(reply).await?;
+            // A change that failed on its own is written later than this flush, or never.
+            if shared.unwritten.load(Ordering::Acquire) == unwritten {
+                Ok(())
+            } else {
+                Err(StoreError::new(ErrorKind::Unavailable, "ends of messages could not be written"))
+            }
+        })
     }
 }

@@ -118,6 +118,7 @@ impl Embedded {
             ends: config.ends.clone(),
             clock: OnceLock::new(),
             commits: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             full,
             kept_time,
             damage,
@@ -239,7 +240,7 @@ fn open_writer(directory: &Path, file: &Path) -> Result<Connection, OpenError> {
     }
 }
 
-async fn answer<A>(reply: Reply<A>) -> Result<A, StoreError> {
+pub(crate) async fn answer<A>(reply: Reply<A>) -> Result<A, StoreError> {
     // Without an answer the committer has died with the change in its hands.
     reply.await.unwrap_or_else(|gone| Err(StoreError::new(ErrorKind::Unknown, gone)))
 }

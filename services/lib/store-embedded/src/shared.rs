@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(crate) clock: OnceLock<Arc<dyn Clock>>,
     /// Transactions committed since the store was opened.
     pub(crate) commits: AtomicU64,
+    /// Failures of lazy changes. Each is put back into the queue, or given up, before it is counted here.
+    pub(crate) unwritten: AtomicU64,
     /// Set while changes that add something are refused.
     pub(crate) full: Arc<AtomicBool>,
     /// Clock of the previous life, as last kept.

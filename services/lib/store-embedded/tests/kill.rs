@@ -97,6 +97,10 @@ async fn consume(store: Embedded) {
             batch.into_iter().partition(|it| it.sequence.0.is_multiple_of(3));
         say("ending", ended.iter().map(|it| it.sequence));
         consumer.settle(ended.iter().map(|it| End::of(it, Outcome::Delivered)).collect());
+        if ended.len().is_multiple_of(2) {
+            consumer.flush().await.expect("flush answers");
+            say("ended", ended.iter().map(|it| it.sequence));
+        }
         store.store(kept).await.expect("store answers");
         let limit = PageLimit { messages: 5, ..ALL };
         let user_agent = to(0).user_agent;
@@ -120,6 +124,7 @@ async fn kill() {
     let directory = tempfile::tempdir().expect("a temporary directory can be made");
     let mut accepted = BTreeSet::new();
     let mut ending = BTreeSet::new();
+    let mut ended = BTreeSet::new();
     for round in 1..=ROUNDS {
         for line in said_until_killed(directory.path()) {
             // The last line may be cut off, and then says nothing.
@@ -128,12 +133,15 @@ async fn kill() {
                     assert!(accepted.insert(sequence), "{sequence} was given twice");
                 }
                 Some(("ending", sequence)) => _ = ending.insert(sequence),
+                Some(("ended", sequence)) => _ = ended.insert(sequence),
                 Some(_) | None => {}
             }
         }
         let there = look(directory.path()).await;
         let lost: Vec<_> = accepted.difference(&ending).filter(|it| !there.contains(it)).collect();
         assert!(lost.is_empty(), "round {round}: {lost:?} were accepted, and neither ended nor are there");
+        let back: Vec<_> = ended.intersection(&there).collect();
+        assert!(back.is_empty(), "round {round}: {back:?} had ended, durably");
         println!("round {round}: {} accepted, {} there, none lost", accepted.len(), there.len());
     }
     println!("test a_process_that_is_killed_at_any_moment_loses_nothing ... ok");

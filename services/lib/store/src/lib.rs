@@ -46,7 +46,7 @@ pub use links::{
     ReceiptLink, Registered, Resource, ResourceLink, RouterLink, SessionEvents, Sessions, Settlement,
     Standing,
 };
-pub use log::{EventLog, LogConsumer, LogEnd};
+pub use log::{EventLog, Flushing, LogConsumer, LogEnd};
 pub use mailbox::{Mailbox, Page, PageLimit, PageStart, Stored, Usage};
 pub use membership::{Member, Membership, Renewed, Role, Strange};
 pub use partition::{PartitionLifecycle, PartitionLoader, PartitionState};

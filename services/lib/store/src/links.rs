@@ -154,7 +154,7 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
 #[async_trait]
 pub trait ResourceLink: ReceiptLink {
     /// Ends a message as delivered: its user agent has acknowledged it. A session to which the message was sent
-    /// has room for another.
+    /// has room for another. Not durable at return: a crash may have the message redelivered (promise P3).
     async fn acknowledge(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
     /// Makes one more subscription of a user agent, as [`RouterLink::register`] does; `None` for one without any.
@@ -250,8 +250,15 @@ impl fmt::Debug for Standing {
 #[async_trait]
 pub trait IngressLink: ReceiptLink {
     /// Ends a message for its application server (`DELETE` of the message resource). Waits for a message
-    /// accepted a moment ago and still in the log; [`LinkError::Unavailable`] while the log cannot be read so
-    /// far.
+    /// accepted a moment ago and still in the log.
+    ///
+    /// Guarantee: after [`Cancelled::Ended`] no crash brings the message back: the end is durable at return. So is
+    /// the end by an earlier cancellation, after [`Cancelled::Gone`].
+    ///
+    /// Errors: [`LinkError::Unavailable`] while the log cannot be read so far, when the end cannot be made durable in
+    /// time, or when an earlier call waits for this very end. The message may have ended, and a crash may then bring it
+    /// back; a repeated call is answered with [`Cancelled::Gone`] once the end is durable, or with
+    /// [`Cancelled::Ended`] if the message was there after all.
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError>;
 
     /// Tells whether exactly this incarnation is alive, by the owner's own knowledge.

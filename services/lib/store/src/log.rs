@@ -53,6 +53,9 @@ impl LogEnd {
     }
 }
 
+/// Flush of the ends in a log, under way once polled.
+pub type Flushing = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send>>;
+
 /// The router's side of the log.
 #[async_trait]
 pub trait LogConsumer: Send + fmt::Debug {
@@ -77,6 +80,14 @@ pub trait LogConsumer: Send + fmt::Debug {
 
     /// Reports the outcomes of messages never moved to the mailbox, each known by its sequence. Does not
     /// wait: a crash may lose the report, and the messages are then redelivered with the same ids (promise
-    /// P3).
+    /// P3). [`Self::flush`] makes the ends durable.
     fn settle(&self, ended: Vec<End>);
+
+    /// Makes every end reported by [`Self::settle`] before this call durable. Asks nothing before it is polled.
+    ///
+    /// Guarantee: after `Ok` no crash has any of these messages redelivered. After an error each of them has ended for
+    /// this life, and a crash may redeliver it, until a later flush succeeds. A dropped future undoes nothing.
+    ///
+    /// Errors: [`crate::ErrorKind::Unavailable`] while the ends cannot be written, or not all of them have room.
+    fn flush(&self) -> Flushing;
 }

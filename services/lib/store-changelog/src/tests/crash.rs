@@ -19,7 +19,7 @@ const STEPS: usize = 150;
 
 impl World {
     async fn step(&mut self) {
-        match self.parts.chance.below(32) {
+        match self.parts.chance.below(33) {
             0..=8 => self.accept().await,
             9..=12 => _ = self.consume(1 + self.parts.chance.index(4)).await,
             13..=14 => self.settle_logged(),
@@ -31,6 +31,7 @@ impl World {
             26..=27 => self.page(),
             28 => self.flush(),
             29 => self.compact(),
+            30 => self.flush_ends(),
             _ => self.fault().await,
         }
         self.parts.chance.wait().await;

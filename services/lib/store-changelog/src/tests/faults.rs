@@ -8,7 +8,7 @@ use pushgrid_store_model::conformance::ends::ToldEnds;
 use pushgrid_store_model::memory::AppendFault;
 use pushgrid_types::{LeaderEpoch, Outcome, Position, Sequence};
 use tokio::task::JoinHandle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::bench::{Bench, NOW, PARTITION, SUBSCRIPTION, TO, id, waiting};
 use super::chance::Chance;
@@ -191,6 +191,61 @@ async fn a_commit_that_fails_is_made_later() {
     bench.log.set_down(false);
     sleep(bench.tuning.max_pause * 2).await;
     assert_eq!(bench.log.committed().unwrap().next, Sequence(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_ends_commits_at_once_and_asks_nothing_of_the_writer() {
+    let bench = Bench::new();
+    let mut owned = bench.open().await;
+    let accepted = bench.accept(1).await;
+    assert_eq!(owned.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    bench.changelog.set_down(true);
+    bench.view.set_down(true);
+    let (store, began) = (owned.store.clone(), Instant::now());
+    let waiting = tokio::spawn(async move { store.remove(TO.user_agent, TO.channel).await });
+    owned.consumer.settle(vec![End::of(&accepted, Outcome::Cancelled)]);
+    let flushing = owned.consumer.flush();
+    let is_new = |commit: Option<Commit>| commit.is_some_and(|commit| commit.next == Sequence(2));
+    assert!(!is_new(bench.log.committed()), "nothing is asked before it is polled");
+    flushing.await.unwrap();
+    assert!(is_new(bench.log.committed()));
+    assert!(began.elapsed() < bench.tuning.commit_every, "it does not wait for others");
+    assert!(!waiting.is_finished());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_ends_fails_with_the_commit() {
+    let bench = Bench::new();
+    let mut owned = bench.open().await;
+    let accepted = bench.accept(1).await;
+    assert_eq!(owned.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    owned.consumer.settle(vec![End::of(&accepted, Outcome::Cancelled)]);
+    bench.log.set_down(true);
+    assert_eq!(owned.consumer.flush().await.unwrap_err().kind, ErrorKind::Unavailable);
+    bench.log.set_down(false);
+    owned.consumer.flush().await.unwrap();
+    assert_eq!(bench.log.committed().unwrap().next, Sequence(2), "the next one makes up for it");
+    let flushing = owned.consumer.flush();
+    owned.store.abandon().await;
+    assert_eq!(flushing.await.unwrap_err().kind, ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_ends_without_room_in_the_note_fails_until_there_is_room() {
+    let mut bench = Bench::new();
+    bench.tuning.note = 0;
+    let mut owned = bench.open().await;
+    let (first, second) = (bench.accept(1).await, bench.accept(2).await);
+    assert_eq!(owned.consumer.next(2).await.unwrap(), [first.clone(), second.clone()]);
+    owned.consumer.settle(vec![End::of(&second, Outcome::Cancelled)]);
+    assert_eq!(owned.consumer.flush().await.unwrap_err().kind, ErrorKind::Unavailable);
+    owned.store.flush().await.expect("a commit was made, as far as there is room");
+    owned.consumer.settle(vec![End::of(&first, Outcome::Cancelled)]);
+    owned.consumer.flush().await.unwrap();
+    drop(owned);
+    let mut owned = bench.open().await;
+    let third = bench.accept(3).await;
+    assert_eq!(owned.consumer.next(3).await.unwrap(), [third], "neither comes again");
 }
 
 #[tokio::test(start_paused = true)]

@@ -379,6 +379,19 @@ impl World {
         });
     }
 
+    /// Flushes the ends in the log. None of them is ever redelivered after that, whatever room the note has.
+    pub(super) fn flush_ends(&mut self) {
+        let (flushing, asked) = (self.owner.owned.consumer.flush(), self.parts.asked.clone());
+        let settled = self.owner.settled.clone();
+        self.calls.spawn(async move {
+            if flushing.await.is_ok() {
+                let mut asked = asked.lock();
+                asked.left.extend(&settled);
+                asked.gone.extend(&settled);
+            }
+        });
+    }
+
     pub(super) fn flush(&mut self) {
         let (store, parts) = (self.owner.owned.store.clone(), self.parts.clone());
         let settled = self.owner.settled.clone();

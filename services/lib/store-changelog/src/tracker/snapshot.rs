@@ -21,6 +21,8 @@ pub(crate) struct Snapshot {
     pub(crate) commit: Option<Commit>,
     /// Acknowledged messages left out of the commit: a crash redelivers them.
     pub(crate) left_out: u64,
+    /// Those of them that ended in the log: the changelog does not tell of them.
+    pub(crate) ends_left_out: u64,
 }
 
 impl Tracker {
@@ -51,7 +53,8 @@ impl Tracker {
         }
         rest.is_unknown |= last_known.is_some_and(|last| !covered.has(last));
         if rest.is_unknown {
-            return Snapshot { commit: None, left_out: beyond + rest.messages };
+            let ends_left_out = rest.ended.iter().sum();
+            return Snapshot { commit: None, left_out: beyond + rest.messages, ends_left_out };
         }
         let mut ended = self.ended;
         for (sum, left_out) in ended.iter_mut().zip(rest.ended) {
@@ -74,7 +77,7 @@ impl Tracker {
         };
         let next = Sequence(next);
         let commit = Some(Commit { next, note: note.encode(next) });
-        Snapshot { commit, left_out: rest.messages }
+        Snapshot { commit, left_out: rest.messages, ends_left_out: rest.ended.iter().sum() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use pushgrid_store::{End, EventLog, LogConsumer, Mailbox, Stored, Subscriptions};
+use pushgrid_store::{End, ErrorKind, EventLog, LogConsumer, Mailbox, Stored, Subscriptions};
 use pushgrid_types::{ClockOffset, Content, KeptTime, Message, Outcome, Sequence};
 use tempfile::TempDir;
 
@@ -60,6 +60,40 @@ async fn after_every_step_a_crash_leaves_an_account_that_adds_up() {
     check("unsubscribed").await;
     let account = home.store.ledger().snapshot();
     assert_eq!((account.accepted, account.ended_total(), account.pending), (10, 10, 0));
+}
+
+/// The store can write again before the end is retried, so the flush alone would succeed.
+#[tokio::test]
+async fn a_flush_of_ends_fails_with_an_end_that_is_written_later() {
+    let home = Home::new();
+    let mut consumer = home.store.consumer().unwrap();
+    let accepted = home.append(message(subscription(1), 1)).await;
+    consumer.next(1).await.unwrap();
+    let other = home.connection();
+    // An overflow is a failure that may pass; a broken constraint is none.
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE DELETE ON message BEGIN SELECT abs(-9223372036854775807 - 1); END";
+    other.execute_batch(refuse).unwrap();
+    consumer.settle(vec![End::of(&accepted, Outcome::Cancelled)]);
+    assert_eq!(consumer.flush().await.unwrap_err().kind, ErrorKind::Unavailable);
+    assert_eq!(consumer.flush().await.unwrap_err().kind, ErrorKind::Unavailable, "still not written");
+    home.store.flush().await.expect("a change that ends nothing can be written");
+    other.execute_batch("DROP TRIGGER refuse").unwrap();
+    consumer.flush().await.expect("the end goes with the next flush");
+    let next = crashed(&home);
+    let account = next.store.ledger().snapshot();
+    assert_eq!((account.pending, account.ended[Outcome::Cancelled.index()]), (0, 1));
+}
+
+#[tokio::test]
+async fn a_flush_of_ends_finds_the_store_closed() {
+    let home = Home::new();
+    let mut consumer = home.store.consumer().unwrap();
+    let accepted = home.append(message(subscription(1), 1)).await;
+    consumer.next(1).await.unwrap();
+    home.store.close().await;
+    consumer.settle(vec![End::of(&accepted, Outcome::Cancelled)]);
+    assert_eq!(consumer.flush().await.unwrap_err().kind, ErrorKind::Closed);
 }
 
 // Holds: A-39.

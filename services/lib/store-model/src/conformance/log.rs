@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use pushgrid_store::End;
 
+use super::receipts::{asking, receipts};
 use super::support::{message, poll_once, subscription, topic};
 use super::{Parts, checks};
 
@@ -29,6 +30,8 @@ checks!(
     a_dropped_next_loses_nothing,
     what_was_not_settled_comes_again,
     what_was_settled_does_not_come_again,
+    what_was_flushed_does_not_come_again_after_a_crash,
+    a_flush_without_anything_settled_succeeds,
     sequences_rise_across_lives,
     the_first_outcome_of_a_logged_message_counts,
     a_message_that_was_moved_is_not_ended_here,
@@ -162,6 +165,41 @@ pub async fn what_was_settled_does_not_come_again(mut parts: Parts) {
     parts.assert_account(6, &[(Outcome::Delivered, 4)]).await;
     parts.assert_log_is_empty().await;
     parts.assert_account(6, &[(Outcome::Delivered, 4), (Outcome::Cancelled, 1)]).await;
+}
+
+/// Every end settled before a flush is durable when the flush returns, also one out of order, and that of a message whose
+/// receipt has to be in the log before.
+pub async fn what_was_flushed_does_not_come_again_after_a_crash(mut parts: Parts) {
+    let accepted = parts.accept_all(subscription(1, 1), 0..10).await;
+    let asking = asking(message(subscription(1, 1), 10, parts.now));
+    let asking = parts.accept(asking).await;
+    parts.hand_out(11).await;
+    let settled = [1, 2, 7].map(|at: usize| End::of(&accepted[at], Outcome::Cancelled));
+    parts.consumer.settle(settled.to_vec());
+    parts.consumer.settle(vec![End::of(&asking, Outcome::Delivered)]);
+    parts.consumer.settle(vec![End::of(&accepted[9], Outcome::Cancelled)]);
+    parts.consumer.flush().await.expect("flush answers");
+    // No rest before: nothing else makes the ends durable.
+    let mut parts = parts.reopened().await;
+    let left: Vec<_> = [0, 3, 4, 5, 6, 8].map(|at: usize| Arc::clone(&accepted[at])).to_vec();
+    assert_eq!(parts.hand_out(6).await, left, "only what was not settled comes again");
+    let receipt = parts.hand_out(1).await;
+    assert_eq!(receipt[0].to, receipts(), "and then the receipt");
+    parts.assert_account(7, &[(Outcome::Cancelled, 4), (Outcome::Delivered, 1)]).await;
+}
+
+/// A flush asks nothing before it is polled, and can be dropped.
+pub async fn a_flush_without_anything_settled_succeeds(mut parts: Parts) {
+    parts.consumer.flush().await.expect("flush answers");
+    let accepted = parts.accept_all(subscription(1, 1), 0..2).await;
+    parts.hand_out(2).await;
+    parts.consumer.settle(vec![End::of(&accepted[0], Outcome::Cancelled)]);
+    drop(parts.consumer.flush());
+    drop(poll_once(parts.consumer.flush()));
+    parts.consumer.flush().await.expect("flush answers");
+    let mut parts = parts.reopened().await;
+    assert_eq!(parts.hand_out(1).await, accepted[1..]);
+    parts.assert_account(1, &[(Outcome::Cancelled, 1)]).await;
 }
 
 /// A sequence is never reused, even when all messages with the highest ones are gone.

@@ -22,11 +22,11 @@ checks!(
 );
 
 /// The receipt subscription.
-fn receipts() -> SubscriptionRef {
+pub(super) fn receipts() -> SubscriptionRef {
     subscription(200, 1)
 }
 
-fn asking(message: Message) -> Message {
+pub(super) fn asking(message: Message) -> Message {
     let asked = ReceiptRequest { to: receipts(), ttl: Ttl::from_secs(900) };
     Message { receipt: Some(Box::new(asked)), ..message }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use pushgrid_types::{Message, Sequence};
 
 use super::Shared;
-use pushgrid_store::{End, EventLog, LogConsumer, LogEnd, StoreError};
+use pushgrid_store::{End, ErrorKind, EventLog, Flushing, LogConsumer, LogEnd, StoreError};
 
 /// The model of [`EventLog`].
 #[derive(Debug, Clone)]
@@ -90,5 +90,13 @@ impl LogConsumer for MemoryConsumer {
         for end in ended {
             state.settle_logged(end.sequence, end.outcome);
         }
+    }
+
+    /// The model forgets nothing, so only a closed one has anything to say.
+    fn flush(&self) -> Flushing {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            if shared.lock().closed { Err(StoreError::plain(ErrorKind::Closed)) } else { Ok(()) }
+        })
     }
 }
