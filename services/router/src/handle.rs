@@ -147,7 +147,7 @@ impl Handle {
         ended.await.map_err(|_| LinkError::Unavailable)
     }
 
-    /// Ends a message by its address. A dropped reply means an unknown outcome.
+    /// Ends a message by its address. A dropped reply means an unknown outcome, or an end that is not durable.
     async fn end_message(
         &self,
         message: MessageRef,

@@ -46,7 +46,7 @@ use early_ends::EarlyEnds;
 use log_end::{Behind, TopicBound};
 pub(crate) use read::Found;
 pub(crate) use route::Routable;
-pub(crate) use work::{CancelReply, EndAsker, PageRequest, SettleStored, Work};
+pub(crate) use work::{CancelAnswer, CancelReply, EndAsker, PageRequest, SettleStored, Work};
 
 /// Key of a message within its user agent. The id alone would let one user agent name the message of another.
 type Named = (UserAgentId, MessageId);
@@ -177,6 +177,8 @@ struct Storing {
     topic: Option<ReplaceKey>,
     /// Outcome of a message ended on the way, and removed once stored.
     ended: Option<Outcome>,
+    /// Cancellation that ended the message, answered once the message is removed.
+    cancel: Option<CancelReply>,
 }
 
 /// Cancellation waiting for the mailbox's answer.
@@ -185,8 +187,8 @@ pub(crate) struct Cancelling {
     message: MessageRef,
     /// Set if the message had come out of the log when the mailbox was asked.
     routed: bool,
-    /// Set if the message was in flight from the mailbox: the message ends in any case, and is not sent
-    /// again.
+    /// Set if the message was in flight from the mailbox, or on the way there: the message ends in any case, and is not
+    /// sent again.
     was_stored: bool,
     reply: CancelReply,
 }
@@ -316,6 +318,7 @@ impl Agent {
             urgency: message.urgency,
             topic: message.topic.clone(),
             ended: None,
+            cancel: None,
         });
         work.store.push(message);
     }

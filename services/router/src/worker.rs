@@ -2,6 +2,7 @@
 //! decisions of the turn. All I/O of a turn runs beside the loop and comes back as an event of its own.
 
 mod carry_out;
+mod flush;
 mod log_end;
 mod look_up;
 
@@ -25,6 +26,7 @@ use crate::handle::{Event, Handle, Shared};
 use crate::partition::{EndAsker, Partition, Turn};
 use crate::receipts::Hooked;
 use carry_out::{Done, StoreQueue};
+use flush::Flushes;
 
 /// Length of the queue into the mailbox above which no batch is taken from the log.
 const STORE_QUEUE: usize = 8192;
@@ -56,6 +58,7 @@ pub struct PartitionWorker {
     askers: Vec<EndAsker>,
     /// Set while the end of the log is asked for.
     asking: bool,
+    flushes: Flushes,
     figures: Figures,
 }
 
@@ -111,6 +114,7 @@ impl PartitionWorker {
             looking_up: false,
             askers: Vec::new(),
             asking: false,
+            flushes: Flushes::default(),
             figures: Figures::new(&context.meter),
             handle: handle.clone(),
         };

@@ -1,11 +1,14 @@
 //! End of a message by its address: cancelled by its application server, or acknowledged by its user agent outside of
 //! a session. Looks in every possible place of the message: in the window, on the way into the mailbox, in the
 //! mailbox, or still in the log. The reply is exact; a dropped reply means an unknown outcome.
+//!
+//! Invariant: no cancellation is answered before its end is durable. A message in the log waits for a flush
+//! ([`super::Work::answers`]), one on the way into the mailbox for its end there.
 
 use pushgrid_store::{Cancelled, End};
 use pushgrid_types::{MessageRef, Sequence};
 
-use super::{CancelReply, Cancelling, EarlyCancel, Partition, Place, SettleStored, Turn};
+use super::{CancelReply, Cancelling, EarlyCancel, Partition, Place, SettleStored, Storing, Turn};
 
 impl Partition {
     /// Ends a message by its address: a cancellation in a log that has been read as far as it matters
@@ -38,14 +41,17 @@ impl Partition {
         let place = flying.map(|flying| flying.place);
         if let Some(Place::Log(message)) = &place {
             self.work.settle_log.push(End::of(message, outcome));
-            return reply.answer(Cancelled::Ended);
+            return self.work.answer(reply, Cancelled::Ended);
         }
         if let Some(agent) = self.agents.get_mut(&user_agent)
             && let Some(index) = agent.storing.iter().position(|storing| storing.id == id)
         {
-            let is_pending = agent.storing[index].ended.is_none() && !agent.replaces(index);
-            agent.storing[index].ended.get_or_insert(outcome);
-            return reply.answer(if is_pending { Cancelled::Ended } else { Cancelled::Gone });
+            let is_replaced = agent.replaces(index);
+            let refused = agent.storing[index].cancel(reply, is_replaced);
+            if let Some(reply) = refused {
+                self.work.answer(reply, Cancelled::Gone);
+            }
+            return;
         }
         if let Some(stored_to) = stored_to.filter(|_| place.is_none()) {
             return self.cancel_after_store(message, reply, stored_to);
@@ -68,9 +74,11 @@ impl Partition {
     }
 
     fn forget_cancelling(&mut self, cancelling: &Cancelling, was_there: bool) {
+        let MessageRef { user_agent, id, .. } = cancelling.message;
         if cancelling.was_stored {
-            let MessageRef { user_agent, id, .. } = cancelling.message;
             self.settled(user_agent, &[(id, cancelling.reply.outcome())], &[was_there]);
+        } else if was_there {
+            self.removed(user_agent, id);
         }
     }
 
@@ -80,9 +88,10 @@ impl Partition {
         self.forget_cancelling(&cancelling, was_there);
         let Cancelling { message, routed, reply, .. } = cancelling;
         if was_there {
+            // Durable: it was the mailbox that ended the message.
             reply.answer(Cancelled::Ended);
         } else if routed {
-            reply.answer(Cancelled::Gone);
+            self.work.answer(reply, Cancelled::Gone);
         } else if message.sequence < self.read_to {
             // The message came out while the mailbox was asked.
             self.cancel(message, reply);
@@ -95,5 +104,36 @@ impl Partition {
             };
             self.early.entry((message.user_agent, message.id)).or_insert(early);
         } // Dropped unanswered, it is unavailable: too many wait already, or somebody does for this very message.
+    }
+}
+
+impl Storing {
+    /// Ends the message on its way. An acknowledgement is answered at once, a cancellation once the message has ended in
+    /// the mailbox. Returns the reply of a message that has ended already, or is being replaced.
+    fn cancel(&mut self, reply: CancelReply, is_replaced: bool) -> Option<CancelReply> {
+        let is_pending = self.ended.is_none() && !is_replaced;
+        self.ended.get_or_insert(reply.outcome());
+        if is_pending {
+            self.answer_once_stored(reply);
+            return None;
+        }
+        match &self.cancel {
+            Some(first) if !reply.is_acknowledgement() => {
+                if first.is_abandoned() {
+                    self.cancel = Some(reply);
+                } // Dropped unanswered, it is unavailable: somebody waits for this very end.
+                None
+            }
+            _ => Some(reply),
+        }
+    }
+
+    /// Answers whoever ended the message on its way: a cancellation only when the end is durable.
+    pub(super) fn answer_once_stored(&mut self, reply: CancelReply) {
+        if reply.is_acknowledgement() {
+            reply.answer(Cancelled::Ended);
+        } else {
+            self.cancel = Some(reply);
+        }
     }
 }

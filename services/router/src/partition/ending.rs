@@ -38,6 +38,16 @@ impl Partition {
         }
     }
 
+    /// Takes in that a cancellation has removed a message from the mailbox: a page still being read may predate the
+    /// removal, and would send the message after the answer.
+    pub(super) fn removed(&mut self, user_agent: UserAgentId, id: MessageId) {
+        let session = self.agents.get(&user_agent).and_then(|agent| agent.session.as_deref());
+        if session.is_some_and(|session| session.backlog.is_reading()) {
+            *self.ending.entry((user_agent, id)).or_default() += 1;
+            self.ended_while_reading.entry(user_agent).or_default().push(id);
+        }
+    }
+
     /// Ends a message in no window: stored, or sent by an earlier owner and not yet re-read from the log.
     /// Without a backlog the mailbox cannot hold the message, and is not asked.
     pub(super) fn end_unknown(&mut self, user_agent: UserAgentId, id: MessageId, outcome: Outcome) {

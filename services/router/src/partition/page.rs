@@ -5,11 +5,11 @@
 use std::sync::Arc;
 
 use pushgrid_runtime::spans;
-use pushgrid_store::{NotDelivered, Page, Stored};
-use pushgrid_types::{Message, Outcome, Sequence, SessionRef, Urgency, UserAgentId};
+use pushgrid_store::{Cancelled, NotDelivered, Page, Stored};
+use pushgrid_types::{Message, MessageRef, Outcome, Sequence, SessionRef, Urgency, UserAgentId};
 
 use super::backlog::Reading;
-use super::{InFlight, PageRequest, Partition, Place, Storing, Turn};
+use super::{Cancelling, InFlight, PageRequest, Partition, Place, SettleStored, Storing, Turn};
 
 impl Partition {
     /// Takes in the answers of the mailbox to a stored batch. A message ended on the way is removed again.
@@ -22,8 +22,18 @@ impl Partition {
                 continue;
             };
             let storing = agent.storing.swap_remove(index);
-            if let (Stored::Kept, Some(outcome)) = (answer, storing.ended) {
-                self.work.end_stored(user_agent, storing.id, outcome);
+            match (answer, storing.ended, storing.cancel) {
+                (Stored::Kept, Some(outcome), Some(reply)) => {
+                    let Storing { id, channel, sequence, .. } = storing;
+                    let message = MessageRef { user_agent, channel, id, sequence };
+                    let cancelling = Cancelling { message, routed: true, was_stored: true, reply };
+                    let (ended, cancel) = (vec![(id, outcome)], Some(cancelling));
+                    self.work.settle_mailbox.push(SettleStored { user_agent, ended, cancel });
+                }
+                (Stored::Kept, Some(outcome), None) => self.work.end_stored(user_agent, storing.id, outcome),
+                // Another end came first.
+                (Stored::Ended(_), _, Some(reply)) => self.work.answer(reply, Cancelled::Gone),
+                (Stored::Kept, None, _) | (Stored::Ended(_), _, None) => {}
             }
             if let Some(session) = agent.session.as_deref_mut()
                 && let Some(index) = session.find(message.id)

@@ -7,7 +7,7 @@ use pushgrid_runtime::spans;
 use pushgrid_store::{Cancelled, End, NotDelivered};
 use pushgrid_types::{ChannelId, Message, Outcome, ReplaceKey, Sequence, UserAgentId};
 
-use super::{InFlight, Partition, Place, Turn};
+use super::{CancelReply, InFlight, Partition, Place, Turn};
 
 /// Message from the log, with the state of its subscription.
 #[derive(Debug, Clone)]
@@ -31,9 +31,9 @@ impl Partition {
 
     /// The way of the message, as named in metrics.
     fn take_from_log(&mut self, turn: Turn<'_>, Routable { message, alive }: Routable) -> &'static str {
-        if let Some(outcome) = self.ends_at_once(turn, &message, alive) {
+        if let Some((outcome, cancel)) = self.ends_at_once(turn, &message, alive) {
             self.tally.ended += 1;
-            self.end_from_log(message, outcome);
+            self.end_from_log(message, outcome, cancel);
             return "ended";
         }
         let user_agent = message.to.user_agent;
@@ -58,33 +58,49 @@ impl Partition {
         }
     }
 
-    fn ends_at_once(&mut self, turn: Turn<'_>, message: &Message, alive: bool) -> Option<Outcome> {
+    /// The outcome of a message that ends as it comes out of the log, and the cancellation that ends it.
+    fn ends_at_once(
+        &mut self,
+        turn: Turn<'_>,
+        message: &Message,
+        alive: bool,
+    ) -> Option<(Outcome, Option<CancelReply>)> {
         let ended = self.early_ends.take(message.to.user_agent, message.id);
-        if let Some(early) = self.early.remove(&(message.to.user_agent, message.id)) {
-            let outcome = early.reply.outcome();
-            early.reply.answer(if ended.is_some() { Cancelled::Gone } else { Cancelled::Ended });
-            return ended.or(Some(outcome));
+        let early = self.early.remove(&(message.to.user_agent, message.id)).map(|early| early.reply);
+        match (ended, early) {
+            (Some(outcome), early) => {
+                if let Some(reply) = early {
+                    self.work.answer(reply, Cancelled::Gone);
+                }
+                Some((outcome, None))
+            }
+            (None, Some(reply)) => Some((reply.outcome(), Some(reply))),
+            (None, None) if !alive => Some((Outcome::Unsubscribed, None)),
+            // A message with a topic replaces the older one first, even when expired itself.
+            (None, None) if message.topic.is_none() && message.is_expired(turn.now) => {
+                Some((Outcome::Expired, None))
+            }
+            (None, None) => None,
         }
-        if ended.is_some() {
-            return ended;
-        }
-        if !alive {
-            return Some(Outcome::Unsubscribed);
-        }
-        // A message with a topic replaces the older one first, even when expired itself.
-        (message.topic.is_none() && message.is_expired(turn.now)).then_some(Outcome::Expired)
     }
 
     /// Ends a message that came out of the log with its outcome. With a topic it is stored first, for a moment: it has
     /// taken the place of the older one when it was accepted, whatever came to it since.
-    fn end_from_log(&mut self, message: Arc<Message>, outcome: Outcome) {
+    fn end_from_log(&mut self, message: Arc<Message>, outcome: Outcome, cancel: Option<CancelReply>) {
         if message.topic.is_none() || outcome == Outcome::Unsubscribed {
-            return self.work.settle_log.push(End::of(&message, outcome));
+            self.work.settle_log.push(End::of(&message, outcome));
+            if let Some(reply) = cancel {
+                self.work.answer(reply, Cancelled::Ended);
+            }
+            return;
         }
         let agent = self.agents.entry(message.to.user_agent).or_default();
         agent.store(message, &mut self.work);
         if let Some(storing) = agent.storing.last_mut() {
             storing.ended = Some(outcome);
+            if let Some(reply) = cancel {
+                storing.answer_once_stored(reply);
+            }
         }
     }
 

@@ -83,7 +83,7 @@ impl Partition {
         });
         for (_, early) in over {
             if early.sequence < read_to {
-                early.reply.answer(Cancelled::Gone);
+                self.work.answer(early.reply, Cancelled::Gone);
             }
         }
     }

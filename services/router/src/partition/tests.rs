@@ -128,6 +128,8 @@ fn a_delete_waits_for_a_message_that_has_not_come_out_of_the_log_and_for_no_othe
     let mut early = ask(&mut world, &unread);
     assert!(early.try_recv().is_err(), "nobody can say yet");
     world.turn(|partition, turn| partition.route(turn, Routable { message: unread.clone(), alive: true }));
+    world.collect();
+    world.answer_all();
     assert_eq!(early.try_recv(), Ok(Cancelled::Ended));
 }
 
@@ -268,6 +270,7 @@ fn a_delete_of_a_message_that_may_still_come_out_of_the_log_is_never_told_that_i
     world.acknowledge(0, message.id);
     world.read_log(usize::MAX);
     world.collect();
+    world.answer_all();
     assert_eq!(again.try_recv(), Ok(Cancelled::Gone), "the acknowledgement was first");
     assert_eq!(world.outcomes.get(&message.id), Some(&Outcome::Delivered));
 }

@@ -13,6 +13,8 @@ use super::Cancelling;
 pub(crate) struct Work {
     /// Messages ended without leaving the log.
     pub(crate) settle_log: Vec<End>,
+    /// Cancellations to answer once the ends of `settle_log`, and all those of earlier turns, are durable.
+    pub(crate) answers: Vec<CancelAnswer>,
     /// Messages to store; the answer goes to [`Partition::stored`].
     pub(crate) store: Vec<Arc<Message>>,
     /// Callers to answer once all of `store` is done.
@@ -48,12 +50,23 @@ pub(crate) struct PageRequest {
 impl Work {
     pub(crate) fn is_empty(&self) -> bool {
         self.settle_log.is_empty()
+            && self.answers.is_empty()
             && self.store.is_empty()
             && self.after_store.is_empty()
             && self.settle_mailbox.is_empty()
             && self.pages.is_empty()
             && self.ask_end.is_empty()
             && self.releases.is_empty()
+    }
+
+    /// Answers an acknowledgement at once, for a redelivery is allowed (promise P3); and a cancellation when no crash
+    /// can undo the answer.
+    pub(super) fn answer(&mut self, reply: CancelReply, cancelled: Cancelled) {
+        if reply.is_acknowledgement() {
+            reply.answer(cancelled);
+        } else {
+            self.answers.push(CancelAnswer { reply, cancelled });
+        }
     }
 
     /// Ends a stored message.
@@ -97,9 +110,32 @@ impl CancelReply {
         if self.is_acknowledgement() { Outcome::Delivered } else { Outcome::Cancelled }
     }
 
+    /// True once the caller has gone away.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.sender.is_closed()
+    }
+
     /// Answers. The caller may have gone away, which undoes nothing.
     pub(super) fn answer(self, cancelled: Cancelled) {
         let _ = self.sender.send(cancelled);
+    }
+}
+
+/// Answer to a cancellation, to be sent once the ends in the log are durable. Dropped, it means an unknown outcome.
+#[derive(Debug)]
+pub(crate) struct CancelAnswer {
+    reply: CancelReply,
+    cancelled: Cancelled,
+}
+
+impl CancelAnswer {
+    /// True if the cancellation has ended the message.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.cancelled == Cancelled::Ended
+    }
+
+    pub(crate) fn send(self) {
+        self.reply.answer(self.cancelled);
     }
 }
 

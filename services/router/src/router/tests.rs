@@ -9,6 +9,7 @@ use world::{World, held, holding, session, user_agent_of, within};
 
 use super::*;
 
+mod cancel;
 mod lines;
 mod receipts;
 mod unseen;

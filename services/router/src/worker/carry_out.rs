@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant, sleep_until};
 
 use super::{CALLS, PartitionWorker, WorkerFailure, answer};
-use crate::partition::{Cancelling, EndAsker, PageRequest, Routable, SettleStored, Turn};
+use crate::partition::{CancelAnswer, Cancelling, EndAsker, PageRequest, Routable, SettleStored, Turn};
 
 /// Messages in one call of `Mailbox::store`.
 const STORE_BATCH: usize = 512;
@@ -64,6 +64,11 @@ pub(super) enum Done {
     LogEnd {
         end: Option<Sequence>,
         askers: Vec<EndAsker>,
+    },
+    /// A flush of the ends in the log, with the cancellations that wait for it.
+    Flushed {
+        answers: Vec<CancelAnswer>,
+        result: Result<(), StoreError>,
     },
     Nothing,
 }
@@ -141,6 +146,7 @@ impl PartitionWorker {
         if !work.settle_log.is_empty() {
             self.consumer.settle(work.settle_log);
         }
+        self.answer_once_durable(work.answers);
         self.storing.add(work.store, work.after_store);
         if let Some(batch) = self.storing.next_batch() {
             self.store(batch);
@@ -200,6 +206,7 @@ impl PartitionWorker {
                     None => self.ask_again(askers),
                 }
             }
+            Done::Flushed { answers, result } => self.flushed(answers, &result),
             Done::Nothing => {}
         }
         Ok(())

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pushgrid_store::{Claim, End, Eviction, NodeLink, NotDelivered, Page, PageLimit, Settlement, Stored};
+use pushgrid_store::{
+    Cancelled, Claim, End, Eviction, NodeLink, NotDelivered, Page, PageLimit, Settlement, Stored,
+};
 use pushgrid_types::{
     ChannelId, Content, Epoch, Incarnation, Message, MessageId, MessageRef, NodeId, Outcome, Sequence,
     SessionId, SessionRef, SubscriptionRef, Timestamp, Ttl, Urgency, UserAgentId,
@@ -13,7 +15,9 @@ use pushgrid_types::{
 use tokio::sync::oneshot;
 
 use super::Step;
-use crate::partition::{CancelReply, EndAsker, Limits, PageRequest, Partition, Routable, SettleStored, Turn};
+use crate::partition::{
+    CancelAnswer, CancelReply, EndAsker, Limits, PageRequest, Partition, Routable, SettleStored, Turn,
+};
 
 const ACK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -27,7 +31,7 @@ pub(super) struct Nodes {
     pub(super) busy: Mutex<bool>,
     /// Messages that were posted with a topic.
     of_topics: Mutex<Vec<Arc<Message>>>,
-    /// Messages that were acknowledged to this owner or an earlier one.
+    /// Messages that were acknowledged to this owner or an earlier one, or cancelled in vain.
     ever_acknowledged: Mutex<HashSet<MessageId>>,
     /// Least urgency of each socket, as its node knows it.
     pub(super) min_urgency: Mutex<HashMap<SessionRef, Urgency>>,
@@ -35,6 +39,8 @@ pub(super) struct Nodes {
     pub(super) told: Mutex<HashSet<SessionRef>>,
     /// Sockets whose node has dropped a message, with the least urgency at that time.
     dropped: Mutex<Vec<(SessionRef, Urgency)>>,
+    /// Messages whose cancellation was answered: no crash brings them back.
+    cancelled: Mutex<HashSet<MessageId>>,
     /// Messages on a socket that the owner has taken back: their node passes over them when they come again.
     put_back: Mutex<HashSet<(SessionRef, MessageId)>>,
 }
@@ -57,10 +63,11 @@ impl NodeLink for Nodes {
         }
         assert!(!sent.iter().any(|earlier| earlier.id == message.id), "sent twice on one socket");
         assert!(!self.acknowledged.lock().contains(&message.id), "sent again after its acknowledgement");
+        assert!(!self.cancelled.lock().contains(&message.id), "sent again after its cancellation");
         let of_topics = self.of_topics.lock();
         let newer = of_topics.iter().filter(|it| it.to == message.to && it.topic == message.topic);
         let mut newer = newer.filter(|it| it.sequence > message.sequence);
-        // Sessions and messages are numbered alike. An acknowledgement that a take-over has lost is as good as none.
+        // Sessions and messages are numbered alike. An end that a take-over has lost is as good as none.
         let again = self.ever_acknowledged.lock().contains(&message.id);
         let is_newest = newer.all(|it| it.sequence.0 > to.session.0);
         assert!(is_newest || again, "a newer one of the topic was posted before");
@@ -86,6 +93,8 @@ pub(super) enum Asked {
     Page(PageRequest, Option<Page>),
     /// A question for the end of the log, with the answer.
     LogEnd(Sequence, Vec<EndAsker>),
+    /// A flush of the log with those who wait for it, and the messages whose cancellation it makes durable.
+    Flush(Vec<CancelAnswer>, HashSet<MessageId>),
     /// The word of a node on the least urgency of a socket, below which it has dropped a message.
     Urgency(SessionRef, Urgency),
 }
@@ -112,6 +121,10 @@ pub(super) struct World {
     pub(super) acknowledged: Vec<MessageId>,
     pub(super) stores: VecDeque<Vec<Arc<Message>>>,
     pub(super) asked: Vec<Asked>,
+    /// Messages that were cancelled in the log, whose end is not durable.
+    lazy: Vec<Arc<Message>>,
+    /// Cancellations without an answer.
+    cancels: Vec<(MessageId, oneshot::Receiver<Cancelled>)>,
 }
 
 pub(in crate::partition) fn user_agent(agent: u8) -> UserAgentId {
@@ -156,6 +169,8 @@ impl World {
             acknowledged: Vec::new(),
             stores: VecDeque::new(),
             asked: Vec::new(),
+            lazy: Vec::new(),
+            cancels: Vec::new(),
         }
     }
 
@@ -186,8 +201,9 @@ impl World {
             Step::Cancel { which } => {
                 if !self.posted.is_empty() {
                     let message = self.posted[which.index(self.posted.len())].clone();
-                    let (reply, _) = oneshot::channel();
+                    let (reply, answer) = oneshot::channel();
                     let asker = EndAsker::Cancel(reference(&message), CancelReply::to_cancellation(reply));
+                    self.cancels.push((message.id, answer));
                     self.asked.push(Asked::LogEnd(Sequence(self.next + 1), vec![asker]));
                 }
             }
@@ -195,6 +211,7 @@ impl World {
             Step::Work { which } => self.answer_one(which.index(self.asked.len() + 1)),
             Step::Wait => {
                 self.now = self.now.plus(ACK_TIMEOUT);
+                self.lazy.clear();
                 self.turn(Partition::sweep);
             }
             Step::CatchUp => {
@@ -317,6 +334,7 @@ impl World {
     /// Drops the state; log, mailbox and sockets stay. A node skips messages already on a socket, so the sockets are
     /// checked afresh.
     pub(super) fn take_over(&mut self, announced_first: bool) {
+        self.crash();
         self.unread = self.log.values().cloned().collect();
         self.partition = self.new_partition();
         self.nodes.sockets.lock().values_mut().for_each(Vec::clear);
@@ -403,6 +421,7 @@ impl World {
 
     /// Restarts the process: sockets and state are gone, log and mailbox stay.
     fn restart(&mut self) {
+        self.crash();
         self.unread = self.log.values().cloned().collect();
         self.partition = self.new_partition();
         self.nodes.sockets.lock().clear();
@@ -416,6 +435,31 @@ impl World {
         self.read_log(usize::MAX);
     }
 
+    /// Loses what is not durable: the messages come out of the log again.
+    fn crash(&mut self) {
+        self.hear_cancels();
+        self.cancels.clear();
+        for message in std::mem::take(&mut self.lazy) {
+            assert!(!self.nodes.cancelled.lock().contains(&message.id), "answered before it was durable");
+            self.outcomes.remove(&message.id);
+            self.nodes.ever_acknowledged.lock().insert(message.id);
+            self.log.insert(message.sequence, message);
+        }
+    }
+
+    /// Notes the messages whose cancellation has been answered.
+    fn hear_cancels(&mut self) {
+        let Self { cancels, nodes, outcomes, .. } = self;
+        cancels.retain_mut(|(id, answer)| {
+            let answer = answer.try_recv();
+            if answer == Ok(Cancelled::Ended) {
+                assert_eq!(outcomes.get(id), Some(&Outcome::Cancelled), "answered before it has ended");
+                nodes.cancelled.lock().insert(*id);
+            }
+            answer == Err(oneshot::error::TryRecvError::Empty)
+        });
+    }
+
     /// Takes the partition's work, and records the messages sent on sockets.
     pub(super) fn collect(&mut self) {
         let work = self.partition.take_work();
@@ -423,7 +467,14 @@ impl World {
             if let Some(message) = self.log.remove(&end.sequence) {
                 assert_eq!(end, End::of(&message, end.outcome), "the end of that very message");
                 self.end(message.id, end.outcome);
+                if end.outcome == Outcome::Cancelled {
+                    self.lazy.push(message);
+                }
             }
+        }
+        if !work.answers.is_empty() {
+            let covers = self.lazy.iter().map(|message| message.id).collect();
+            self.asked.push(Asked::Flush(work.answers, covers));
         }
         if !work.store.is_empty() {
             self.stores.push_back(work.store);
@@ -472,6 +523,11 @@ impl World {
                     if let Some(now) = now.filter(|now| *now != min_urgency) {
                         self.tell_urgency(at, now);
                     }
+                }
+                Asked::Flush(answers, covers) => {
+                    self.lazy.retain(|message| !covers.contains(&message.id));
+                    answers.into_iter().for_each(CancelAnswer::send);
+                    self.hear_cancels();
                 }
                 Asked::LogEnd(end, askers) => {
                     self.turn(|partition, turn| partition.log_ends_at(turn, end, askers));
@@ -539,6 +595,7 @@ impl World {
         }
         if let Some(cancelling) = settle.cancel {
             self.turn(|partition, turn| partition.cancel_met(turn, was_there, cancelling));
+            self.hear_cancels();
         }
     }
 

@@ -10,18 +10,18 @@ use pushgrid_runtime::clock::SteadyClock;
 use pushgrid_runtime::config::{Layers, Reader};
 use pushgrid_runtime::metrics::Meter;
 use pushgrid_store::{
-    Claim, Commit, End, ErrorKind, EventLog, Eviction, Held, LedgerSnapshot, LogConsumer, LogEnd, LogReader,
-    Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, Page, PageLimit, PageStart, PartitionLifecycle,
-    PartitionState, Presence, RouterLink, Share, Stored, Usage,
+    Claim, Commit, End, ErrorKind, EventLog, Eviction, Flushing, Held, LedgerSnapshot, LogConsumer, LogEnd,
+    LogReader, Mailbox, NodeLink, NotDelivered, Offsets, OwnershipLink, Page, PageLimit, PageStart,
+    PartitionLifecycle, PartitionState, Presence, RouterLink, Share, Stored, Usage,
 };
 use pushgrid_store_model::memory::{Memory, MemoryConsumer, MemoryPresence};
 use pushgrid_types::{
-    ChannelId, Clock, Content, Epoch, LeaderEpoch, Message, MessageId, NodeId, Outcome, Restriction,
-    Sequence, SessionId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp, Ttl, Urgency,
-    UserAgentId,
+    ChannelId, Clock, Content, Epoch, LeaderEpoch, Message, MessageId, MessageRef, NodeId, Outcome,
+    Restriction, Sequence, SessionId, SessionRef, SubscriptionRef, SystemClock, SystemRng, Timestamp, Ttl,
+    Urgency, UserAgentId,
 };
 use pushgrid_webhook::Webhooks;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use super::*;
@@ -101,6 +101,22 @@ pub(super) struct Faults {
     pub(super) reads: AtomicU32,
     pub(super) locates: AtomicU32,
     pub(super) settles: AtomicU32,
+    pub(super) failed_flushes: AtomicU32,
+    /// Flushes begun so far.
+    pub(super) flushes: watch::Sender<u32>,
+    /// Holds flushes back, each until it is given a permit.
+    pub(super) gate: Mutex<Option<Arc<Semaphore>>>,
+}
+
+impl Faults {
+    fn gate(&self) -> Option<Arc<Semaphore>> {
+        self.gate.lock().clone()
+    }
+
+    /// Holds flushes back from now on.
+    pub(super) fn hold_flushes(&self) -> Arc<Semaphore> {
+        self.gate.lock().insert(Arc::new(Semaphore::new(0))).clone()
+    }
 }
 
 pub(super) fn fails(left: &AtomicU32, kind: ErrorKind) -> Result<(), StoreError> {
@@ -132,6 +148,18 @@ impl LogConsumer for FaultyConsumer {
 
     fn settle(&self, ended: Vec<End>) {
         self.0.settle(ended);
+    }
+
+    fn flush(&self) -> Flushing {
+        let (flushing, faults) = (self.0.flush(), self.1.clone());
+        Box::pin(async move {
+            faults.flushes.send_modify(|begun| *begun += 1);
+            if let Some(gate) = faults.gate() {
+                gate.acquire().await.expect("the gate is never closed").forget();
+            }
+            fails(&faults.failed_flushes, ErrorKind::Unknown)?;
+            flushing.await
+        })
     }
 }
 
@@ -352,6 +380,11 @@ impl World {
     }
 
     pub(super) async fn append(&self, to: SubscriptionRef, ttl: Ttl, content: Content) -> MessageId {
+        self.accept(to, ttl, content).await.id
+    }
+
+    /// Posts a message, and returns its address.
+    pub(super) async fn accept(&self, to: SubscriptionRef, ttl: Ttl, content: Content) -> MessageRef {
         let id = MessageId::random(&SystemRng);
         let now = SteadyClock::of_machine().now();
         let message = Message {
@@ -366,8 +399,8 @@ impl World {
             receipt: None,
             content,
         };
-        self.loader.memory.log().append(message).await.unwrap();
-        id
+        let sequence = self.loader.memory.log().append(message).await.unwrap();
+        MessageRef { user_agent: to.user_agent, channel: to.channel, id, sequence }
     }
 }
 
