@@ -2,6 +2,7 @@
 //! restarted, in whatever order the work comes back, every message ends once, and none is lost.
 
 mod addresses;
+mod cancel;
 mod checks;
 mod urgency;
 mod world;
