@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use pushgrid_store::{Change, Changelog, Commit, End, ErrorKind, Mailbox, Stored, Subscriptions, View};
 use pushgrid_store_model::conformance::ends::ToldEnds;
-use pushgrid_store_model::memory::AppendFault;
-use pushgrid_types::{LeaderEpoch, Outcome, Position, Sequence};
+use pushgrid_store_model::memory::{AppendFault, MemoryPartitionLog};
+use pushgrid_types::{LeaderEpoch, ManualClock, Outcome, Position, ReceiptRequest, Sequence, Ttl};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::bench::{Bench, NOW, PARTITION, SUBSCRIPTION, TO, id, waiting};
 use super::chance::Chance;
 use super::slow::Slow;
-use crate::{Health, StopReason, take_over};
+use crate::{Deps, Health, Receipts, StopReason, take_over};
 
 #[tokio::test(start_paused = true)]
 async fn a_read_that_finds_the_view_lost_is_refused_and_has_it_made_again() {
@@ -228,6 +228,26 @@ async fn a_flush_of_ends_fails_with_the_commit() {
     let flushing = owned.consumer.flush();
     owned.store.abandon().await;
     assert_eq!(flushing.await.unwrap_err().kind, ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flush_of_ends_waits_for_their_receipts() {
+    let bench = Bench::new();
+    let log = MemoryPartitionLog::new(PARTITION);
+    let receipts = Receipts { log: Arc::new(log.clone()), clock: Arc::new(ManualClock::at(NOW)) };
+    let deps = Deps { receipts: Some(receipts), ..bench.deps().0 };
+    let mut owned = take_over(deps).await.unwrap();
+    let accepted = bench.accept(1).await;
+    assert_eq!(owned.consumer.next(1).await.unwrap(), std::slice::from_ref(&accepted));
+    log.set_down(true);
+    let asked = ReceiptRequest { to: TO, ttl: Ttl::from_secs(60) };
+    let end = End { receipt: Some(asked), ..End::of(&accepted, Outcome::Delivered) };
+    owned.consumer.settle(vec![end]);
+    let mut flushing = owned.consumer.flush();
+    assert!(timeout(Duration::from_secs(60), &mut flushing).await.is_err(), "the end waits for its receipt");
+    log.set_down(false);
+    flushing.await.unwrap();
+    assert_eq!((log.last(), bench.log.committed().unwrap().next), (Sequence(1), Sequence(2)));
 }
 
 #[tokio::test(start_paused = true)]
