@@ -17,7 +17,7 @@ use pushgrid_types::{
     Urgency, UserAgentId, WebhookUrl,
 };
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use crate::RouterContext;
@@ -26,6 +26,10 @@ use crate::receipts::Hooked;
 
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
+
+/// Deadline of a cancellation: beyond the waits for the log and for a flush, for a store that cannot write meanwhile. The
+/// message may end after that.
+const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names no channel: no user agent chooses it, for all are random.
 const NO_CHANNEL: ChannelId = ChannelId::from_octets([0; ChannelId::SIZE]);
@@ -400,7 +404,8 @@ impl ResourceLink for Handle {
 #[async_trait]
 impl IngressLink for Handle {
     async fn cancel(&self, message: MessageRef) -> Result<Cancelled, LinkError> {
-        self.end_message(message, CancelReply::to_cancellation).await
+        let ended = timeout(CANCEL_DEADLINE, self.end_message(message, CancelReply::to_cancellation)).await;
+        ended.unwrap_or(Err(LinkError::Unavailable))
     }
 
     async fn alive(&self, id: SubscriptionRef) -> Result<bool, LinkError> {

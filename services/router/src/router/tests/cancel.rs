@@ -6,6 +6,7 @@ use std::task::Poll;
 
 use pushgrid_store::{Cancelled, Mailbox, ResourceLink};
 use pushgrid_types::{Content, MessageRef, SessionRef, SubscriptionRef};
+use tokio::time::timeout;
 
 use super::*;
 
@@ -127,4 +128,32 @@ async fn a_cancellation_whose_flush_fails_is_unknown_and_gone_once_a_flush_has_s
     assert_eq!(within(registry.cancel(message)).await.unwrap(), Cancelled::Gone);
     assert_eq!(*scene.world.loader.faults.flushes.borrow(), 3, "nothing is owed any more");
     assert_eq!(scene.cancelled(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_does_not_wait_for_a_flush_without_end() {
+    let scene = Scene::new().await;
+    let message = scene.send().await;
+    let _gate = scene.world.loader.faults.hold_flushes();
+    let registry = &scene.world.registry;
+    let refused = within(registry.cancel(message)).await;
+    assert!(matches!(refused, Err(LinkError::Unavailable)), "{refused:?}");
+    // The first one is held back for ever, and keeps no other from being made.
+    scene.world.loader.faults.gate.lock().take();
+    assert_eq!(within(registry.cancel(message)).await.unwrap(), Cancelled::Gone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancellation_does_not_wait_without_end_for_a_mailbox_that_cannot_be_written() {
+    let mut world = World::new();
+    let to = world.subscribed(Partition(1)).await;
+    let stores = &world.loader.faults.stores;
+    stores.store(u32::MAX, Ordering::Relaxed);
+    let message = world.accept(to, Ttl::from_secs(3600), Content::default()).await;
+    let refused = timeout(Duration::from_secs(60), world.registry.cancel(message)).await.unwrap();
+    assert!(matches!(refused, Err(LinkError::Unavailable)), "{refused:?}");
+    stores.store(0, Ordering::Relaxed);
+    let ended = within(world.registry.cancel(message)).await.unwrap();
+    assert_eq!(ended, Cancelled::Ended, "nobody else was told");
+    assert_eq!(world.loader.memory.ledger().snapshot().ended[Outcome::Cancelled.index()], 1);
 }

@@ -101,6 +101,7 @@ pub(super) struct Faults {
     pub(super) reads: AtomicU32,
     pub(super) locates: AtomicU32,
     pub(super) settles: AtomicU32,
+    pub(super) stores: AtomicU32,
     pub(super) failed_flushes: AtomicU32,
     /// Flushes begun so far.
     pub(super) flushes: watch::Sender<u32>,
@@ -196,6 +197,7 @@ pub(super) struct FaultyMailbox(Arc<dyn Mailbox>, Arc<Faults>);
 #[async_trait]
 impl Mailbox for FaultyMailbox {
     async fn store(&self, messages: Vec<Arc<Message>>) -> Result<Vec<Stored>, StoreError> {
+        fails(&self.1.stores, ErrorKind::Unavailable)?;
         self.0.store(messages).await
     }
 
