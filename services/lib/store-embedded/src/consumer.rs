@@ -10,12 +10,11 @@ use pushgrid_types::{Message, Sequence};
 use rusqlite::{Connection, OptionalExtension, params};
 use tokio::task::JoinHandle;
 
-use crate::embedded::answer;
 use crate::failure::Failure;
 use crate::feed::Next;
 use crate::owner::Owner;
 use crate::row::{self, message_columns};
-use crate::write::{Flush, SettleLogged, job};
+use crate::write::{Flush, SettleLogged, answer, job};
 
 /// Messages read from the file at once, at most.
 const READ: usize = 512;

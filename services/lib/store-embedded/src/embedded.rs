@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
-use pushgrid_store::{BroadcastVersions, ErrorKind, Ledger, LedgerSnapshot, StoreError};
+use pushgrid_store::{BroadcastVersions, Ledger, LedgerSnapshot, StoreError};
 use pushgrid_types::{Clock, KeptTime, Sequence};
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -29,7 +29,7 @@ use crate::room::Room;
 use crate::shared::Shared;
 use crate::shown::Shown;
 use crate::usage::Usages;
-use crate::write::{self, Flush, KeepTime, Reply, Write, job};
+use crate::write::{self, Flush, KeepTime, Write, answer, job};
 use crate::{OpenError, account, backup, directory, figures, recovery, schema, seals, wal};
 
 /// State read from the file at the open.
@@ -201,8 +201,8 @@ impl Embedded {
         self.change(Flush, 0).await
     }
 
-    /// Refuses further calls with [`ErrorKind::Closed`]. Returns once queued changes are written, the write-ahead log
-    /// is moved into the file and the directory is released. May be called again.
+    /// Refuses further calls with [`ErrorKind::Closed`](pushgrid_store::ErrorKind::Closed). Returns once queued changes
+    /// are written, the write-ahead log is moved into the file and the directory is released. May be called again.
     pub async fn close(&self) {
         let owner = Arc::clone(&self.owner);
         if let Err(gone) = tokio::task::spawn_blocking(move || owner.end()).await {
@@ -238,9 +238,4 @@ fn open_writer(directory: &Path, file: &Path) -> Result<Connection, OpenError> {
         }
         opened => opened,
     }
-}
-
-pub(crate) async fn answer<A>(reply: Reply<A>) -> Result<A, StoreError> {
-    // Without an answer the committer has died with the change in its hands.
-    reply.await.unwrap_or_else(|gone| Err(StoreError::new(ErrorKind::Unknown, gone)))
 }

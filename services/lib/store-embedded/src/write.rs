@@ -14,7 +14,7 @@ mod transaction;
 
 use std::fmt;
 
-use pushgrid_store::StoreError;
+use pushgrid_store::{ErrorKind, StoreError};
 use tokio::sync::oneshot;
 
 pub(crate) use append::Append;
@@ -105,6 +105,12 @@ pub(crate) trait Work: fmt::Debug + Send {
 
 /// Receiver of a change's answer.
 pub(crate) type Reply<A> = oneshot::Receiver<Result<A, StoreError>>;
+
+/// Waits for the answer of a change.
+pub(crate) async fn answer<A>(reply: Reply<A>) -> Result<A, StoreError> {
+    // Without an answer the committer has died with the change in its hands.
+    reply.await.unwrap_or_else(|gone| Err(StoreError::new(ErrorKind::Unknown, gone)))
+}
 
 struct Job<W: Write> {
     write: W,

@@ -244,7 +244,7 @@ async fn a_flush_of_ends_waits_for_their_receipts() {
     let end = End { receipt: Some(asked), ..End::of(&accepted, Outcome::Delivered) };
     owned.consumer.settle(vec![end]);
     let mut flushing = owned.consumer.flush();
-    assert!(timeout(Duration::from_secs(60), &mut flushing).await.is_err(), "the end waits for its receipt");
+    assert!(timeout(Duration::from_mins(1), &mut flushing).await.is_err(), "the end waits for its receipt");
     log.set_down(false);
     flushing.await.unwrap();
     assert_eq!((log.last(), bench.log.committed().unwrap().next), (Sequence(1), Sequence(2)));
