@@ -27,8 +27,8 @@ use crate::receipts::Hooked;
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);
 
-/// Deadline of a cancellation: beyond the waits for the log and for a flush, for a store that cannot write meanwhile. The
-/// message may end after that.
+/// Deadline of a cancellation: beyond the waits for the log and for a flush, for a store that cannot write meanwhile.
+/// The message may end after that.
 const CANCEL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Names no channel: no user agent chooses it, for all are random.

@@ -108,8 +108,8 @@ impl Partition {
 }
 
 impl Storing {
-    /// Ends the message on its way. An acknowledgement is answered at once, a cancellation once the message has ended in
-    /// the mailbox. Returns the reply of a message that has ended already, or is being replaced.
+    /// Ends the message on its way. An acknowledgement is answered at once, a cancellation once the message has ended
+    /// in the mailbox. Returns the reply of a message that has ended already, or is being replaced.
     fn cancel(&mut self, reply: CancelReply, is_replaced: bool) -> Option<CancelReply> {
         let is_pending = self.ended.is_none() && !is_replaced;
         self.ended.get_or_insert(reply.outcome());

@@ -1,5 +1,5 @@
-//! Answers to cancellations that wait until the ends in the log are durable: one flush at a time, with all who have come
-//! since the last one began.
+//! Answers to cancellations that wait until the ends in the log are durable: one flush at a time, with all who have
+//! come since the last one began.
 
 use std::time::Duration;
 
@@ -26,8 +26,8 @@ pub(super) struct Flushes {
 }
 
 impl PartitionWorker {
-    /// Answers cancellations once all ends handed to the log so far are durable. "Gone" may be told of a message that an
-    /// earlier cancellation has ended, so this answer waits as well, unless nothing is owed.
+    /// Answers cancellations once all ends handed to the log so far are durable. "Gone" may be told of a message that
+    /// an earlier cancellation has ended, so this answer waits as well, unless nothing is owed.
     pub(super) fn answer_once_durable(&mut self, answers: Vec<CancelAnswer>) {
         for answer in answers {
             let flushes = &mut self.flushes;

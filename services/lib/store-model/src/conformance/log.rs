@@ -167,8 +167,8 @@ pub async fn what_was_settled_does_not_come_again(mut parts: Parts) {
     parts.assert_account(6, &[(Outcome::Delivered, 4), (Outcome::Cancelled, 1)]).await;
 }
 
-/// Every end settled before a flush is durable when the flush returns, also one out of order, and that of a message whose
-/// receipt has to be in the log before.
+/// Every end settled before a flush is durable when the flush returns, also one out of order, and that of a message
+/// whose receipt has to be in the log before.
 pub async fn what_was_flushed_does_not_come_again_after_a_crash(mut parts: Parts) {
     let accepted = parts.accept_all(subscription(1, 1), 0..10).await;
     let asking = asking(message(subscription(1, 1), 10, parts.now));
