@@ -17,6 +17,7 @@ mod moving;
 mod outages;
 mod push;
 mod readme;
+mod receipts;
 mod sse;
 mod strange;
 mod urgency;

@@ -20,6 +20,7 @@ mod redis;
 mod sender;
 mod server;
 mod servers;
+mod webhook;
 
 pub use browser::{Firefox, Permission};
 pub use deadline::{eventually, within};
@@ -34,3 +35,4 @@ pub use redis::Redis;
 pub use sender::{Answer, Encoding, Job, Library, Sender};
 pub use server::{Backing, Grid, Process, Role, Server, Shape};
 pub use servers::Servers;
+pub use webhook::Webhook;

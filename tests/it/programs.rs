@@ -127,6 +127,12 @@ pub(crate) fn push_agent() -> Result<[PathBuf; 2]> {
     Ok([python, root().join("tests/clients/h2/agent.py")])
 }
 
+/// Python with standardwebhooks, and the receiver of posts.
+pub(crate) fn webhook_receiver() -> Result<[PathBuf; 2]> {
+    let [python, _] = pywebpush()?;
+    Ok([python, root().join("tests/clients/webhook/receive.py")])
+}
+
 /// Node.js, and its sender.
 pub fn npm_web_push() -> Result<[PathBuf; 2]> {
     let package = root().join("tests/clients/npm-web-push");

@@ -57,6 +57,8 @@ pub struct Job<'a> {
     pub topic: Option<&'a str>,
     /// Urgency, if any (RFC 8030 section 5.3).
     pub urgency: Option<&'a str>,
+    /// True for a message with a receipt (RFC 8030 section 5.1), for libraries that take fields of their caller.
+    pub receipt: bool,
 }
 
 /// Answer of the service, as seen by the library.
@@ -124,7 +126,15 @@ impl Encoding {
 impl<'a> Job<'a> {
     /// Makes an `aes128gcm` message signed with `key`.
     pub fn signed(to: &'a PushSubscription, payload: &'a [u8], key: &'a str) -> Self {
-        Self { to, payload, encoding: Encoding::Aes128Gcm, key: Some(key), topic: None, urgency: None }
+        Self {
+            to,
+            payload,
+            encoding: Encoding::Aes128Gcm,
+            key: Some(key),
+            topic: None,
+            urgency: None,
+            receipt: false,
+        }
     }
 
     /// One line of JSON, as in `tests/clients/README.md`.
@@ -140,6 +150,7 @@ impl<'a> Job<'a> {
             "ttl": TTL,
             "topic": self.topic,
             "urgency": self.urgency,
+            "receipt": self.receipt,
         });
         format!("{job}\n")
     }

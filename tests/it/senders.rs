@@ -96,6 +96,23 @@ async fn what_the_crate_web_push_sends_arrives_octet_for_octet() -> Result<()> {
     every_kind_of_message_arrives(Library::RustWebPush).await
 }
 
+// Holds: A-50.
+#[tokio::test]
+async fn libraries_take_the_answer_to_a_message_with_a_receipt() -> Result<()> {
+    // The crate web-push takes no fields of its caller.
+    for library in [Library::PyWebPush, Library::NpmWebPush] {
+        let mut scene = Scene::start(library).await?;
+        let key = scene.key.to_text();
+        let subscription = scene.restricted().await?;
+        let to = subscription.push_subscription();
+        let job = Job { receipt: true, ..Job::signed(&to, b"receipted", &key) };
+        let answer = scene.sender.send(&job).await?;
+        ensure!(answer.status == 202 && answer.location.is_some(), "{library}: {answer:?}");
+        ensure!(subscription.decrypt(&scene.notification().await?)? == b"receipted");
+    }
+    Ok(())
+}
+
 async fn every_kind_of_message_arrives(library: Library) -> Result<()> {
     let mut scene = Scene::start(library).await?;
     let key = scene.key.to_text();
@@ -129,7 +146,7 @@ async fn arrives(
     let mut payload = vec![0; size];
     SystemRng.fill(&mut payload);
     let to = subscription.push_subscription();
-    let job = Job { to: &to, payload: &payload, encoding, key, topic: None, urgency: None };
+    let job = Job { to: &to, payload: &payload, encoding, key, topic: None, urgency: None, receipt: false };
     scene.sender.deliver(&job).await?;
     let notification = scene.notification().await?;
     ensure!(notification.channel == subscription.channel(), "it came to another subscription");

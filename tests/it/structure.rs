@@ -27,6 +27,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("proto", &["types", "store"]),
     ("client", &["types", "crypto"]),
     ("runtime", &["types"]),
+    // Posts to servers of others.
+    ("webhook", &["types", "crypto", "runtime"]),
     // Speaks to another push service, as a user agent of it.
     ("bridge", &["types", "store", "store-model", "client", "runtime"]),
     // Adapters: never each other.
@@ -50,6 +52,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "runtime",
             "proto",
             "bridge",
+            "webhook",
             "store-embedded",
             "store-changelog",
             "store-redis",
@@ -72,7 +75,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
 const REMOTE: &[&str] = &["types", "store", "store-model", "proto", "runtime"];
 
 /// Crates for a service; the client is for tests.
-const SEAMS: &[&str] = &["types", "crypto", "store", "store-model", "session", "runtime"];
+const SEAMS: &[&str] = &["types", "crypto", "store", "store-model", "session", "runtime", "webhook"];
 
 /// Crates that may name each driver: one, except for gRPC, whose code is generated where its messages are.
 const DRIVERS: &[(&str, &[&str])] = &[

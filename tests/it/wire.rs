@@ -14,6 +14,7 @@ mod liveness;
 mod notification;
 pub(crate) mod party;
 pub(crate) mod push;
+pub(crate) mod receipts;
 mod register;
 pub(crate) mod scene;
 mod sets;

@@ -40,6 +40,7 @@ mod monitor;
 mod node;
 mod protocol;
 mod push;
+mod receipt_form;
 mod refusal;
 mod resources;
 mod router_session;
@@ -53,7 +54,8 @@ mod timer;
 pub use broadcasts::admin::broadcast_routes;
 pub use config::Config;
 pub use node::Node;
-pub use resources::{ReceiptForm, Receipts, Resources};
+pub use receipt_form::ReceiptForm;
+pub use resources::{Receipts, Resources};
 pub use service::{Connections, Deps};
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ use pushgrid_crypto::ResourceAddresses;
 use pushgrid_store::{Cancelled, LinkError, Resource, ResourceLink};
 use tokio::time::timeout;
 
-pub use receipts::{ReceiptForm, Receipts};
+pub use receipts::Receipts;
 
 use crate::monitor::Form;
 use crate::refusal::{self, refuse};
@@ -164,4 +164,11 @@ fn no_message() -> Response {
 
 fn unavailable() -> Response {
     refusal::unavailable("the service cannot do this just now; try again")
+}
+
+fn no_receipts() -> Response {
+    refuse(
+        StatusCode::NOT_FOUND,
+        "there is no such receipt subscription (any more): the next message without one in Link gets a new one",
+    )
 }

@@ -14,7 +14,7 @@ use self::stream::{Gone, Writer};
 use crate::end::End;
 use crate::monitor::{Claim, Form, Head, Monitor, NoFault, NoReply, Target, message_path};
 use crate::protocol::{Command, Input, Output, Protocol};
-use crate::resources::ReceiptForm;
+use crate::receipt_form::ReceiptForm;
 use crate::router_session::Answer;
 
 pub(crate) use stream::Reader;

@@ -3,15 +3,23 @@
 use std::fs;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
-use pushgrid_client::{ApplicationServer, PushSubscription, Receipt, SendOptions, Setup};
+use anyhow::{Context, Result, bail, ensure};
+use pushgrid_client::{
+    Accepted, ApplicationServer, PushSubscription, Receipt, ReceiptEvent, ReceiptWish, Receipts, SendOptions,
+    Setup, Transport,
+};
 use pushgrid_types::{Topic, Ttl, Urgency};
+use tokio::time::{Instant, timeout};
 
 use crate::{say, vapid_file};
 
 /// Octets read of standard input: more than any message may have, enough to be told that the message is too long.
 const STDIN_MAX: u64 = 64 * 1024;
+
+/// Time for the receipt of a message that has expired.
+const GRACE: Duration = Duration::from_mins(1);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -36,12 +44,16 @@ pub(crate) struct Args {
     /// The message; without it, standard input is read
     #[arg(long)]
     message: Option<String>,
+    /// Wait until the user agent has acknowledged the message, or it was given up
+    #[arg(long)]
+    receipt: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Sends, and prints the answer of the push service. Any answer but 2xx is an error.
+/// Sends, and prints the answer of the push service, and the receipt if one is wanted. Any answer but 2xx is an error, and
+/// so is the receipt of a message that was given up.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let to = subscription(&args.subscription)?;
     let key = args.vapid.as_deref().map(vapid_file::private_key).transpose()?;
@@ -50,9 +62,26 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         None => standard_input()?,
     };
     let server = ApplicationServer::with(Setup { key, subject: args.subject, ..Setup::default() });
-    let options = SendOptions { ttl: args.ttl, topic: args.topic, urgency: Some(args.urgency) };
-    let receipt = server.send(&to, &payload, &options).await?;
-    say::line(&if args.json { json(&receipt) } else { text(&receipt) });
+    let wish = if args.receipt { ReceiptWish::New } else { ReceiptWish::Unwanted };
+    let options =
+        SendOptions { ttl: args.ttl, topic: args.topic, urgency: Some(args.urgency), receipt: wish };
+    let accepted = server.send(&to, &payload, &options).await?;
+    if !args.receipt {
+        say::line(&if args.json { json(&accepted, None) } else { text(&accepted) });
+        return Ok(());
+    }
+    if !args.json {
+        say::line(&text(&accepted));
+    }
+    let began = Instant::now();
+    let receipt = wait(&accepted, args.ttl).await?;
+    let seconds = began.elapsed().as_secs_f64();
+    say::line(&if args.json {
+        json(&accepted, Some((&receipt, seconds)))
+    } else {
+        format!("receipt   {} after {seconds:.3} s", receipt.status)
+    });
+    ensure!(receipt.status == 204, "the message was given up: no user agent has acknowledged it");
     Ok(())
 }
 
@@ -80,16 +109,43 @@ fn standard_input() -> Result<Vec<u8>> {
     Ok(payload)
 }
 
-fn text(receipt: &Receipt) -> String {
+/// Waits for the receipt of a message. The receipt subscription was made for it, and ends with it.
+async fn wait(accepted: &Accepted, ttl: Ttl) -> Result<Receipt> {
+    let url = accepted.receipts.as_deref().context("the push service gives no receipts")?;
+    let location = accepted.location.as_deref().context("the push service has not named the message")?;
+    let waiting = async {
+        let mut receipts = Receipts::open(url, Transport::Events).await?;
+        loop {
+            match receipts.next().await? {
+                ReceiptEvent::Receipt(receipt) if location.ends_with(&receipt.message) => {
+                    receipts.end().await?;
+                    return Ok(receipt);
+                }
+                ReceiptEvent::Receipt(_) | ReceiptEvent::Alive => {}
+                ReceiptEvent::Ended(_) => receipts = Receipts::open(url, Transport::Events).await?,
+                ReceiptEvent::Gone => bail!("the receipt subscription has ended"),
+            }
+        }
+    };
+    let limit = ttl.duration() + GRACE;
+    let late = || format!("no receipt came within {} s", limit.as_secs());
+    timeout(limit, waiting).await.with_context(late)?
+}
+
+fn text(receipt: &Accepted) -> String {
     let ttl = receipt.ttl.map_or("not said".to_owned(), |ttl| format!("{} s", ttl.as_secs()));
     let location = receipt.location.as_deref().unwrap_or("not said");
     format!("status    {}\nlocation  {location}\nttl       {ttl}", receipt.status)
 }
 
-fn json(receipt: &Receipt) -> String {
-    let (status, location) = (receipt.status, &receipt.location);
-    serde_json::json!({"status": status, "location": location, "ttl": receipt.ttl.map(Ttl::as_secs)})
-        .to_string()
+fn json(accepted: &Accepted, receipt: Option<(&Receipt, f64)>) -> String {
+    let Accepted { status, location, ttl, .. } = accepted;
+    let mut object =
+        serde_json::json!({"status": status, "location": location, "ttl": ttl.map(Ttl::as_secs)});
+    if let Some((receipt, seconds)) = receipt {
+        object["receipt"] = serde_json::json!({"status": receipt.status, "seconds": seconds});
+    }
+    object.to_string()
 }
 
 #[cfg(test)]
@@ -136,8 +192,12 @@ mod tests {
 
     #[test]
     fn what_was_answered_is_printed_in_both_forms() {
-        let receipt = Receipt { status: 201, location: Some("http://h/m/1".into()), ttl: None };
-        assert_eq!(text(&receipt), "status    201\nlocation  http://h/m/1\nttl       not said");
-        assert_eq!(json(&receipt), r#"{"location":"http://h/m/1","status":201,"ttl":null}"#);
+        let accepted =
+            Accepted { status: 201, location: Some("http://h/m/1".into()), ttl: None, receipts: None };
+        assert_eq!(text(&accepted), "status    201\nlocation  http://h/m/1\nttl       not said");
+        assert_eq!(json(&accepted, None), r#"{"location":"http://h/m/1","status":201,"ttl":null}"#);
+        let receipt = Receipt { message: "/m/1".into(), status: 204, acknowledge: None };
+        let said = json(&accepted, Some((&receipt, 0.5)));
+        assert!(said.contains(r#""receipt":{"seconds":0.5,"status":204}"#), "{said}");
     }
 }

@@ -21,8 +21,8 @@ use tokio::time::{sleep, timeout};
 use tracing::{Instrument, Span};
 
 use crate::RouterContext;
+use crate::hooked::Hooked;
 use crate::partition::{CancelReply, Found};
-use crate::receipts::Hooked;
 
 /// Backoff between attempts to resume announced sessions while the presence cannot be reached.
 const RESUME_PAUSE: Duration = Duration::from_millis(250);

@@ -16,6 +16,7 @@
 mod config;
 mod context;
 mod handle;
+mod hooked;
 mod partition;
 mod receipts;
 mod router;

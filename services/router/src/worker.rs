@@ -23,8 +23,8 @@ use tracing::Span;
 use crate::RouterContext;
 use crate::config::INBOX;
 use crate::handle::{Event, Handle, Shared};
+use crate::hooked::Hooked;
 use crate::partition::{EndAsker, Partition, Turn};
-use crate::receipts::Hooked;
 use carry_out::{Done, StoreQueue};
 use flush::Flushes;
 

@@ -32,6 +32,7 @@ async function send(job) {
   if (job.endpoint.startsWith('http:')) options.agent = new PlainAgent();
   if (job.topic) options.topic = job.topic;
   if (job.urgency) options.urgency = job.urgency;
+  if (job.receipt) options.headers = { Prefer: 'respond-async' };
   if (job.vapid_private) {
     options.vapidDetails = {
       subject: job.subject,

@@ -19,6 +19,8 @@ def send(job):
         headers["topic"] = job["topic"]
     if job.get("urgency"):
         headers["urgency"] = job["urgency"]
+    if job.get("receipt"):
+        headers["prefer"] = "respond-async"
     signed = bool(job.get("vapid_private"))
     try:
         response = webpush(

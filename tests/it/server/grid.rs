@@ -26,6 +26,7 @@ const TAMPERED: Duration = Duration::from_mins(1);
 const PARTITIONS: u16 = 3;
 
 /// Setting of the prefix of endpoints.
+const RECEIPTS_URL: &str = "PUSHGRID_INGRESS__RECEIPTS_URL";
 const PUBLIC_URL: &str = "PUSHGRID_INGRESS__PUBLIC_URL";
 
 /// Number of processes of each role.
@@ -125,6 +126,12 @@ impl Grid {
         }
         for number in 0..shape.connection {
             grid.connection.push(grid.another(Role::Connection, number)?);
+        }
+        if build.is_none() {
+            // Earlier releases have no receipts.
+            let address = grid.connection[0].listens("connection")?;
+            let url = format!("http://{}", address.replace("127.0.0.1", "localhost"));
+            grid.ingress.iter_mut().for_each(|ingress| ingress.set(RECEIPTS_URL, &url));
         }
         grid.processes_mut().for_each(|process| process.update(build));
         grid.start_again().await?;

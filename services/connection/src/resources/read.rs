@@ -12,7 +12,7 @@ use pushgrid_runtime::http::Pusher;
 use pushgrid_store::{Resource, Standing};
 use tokio::sync::oneshot;
 
-use super::{Edge, empty, no_subscription, preferences, receipts, unavailable};
+use super::{Edge, empty, no_receipts, no_subscription, preferences, unavailable};
 use crate::connection;
 use crate::monitor::{Form, Head, Target};
 use crate::node::Slot;
@@ -141,7 +141,7 @@ async fn answer(head: oneshot::Receiver<Head>, form: Form) -> Result<(), Respons
 fn gone(form: Form) -> Response {
     match form {
         Form::Messages => no_subscription(),
-        Form::Receipts => receipts::no_receipts(),
+        Form::Receipts => no_receipts(),
     }
 }
 

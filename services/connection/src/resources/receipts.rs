@@ -1,7 +1,6 @@
 //! Receipt subscriptions of application servers (RFC 8030 sections 5.1 and 6.3): made, read and ended. Receipts go by the
 //! same connections as the messages of user agents, and wait in a mailbox like these.
 
-use std::fmt;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -10,14 +9,15 @@ use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, LOCATION};
 use http::{HeaderValue, Method, StatusCode};
-use pushgrid_crypto::{MessageAddresses, ReceiptAddresses};
+use pushgrid_crypto::ReceiptAddresses;
 use pushgrid_store::{Cancelled, Resource, Settlement};
-use pushgrid_types::{ChannelId, MessageId, Outcome, Receipt, SubscriptionRef, UserAgentId, WebhookUrl};
+use pushgrid_types::{ChannelId, MessageId, Outcome, SubscriptionRef, UserAgentId, WebhookUrl};
 use pushgrid_webhook::Webhooks;
 use serde::Deserialize;
 
-use super::{Edge, body, empty, read, unavailable};
+use super::{Edge, body, empty, no_receipts, read, unavailable};
 use crate::monitor::Form;
+use crate::receipt_form::ReceiptForm;
 use crate::refusal::{self, refuse};
 
 /// Largest description of a receipt subscription, in octets.
@@ -35,28 +35,6 @@ pub struct Receipts {
     pub form: ReceiptForm,
     /// Checks the URLs of webhooks, and has their secrets.
     pub webhooks: Webhooks,
-}
-
-/// Names of messages, for the application servers that have sent them.
-#[derive(Clone)]
-pub struct ReceiptForm {
-    /// Seals the addresses of messages.
-    pub messages: MessageAddresses,
-    /// Origin of message addresses, without a slash at the end.
-    pub public_url: Arc<str>,
-}
-
-impl ReceiptForm {
-    /// The `Location` of the message that a receipt is of.
-    pub(crate) fn location(&self, receipt: &Receipt) -> String {
-        format!("{}/m/{}", self.public_url, self.messages.seal(&receipt.message))
-    }
-}
-
-impl fmt::Debug for ReceiptForm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceiptForm").finish_non_exhaustive()
-    }
 }
 
 /// Description of a receipt subscription to make.
@@ -155,12 +133,4 @@ pub(super) async fn receipts(
         Ok(()) => empty(StatusCode::NO_CONTENT),
         Err(unavailable) => unavailable,
     }
-}
-
-/// The answer where there is no receipt subscription.
-pub(super) fn no_receipts() -> Response {
-    refuse(
-        StatusCode::NOT_FOUND,
-        "there is no such receipt subscription (any more): the next message without one in Link gets a new one",
-    )
 }

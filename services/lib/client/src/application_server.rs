@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LOCATION};
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, LINK, LOCATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -37,6 +37,10 @@ const IDLE_FOR: Duration = Duration::from_mins(1);
 const TTL: HeaderName = HeaderName::from_static("ttl");
 const TOPIC: HeaderName = HeaderName::from_static("topic");
 const URGENCY: HeaderName = HeaderName::from_static("urgency");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// Relation of a link to a receipt subscription (RFC 8030 section 5.1).
+const RECEIPT: &str = "urn:ietf:params:push:receipt";
 
 /// An application server: encrypts, signs and posts push messages over a pool of HTTP/1.1 connections.
 ///
@@ -97,29 +101,46 @@ pub struct SendOptions {
     pub topic: Option<Topic>,
     /// Urgency of the message; `None` leaves the field out, which means normal.
     pub urgency: Option<Urgency>,
+    /// Wish for a receipt (RFC 8030 section 5.1).
+    pub receipt: ReceiptWish,
+}
+
+/// The wish for a receipt.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ReceiptWish {
+    /// None.
+    #[default]
+    Unwanted,
+    /// A receipt, by a new receipt subscription.
+    New,
+    /// A receipt, by the receipt subscription of this URL.
+    To(String),
 }
 
 impl Default for SendOptions {
     fn default() -> Self {
-        Self { ttl: Ttl::from_secs(60), topic: None, urgency: None }
+        let receipt = ReceiptWish::Unwanted;
+        Self { ttl: Ttl::from_secs(60), topic: None, urgency: None, receipt }
     }
 }
 
 /// Answer of a push service that has accepted a message.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// 201, or 202 when a confirmation was asked for.
+pub struct Accepted {
+    /// 201, or 202 when a receipt was asked for and will be given.
     pub status: u16,
     /// Address of the message: a `DELETE` there cancels the message.
     pub location: Option<String>,
     /// Time that the service keeps the message; may be shorter than the TTL asked for.
     pub ttl: Option<Ttl>,
+    /// Address of the receipt subscription: a `GET` there reads receipts.
+    pub receipts: Option<String>,
 }
 
-impl fmt::Debug for Receipt {
-    /// Hides the location, with which anybody can cancel the message.
+impl fmt::Debug for Accepted {
+    /// Hides the addresses, with which anybody can cancel the message and read the receipts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receipt")
+        f.debug_struct("Accepted")
             .field("status", &self.status)
             .field("ttl", &self.ttl)
             .finish_non_exhaustive()
@@ -162,7 +183,7 @@ impl ApplicationServer {
         to: &PushSubscription,
         payload: &[u8],
         options: &SendOptions,
-    ) -> Result<Receipt, SendError> {
+    ) -> Result<Accepted, SendError> {
         let uri = uri(&to.endpoint)?;
         let mut request = Request::new(Bytes::new());
         let fields = request.headers_mut();
@@ -173,6 +194,7 @@ impl ApplicationServer {
         if let Some(urgency) = options.urgency {
             fields.insert(URGENCY, HeaderValue::from_static(urgency.as_str()));
         }
+        wish(fields, &options.receipt)?;
         if let Some(authorization) = self.authorization(&uri) {
             fields.insert(AUTHORIZATION, authorization);
         }
@@ -184,7 +206,7 @@ impl ApplicationServer {
         }
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri;
-        receipt(&self.request(request).await?)
+        accepted(&self.request(request).await?)
     }
 
     /// Posts any fields and body, unsigned. Every status is an answer, not an error.
@@ -274,13 +296,29 @@ fn origin(uri: &Uri) -> String {
     }
 }
 
-fn receipt(response: &Response) -> Result<Receipt, SendError> {
+/// Adds the fields of a wish for a receipt.
+fn wish(fields: &mut HeaderMap, receipt: &ReceiptWish) -> Result<(), SendError> {
+    if *receipt != ReceiptWish::Unwanted {
+        fields.insert(PREFER, HeaderValue::from_static("respond-async"));
+    }
+    if let ReceiptWish::To(url) = receipt {
+        let link = HeaderValue::try_from(format!("<{url}>; rel=\"{RECEIPT}\""));
+        fields.insert(LINK, link.map_err(|_| SendError::Field("link".to_owned()))?);
+    }
+    Ok(())
+}
+
+fn accepted(response: &Response) -> Result<Accepted, SendError> {
     if !(200..300).contains(&response.status) {
         return Err(SendError::Refused(Box::new(Refusal::of(response))));
     }
-    Ok(Receipt {
+    let links = response.headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
+    let ending = format!(">; rel=\"{RECEIPT}\"");
+    let receipts = links.filter_map(|line| line.strip_prefix('<')?.strip_suffix(&*ending)).next();
+    Ok(Accepted {
         status: response.status,
         location: response.header(LOCATION.as_str()).map(str::to_owned),
         ttl: response.header(TTL.as_str()).and_then(|text| text.parse().ok()),
+        receipts: receipts.map(str::to_owned),
     })
 }

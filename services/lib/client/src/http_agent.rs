@@ -62,11 +62,31 @@ enum Way {
     Events(Box<Events>),
 }
 
+/// A receipt of a message (RFC 8030 section 6.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// Path of the message, or its whole address.
+    pub message: String,
+    /// 204 of a message that its user agent has acknowledged, 410 of one that was given up.
+    pub status: u16,
+    /// Path at which the receipt is acknowledged; `None` of one that is acknowledged by being taken.
+    pub acknowledge: Option<String>,
+}
+
+impl fmt::Debug for Receipt {
+    /// Hides the addresses, which are capabilities.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receipt").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
 /// Event of a monitoring request. The first of one says at least that the request was taken.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Monitored {
     /// A message. Its version is the path at which it is acknowledged.
     Message(Notification),
+    /// A receipt, for an application server.
+    Receipt(Receipt),
     /// Nothing: the push service is there.
     Alive,
     /// The request has ended in order; another one may follow.

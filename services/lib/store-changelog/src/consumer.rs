@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use crate::StopReason;
 use crate::committer::{self, Waiter};
 use crate::core::{Core, closed};
-use crate::receipts::{self, Ended};
+use crate::owing::{self, Ended};
 
 /// The router's side of one partition's log.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl LogConsumer for Consumer {
     fn flush(&self) -> Flushing {
         let (owing, flushes) = (self.owing.clone(), self.flushes.clone());
         Box::pin(async move {
-            receipts::settled(&owing).await?;
+            owing::settled(&owing).await?;
             match committer::committed(&flushes).await?.ends_left_out {
                 0 => Ok(()),
                 _ => Err(StoreError::new(ErrorKind::Unavailable, "not all ends have room in the commit")),

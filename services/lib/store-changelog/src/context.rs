@@ -87,6 +87,25 @@ impl PartitionContext {
         }
     }
 
+    /// Appends the receipts that are due for `ends`, however long it takes.
+    pub(crate) async fn append_receipts(&self, ends: &[End]) -> Result<(), Halt> {
+        let Some(receipts) = &self.receipts else { return Ok(()) };
+        let now = receipts.clock.now();
+        let mut left: Vec<_> = ends.iter().filter_map(|end| end.receipt(now)).collect();
+        let mut pause = self.pause();
+        while !left.is_empty() {
+            if let Some(error) = receipts.append(&mut left).await {
+                self.after(error, &mut pause, "append receipts").await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// True if the receipt of an end has to be appended first.
+    pub(crate) fn owes_receipt(&self, end: &End) -> bool {
+        self.receipts.is_some() && end.has_receipt()
+    }
+
     /// Classifies an answer of the view; after a passing failure waits for the backoff.
     pub(crate) async fn asked<T>(
         &self,

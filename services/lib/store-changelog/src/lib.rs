@@ -117,6 +117,7 @@ mod lost;
 mod mailbox;
 mod note;
 mod operation;
+mod owing;
 mod reader;
 mod reassert;
 mod receipts;

@@ -15,7 +15,7 @@ use crate::aside::unreadable;
 use crate::committer::{self, Waiter};
 use crate::core::{Core, closed};
 use crate::operation::{Operation, Reply};
-use crate::receipts::{self, Ended};
+use crate::owing::{self, Ended};
 use crate::{Health, StopReason};
 
 /// Mailbox and subscriptions of one partition.
@@ -126,7 +126,7 @@ impl PartitionStore {
 
     /// Returns once all earlier operations, and all ends settled by the consumer, are durable and committed.
     pub async fn flush(&self) -> Result<(), StoreError> {
-        receipts::settled(&self.owing).await?;
+        owing::settled(&self.owing).await?;
         let (reply, done) = oneshot::channel();
         self.queue.send(Operation::Flush { reply }).await.map_err(|_| closed())?;
         done.await.map_err(|_| closed())??;

@@ -29,8 +29,7 @@ use crate::tracker::{Ahead, Start, Tracker};
 use crate::unreadable::UnreadableKeys;
 use crate::writer::Writer;
 use crate::{
-    Health, PartitionGauges, PartitionStore, Receipts, StopReason, Tuning, committer, reader, receipts,
-    restore,
+    Health, PartitionGauges, PartitionStore, Receipts, StopReason, Tuning, committer, owing, reader, restore,
 };
 
 /// Capacity of the queue of flushes: only the store's own calls use it.
@@ -259,7 +258,7 @@ fn start(core: Core, log: Box<dyn LogReader>, inherited_to: Sequence) -> TakenOv
         spawn(&core, async move { writer.run().await.stop() }),
         spawn(&core, reader::run(Arc::clone(&core), log)),
         spawn(&core, committer::run(Arc::clone(&core), asked)),
-        spawn(&core, receipts::run(Arc::clone(&core), ended)),
+        spawn(&core, owing::run(Arc::clone(&core), ended)),
     ];
     TakenOver {
         partition: core.context.partition,

@@ -25,9 +25,12 @@ pub(crate) const HEAD: usize = 29;
 pub(crate) const NOTED: u64 = 1 << 63;
 
 /// First octet of the part after the instant, if the subscription has a webhook: then come the length of the restriction,
-/// the restriction, and the URL. Earlier releases read it as no restriction of theirs, and restore the user agent from the
-/// changelog.
+/// the restriction, and the URL, with spaces behind it that make the part longer than any restriction. Earlier releases read
+/// it as no restriction of theirs, and restore the user agent from the changelog.
 pub(crate) const WEBHOOK: u8 = 255;
+
+/// Least length of the part after the instant of a subscription with a webhook.
+pub(crate) const HOOKED_MIN: usize = 34;
 
 /// Values of an accepted call.
 pub(crate) type Items = std::vec::IntoIter<Value>;
@@ -175,10 +178,12 @@ pub(crate) fn subscription(
     let seen_at = u64::from_be_bytes(take(&mut rest)?);
     let (seen_at, is_noted) = (Timestamp::from_millis(seen_at & !NOTED), seen_at & NOTED != 0);
     let mut webhook = None;
-    if let [WEBHOOK, length, parts @ ..] = rest {
+    if rest.len() >= HOOKED_MIN
+        && let [WEBHOOK, length, parts @ ..] = rest
+    {
         let (restriction, url) =
             parts.split_at_checked(usize::from(*length)).ok_or_else(|| corrupt(WRONG_OCTETS))?;
-        let url = std::str::from_utf8(url).ok().and_then(WebhookUrl::new);
+        let url = std::str::from_utf8(url).ok().and_then(|url| WebhookUrl::new(url.trim_end_matches(' ')));
         (rest, webhook) = (restriction, Some(url.ok_or_else(|| corrupt(WRONG_OCTETS))?));
     }
     let restriction = Restriction::from_octets((!rest.is_empty()).then_some(rest));
@@ -347,6 +352,9 @@ mod tests {
         let seen_at = Timestamp::from_millis(2);
         let hooked = Subscription { id: id([1; 16]), restriction, seen_at, is_noted: false, webhook };
         assert_eq!(of_subscription(&hooked), [&open[..], &[255, 32], &[7; 32], b"https://a/"].concat());
+        let short = Subscription { restriction: Restriction::Open, ..hooked };
+        let spaces = [b' '; 22];
+        assert_eq!(of_subscription(&short), [&open[..], &[255, 0], b"https://a/", &spaces].concat());
     }
 
     proptest! {

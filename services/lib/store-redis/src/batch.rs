@@ -6,7 +6,7 @@ use pushgrid_store::{Change, StoreError, Subscription};
 use pushgrid_types::cast::fitting;
 use pushgrid_types::{ChannelId, LeaderEpoch, Message, ReplaceKey};
 
-use crate::answer::{HEAD, NOTED, WEBHOOK};
+use crate::answer::{HEAD, HOOKED_MIN, NOTED, WEBHOOK};
 use crate::failure::corrupt;
 
 /// Most changes of one call: Redis does nothing else meanwhile, about 5 ms for each thousand.
@@ -96,7 +96,10 @@ pub(crate) fn of_subscription(subscription: &Subscription) -> Vec<u8> {
     let seen_at = (subscription.seen_at.as_millis() & !NOTED | noted).to_be_bytes();
     let restriction = subscription.restriction.to_octets().unwrap_or_default();
     let hooked = subscription.webhook.as_ref().map(|url| {
-        [&[WEBHOOK, fitting::<u8>(restriction.len())], &restriction[..], url.as_str().as_bytes()].concat()
+        let head = [WEBHOOK, fitting::<u8>(restriction.len())];
+        let mut rest = [&head, &restriction[..], url.as_str().as_bytes()].concat();
+        rest.resize(rest.len().max(HOOKED_MIN), b' ');
+        rest
     });
     let rest = hooked.unwrap_or(restriction);
     [subscription.id.incarnation.as_octets(), &seen_at[..], &rest].concat()

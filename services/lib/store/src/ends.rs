@@ -51,6 +51,8 @@ impl End {
     /// Guarantee of a store: the receipt is in the log, durably, before the end is durable, so a crash in between makes it
     /// again, with the same id.
     pub fn receipt(&self, ended_at: Timestamp) -> Option<Message> {
+        //= RFC 8030 section 5.1
+        //# The push service MUST support delivery confirmations.
         let (asked, to, outcome) = (self.receipt?, self.to?, self.outcome);
         outcome.receipt()?;
         let Self { user_agent, id, sequence, .. } = *self;

@@ -15,6 +15,7 @@ pub mod limits;
 mod message;
 mod outcome;
 mod receipt;
+mod receipt_request;
 mod replace;
 mod restriction;
 mod topic;
@@ -34,8 +35,9 @@ pub use id::{
     Position, Sequence, SessionId, SessionRef, SubscriptionRef, UserAgentId,
 };
 pub use message::{Content, Message};
-pub use outcome::{DropReason, Outcome};
-pub use receipt::{Receipt, ReceiptRequest, ReceiptStatus};
+pub use outcome::{DropReason, Outcome, ReceiptStatus};
+pub use receipt::Receipt;
+pub use receipt_request::ReceiptRequest;
 pub use replace::{InvalidReplaceKey, ReplaceKey};
 pub use restriction::{ApplicationId, Restriction, SigningKeyHash, VapidKeyHash};
 pub use topic::{InvalidTopic, Topic};

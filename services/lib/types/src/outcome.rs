@@ -2,8 +2,6 @@
 //!
 //! Invariant: the index of an outcome never changes, for records and notes of earlier releases hold the index.
 
-use crate::ReceiptStatus;
-
 /// The one end of an accepted message (promise P2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
@@ -33,6 +31,25 @@ pub enum DropReason {
     LostFromLog,
     /// The stored message is damaged, and no other copy is left.
     Damaged,
+}
+
+/// Statement of a receipt, as a status of HTTP (RFC 8030 section 6.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ReceiptStatus {
+    /// 204: the user agent has acknowledged the message.
+    Acknowledged,
+    /// 410: the message was given up.
+    GivenUp,
+}
+
+impl ReceiptStatus {
+    /// Status code of HTTP.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::Acknowledged => 204,
+            Self::GivenUp => 410,
+        }
+    }
 }
 
 impl Outcome {
@@ -82,6 +99,10 @@ impl Outcome {
     pub const fn receipt(self) -> Option<ReceiptStatus> {
         match self {
             Self::Delivered | Self::Undecryptable => Some(ReceiptStatus::Acknowledged),
+            //= RFC 8030 section 6.3
+            //# If the user agent fails to acknowledge the receipt of the push message and the push service ceases to
+            //# retry delivery of the message prior to its advertised expiration, then the push service MUST push a
+            //# failure response with a status code of 410 (Gone).
             Self::Expired | Self::Unsubscribed | Self::Dropped(_) => Some(ReceiptStatus::GivenUp),
             Self::Replaced | Self::Cancelled => None,
         }

@@ -1,5 +1,4 @@
-//! Receipts of messages (RFC 8030 sections 5.1 and 6.3): the wish for one beside a message, and the message by which
-//! it reaches the application server.
+//! Receipts of messages (RFC 8030 section 6.3), and the messages by which they reach application servers.
 //!
 //! Invariant: the receipt of a message has the same id however often it is made, so one that is made again after a
 //! crash is a repeat.
@@ -7,22 +6,9 @@
 use bytes::Bytes;
 
 use crate::{
-    ChannelId, Content, Incarnation, Message, MessageId, MessageRef, Outcome, Sequence, SubscriptionRef,
-    Timestamp, Ttl, Urgency, UserAgentId,
+    ChannelId, Content, Message, MessageId, MessageRef, Outcome, ReceiptRequest, ReceiptStatus, Sequence,
+    Timestamp, Urgency, UserAgentId,
 };
-
-/// The receipt that the sender of a message asked for.
-///
-/// # Stored form
-/// 48 octets: user agent, channel and incarnation of the receipt subscription, and the seconds of the time to live, big
-/// endian.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ReceiptRequest {
-    /// The receipt subscription.
-    pub to: SubscriptionRef,
-    /// Time that the receipt waits for its application server.
-    pub ttl: Ttl,
-}
 
 /// The receipt of one message, as an application server gets it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,57 +19,6 @@ pub struct Receipt {
     pub outcome: Outcome,
     /// Instant of the end.
     pub ended_at: Timestamp,
-}
-
-/// Statement of a receipt, as a status of HTTP (RFC 8030 section 6.3).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum ReceiptStatus {
-    /// 204: the user agent has acknowledged the message.
-    Acknowledged,
-    /// 410: the message was given up.
-    GivenUp,
-}
-
-impl ReceiptStatus {
-    /// Status code of HTTP.
-    pub const fn code(self) -> u16 {
-        match self {
-            Self::Acknowledged => 204,
-            Self::GivenUp => 410,
-        }
-    }
-}
-
-impl ReceiptRequest {
-    /// Length of the stored form in octets.
-    pub const SIZE: usize = UserAgentId::SIZE + ChannelId::SIZE + Incarnation::SIZE + size_of::<u32>();
-
-    /// The stored form.
-    pub fn to_octets(&self) -> [u8; Self::SIZE] {
-        let Self { to: SubscriptionRef { user_agent, channel, incarnation }, ttl } = self;
-        let parts: [&[u8]; 4] = [
-            user_agent.as_octets(),
-            channel.as_octets(),
-            incarnation.as_octets(),
-            &ttl.as_secs().to_be_bytes(),
-        ];
-        parts.concat().try_into().expect("the parts have the sizes that make it up")
-    }
-
-    /// Parses the stored form; `None` for octets never made by [`Self::to_octets`].
-    pub fn from_slice(octets: &[u8]) -> Option<Self> {
-        let (user_agent, rest) = octets.split_first_chunk()?;
-        let (channel, rest) = rest.split_first_chunk()?;
-        let (incarnation, rest) = rest.split_first_chunk::<{ Incarnation::SIZE }>()?;
-        let seconds = u32::from_be_bytes(rest.try_into().ok()?);
-        let ttl = Ttl::from_secs(seconds);
-        let to = SubscriptionRef {
-            user_agent: UserAgentId::from_octets(*user_agent),
-            channel: ChannelId::from_octets(*channel),
-            incarnation: Incarnation::from_octets(*incarnation),
-        };
-        (ttl.as_secs() == seconds).then_some(Self { to, ttl })
-    }
 }
 
 /// Version of the body of a receipt.
@@ -153,10 +88,8 @@ fn id_of(message: MessageId) -> MessageId {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-    use crate::DropReason;
+    use crate::{DropReason, Incarnation, SubscriptionRef, Ttl};
 
     fn subscription(label: u8) -> SubscriptionRef {
         SubscriptionRef {
@@ -171,21 +104,6 @@ mod tests {
         let id = MessageId::from_octets([5; 16]);
         let message = MessageRef { user_agent, channel, id, sequence: Sequence(77) };
         Receipt { message, outcome, ended_at: Timestamp::from_millis(1000) }
-    }
-
-    proptest! {
-        #[test]
-        fn a_request_comes_back_from_its_stored_form(label in 0..200_u8, ttl: u32) {
-            let asked = ReceiptRequest { to: subscription(label), ttl: Ttl::from_secs(ttl) };
-            prop_assert_eq!(ReceiptRequest::from_slice(&asked.to_octets()), Some(asked));
-        }
-
-        #[test]
-        fn other_octets_are_refused_without_panic(octets: Vec<u8>) {
-            if let Some(asked) = ReceiptRequest::from_slice(&octets) {
-                prop_assert_eq!(&asked.to_octets()[..], &octets[..]);
-            }
-        }
     }
 
     // Holds: A-116.

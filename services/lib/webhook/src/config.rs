@@ -76,7 +76,8 @@ mod tests {
     fn the_defaults_are_strict_and_each_setting_is_read() {
         let config = read(&[]).unwrap();
         assert!(!config.allow_private && !config.allow_http);
-        assert_eq!((config.timeout, config.ca_file), (Duration::from_secs(10), None));
+        assert_eq!((config.timeout, config.first_pause), (Duration::from_secs(10), Duration::from_secs(5)));
+        assert_eq!(config.ca_file, None);
         let config =
             read(&["allow_private=true", "allow_http=true", "timeout=2s", "ca_file=/a/ca.pem"]).unwrap();
         assert!(config.allow_private && config.allow_http);

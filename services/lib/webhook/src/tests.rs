@@ -25,7 +25,8 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// Strict but for `http`.
 fn strict() -> Config {
-    Config { allow_private: false, allow_http: true, timeout: Duration::from_secs(5), ca_file: None }
+    let (timeout, first_pause) = (Duration::from_secs(5), Duration::from_secs(5));
+    Config { allow_private: false, allow_http: true, timeout, first_pause, ca_file: None }
 }
 
 /// Allows everything.

@@ -56,7 +56,7 @@ impl Line {
                 Monitored::Message(notification) => Incoming::Message(notification),
                 Monitored::Ended(reason) => Incoming::Closed { code: None, reason },
                 Monitored::Gone => Incoming::Gone,
-                Monitored::Alive => Incoming::Nothing,
+                Monitored::Alive | Monitored::Receipt(_) => Incoming::Nothing,
             },
         })
     }

@@ -95,6 +95,14 @@ impl Subscription {
         Ok(Self { origin, path, endpoint, set })
     }
 
+    /// The resource at `url`, which is read as a subscription is.
+    pub(crate) fn at_url(url: &str) -> Result<Self> {
+        let begin = url.find("://").context("a URL has a scheme")? + 3;
+        let end = begin + url[begin..].find('/').context("a URL has a path")?;
+        let (origin, path) = (url[..end].replace("localhost", "127.0.0.1"), url[end..].to_owned());
+        Ok(Self { origin, path, endpoint: String::new(), set: String::new() })
+    }
+
     /// One more subscription of the same set.
     pub(crate) async fn another(&self) -> Result<Self> {
         let link = format!("<{}>; rel=\"urn:ietf:params:push:set\"", self.set);
@@ -155,6 +163,12 @@ impl Subscription {
         Ok(ask(Method::DELETE, &self.url(), &[], "").await?.status)
     }
 
+    /// Acknowledges a receipt, and returns the status.
+    pub(crate) async fn take(&self, receipt: &Event) -> Result<u16> {
+        let path = receipt.data["receipt"].as_str().context("a receipt has an address")?;
+        Ok(ask(Method::DELETE, &format!("{}{path}", self.origin), &[], "").await?.status)
+    }
+
     /// Acknowledges a message, and returns the status.
     pub(crate) async fn ack(&self, event: &Event) -> Result<u16> {
         let path = event.data["message"].as_str().context("a message has an address")?;
@@ -183,6 +197,13 @@ impl Reader {
     pub(crate) async fn next(&mut self) -> Result<Event> {
         let event = self.event().await?.context("the stream has ended")?;
         ensure!(event.name == "message", "not a message: {event:?}");
+        Ok(event)
+    }
+
+    /// The next receipt.
+    pub(crate) async fn receipt(&mut self) -> Result<Event> {
+        let event = self.event().await?.context("the stream has ended")?;
+        ensure!(event.name == "receipt", "not a receipt: {event:?}");
         Ok(event)
     }
 

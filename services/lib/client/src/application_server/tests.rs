@@ -68,6 +68,7 @@ async fn a_message_is_encrypted_signed_and_described() {
         ttl: Ttl::from_secs(90),
         topic: Some("upd".parse().unwrap()),
         urgency: Some(Urgency::High),
+        receipt: ReceiptWish::To("http://h/receipts/r".to_owned()),
     };
     for _ in 0..3 {
         let receipt = server.send(&to, b"hello", &options).await.unwrap();
@@ -78,6 +79,8 @@ async fn a_message_is_encrypted_signed_and_described() {
     let field = |name: &str| seen[0].headers()[name].to_str().unwrap();
     assert_eq!((field("ttl"), field("topic"), field("urgency")), ("90", "upd", "high"));
     assert_eq!(field("content-encoding"), "aes128gcm");
+    assert_eq!(field("prefer"), "respond-async");
+    assert_eq!(field("link"), "<http://h/receipts/r>; rel=\"urn:ietf:params:push:receipt\"");
     assert!(field("authorization").starts_with("vapid t="));
     assert_eq!(seen[0].headers()["authorization"], seen[2].headers()["authorization"], "signed once");
     assert_ne!(seen[0].body(), seen[1].body(), "a new salt for each message");

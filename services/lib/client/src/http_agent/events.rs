@@ -11,7 +11,7 @@ use pushgrid_types::ChannelId;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{Monitored, SILENCE, refused};
+use super::{Monitored, Receipt, SILENCE, refused};
 use crate::application_server::ApplicationServer;
 use crate::{ClientError, Notification, Response, text};
 
@@ -34,6 +34,14 @@ struct Data {
     body: Option<String>,
     #[serde(default)]
     headers: Headers,
+}
+
+/// Data of the event of a receipt.
+#[derive(Deserialize)]
+struct ReceiptData {
+    message: String,
+    status: u16,
+    receipt: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,6 +96,7 @@ impl Events {
         let field = |name| block.lines().find_map(|line| line.strip_prefix(name));
         match (field("event: "), field("data: ")) {
             (Some("message"), Some(data)) => self.message(data),
+            (Some("receipt"), Some(data)) => receipt(data),
             (Some("close"), Some(data)) => Ok(Monitored::Ended(reason(data))),
             _ => Ok(Monitored::Alive),
         }
@@ -112,6 +121,13 @@ impl Events {
             content_type: data.headers.content_type,
         }))
     }
+}
+
+fn receipt(data: &str) -> Result<Monitored, ClientError> {
+    let data: ReceiptData =
+        serde_json::from_str(data).map_err(|_| ClientError::Unreadable("an event is no receipt"))?;
+    let ReceiptData { message, status, receipt } = data;
+    Ok(Monitored::Receipt(Receipt { message, status, acknowledge: Some(receipt) }))
 }
 
 fn reason(data: &str) -> String {

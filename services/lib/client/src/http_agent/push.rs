@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::{Monitored, REQUEST_TIMEOUT, refused};
+use super::{Monitored, REQUEST_TIMEOUT, Receipt, refused};
 use crate::{ClientError, Notification, Response, Tls, connect};
 
 /// Largest body that is read, in octets.
@@ -89,6 +89,11 @@ impl Pushes {
         let read = async {
             let (head, body) = answer.await.map_err(ClientError::stream)?.into_parts();
             let body = read(body).await?;
+            let status = head.status.as_u16();
+            if matches!(status, 204 | 410) {
+                let message = promise.uri().path().to_owned();
+                return Ok(Monitored::Receipt(Receipt { message, status, acknowledge: None }));
+            }
             let text = |name: HeaderName| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
             Ok(Monitored::Message(Notification {
                 channel,

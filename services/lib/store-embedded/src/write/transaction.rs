@@ -110,9 +110,6 @@ impl<'c> Transaction<'c> {
     /// Gathers an end for the subscriber, and puts the receipt that is due into the log: with the end, or not at all.
     fn tell(&mut self, end: End) -> Result<(), Failure> {
         if let Some(receipt) = end.receipt(self.now) {
-            //= RFC 8030 section 6.2
-            //# If a push message receipt was requested by the application server, the push service MUST push an
-            //# acknowledgement response to the application server monitoring the receipt push message subscription.
             self.append(receipt)?;
         }
         if self.tells {

@@ -246,6 +246,8 @@ pub async fn user_agents_with_a_webhook_are_found(parts: Parts) {
         let found = parts.subscriptions.find(id.user_agent, id.channel).await.expect("find answers");
         assert_eq!(found, Some(new.clone()), "with its webhook");
         assert_eq!(parts.subscriptions.all(id.user_agent).await.expect("all answers"), [new]);
+        assert_eq!(parts.subscriptions.alive(&[id]).await.expect("alive answers"), [true]);
+        parts.keep(id, [u64::from(label)]).await;
     }
     let labels = |labels: &[u8]| labels.iter().map(|label| user_agent(*label)).collect::<Vec<_>>();
     assert_eq!(all(2).await, labels(&[1, 2, 3, 4, 5]));

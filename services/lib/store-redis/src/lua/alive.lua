@@ -1,7 +1,7 @@
 -- ARGV from 3 on: user agent, channel and incarnation. The answer is one digit for each.
 local function is_alive(who, channel, incarnation)
   local there = redis.call('HGET', base .. 's' .. who, channel)
-  assert(not there or #there == 20 or #there == 52)
+  assert(not there or is_subscription(there))
   return there and string.sub(there, 1, 12) == incarnation and '1' or '0'
 end
 

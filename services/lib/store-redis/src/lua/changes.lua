@@ -69,12 +69,8 @@ local function finish(who, id, by)
   end
 end
 
--- A stored subscription: its incarnation, an instant, and its restriction; before that, with a webhook, the octet 255, which
--- no restriction begins with. The user agents that have one are found by `webhooks`.
+-- The user agents that have a subscription with a webhook.
 local webhooks = base .. 'webhooks'
-local function has_webhook(subscription)
-  return string.byte(subscription, 21) == 255
-end
 
 local function take(who, kind, what, rest, value)
   local channels = base .. 's' .. who

@@ -11,3 +11,14 @@ local META_LIFE, KEY_LIFE, CLAIM_LIFE = 2592000, 5184000, 604800
 local function admit()
   redis.call('HDEL', meta, '')
 end
+
+-- A stored subscription is incarnation and instant, and a restriction of 32 or 33 octets if it has one; or, when it is
+-- longer, 255 and a webhook as well.
+local function has_webhook(subscription)
+  return #subscription > 53 and string.byte(subscription, 21) == 255
+end
+
+local function is_subscription(octets)
+  local length = #octets
+  return length == 20 or length == 52 or length == 53 or has_webhook(octets)
+end

@@ -12,7 +12,7 @@ if there and string.sub(there, 1, 12) == string.sub(ARGV[1], 33) then
 end
 local at = redis.pcall('HMGET', meta, 'c', 'x' .. who)
 if at.err then return {2} end
-if at[2] or there and #there ~= 20 and #there ~= 52 then return {4} end
+if at[2] or there and not is_subscription(there) then return {4} end
 if not at[1] then return {2} end
 local complete, now = at[1], life()
 if complete ~= now and complete ~= '' and now ~= '' then return {2} end
