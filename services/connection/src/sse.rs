@@ -112,9 +112,10 @@ impl Protocol for Sse {
             Output::Message(message) => {
                 self.monitor.check(&message.to)?;
                 self.monitor.tell(Head::Events);
-                match self.event(message) {
-                    Some(event) => self.writer.write(&event),
-                    None => tracing::error!("a receipt cannot be read: it is of a newer release, or damaged"),
+                if let Some(event) = self.event(message) {
+                    self.writer.write(&event);
+                } else {
+                    tracing::error!("a receipt cannot be read: it is of a newer release, or damaged");
                 }
                 self.monitor.message();
             }

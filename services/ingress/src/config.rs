@@ -31,15 +31,23 @@ pub struct Config {
     pub(crate) rate: Option<Rate>,
     pub(crate) max_waiting_messages: u64,
     pub(crate) max_waiting_octets: u64,
-    /// Origin at which application servers read receipts; the caller has a default.
-    pub receipts_url: Option<String>,
-    /// Time that a receipt waits for its application server.
-    pub(crate) receipt_ttl: Ttl,
-    pub(crate) max_waiting_receipts: u64,
-    /// True if a message with a receipt has to name a receipt subscription.
-    pub(crate) require_receipt_link: bool,
+    /// Receipts of messages.
+    pub receipts: Receipts,
     /// Bounds of the connections of application servers.
     pub(crate) http: Limits,
+}
+
+/// Settings of receipts (RFC 8030 section 5.1).
+#[derive(Debug, Clone)]
+pub struct Receipts {
+    /// Origin at which application servers read receipts; the caller has a default.
+    pub url: Option<String>,
+    /// Time that a receipt waits for its application server.
+    pub(crate) ttl: Ttl,
+    /// Receipts that may wait in one receipt subscription.
+    pub(crate) max_waiting: u64,
+    /// True if a message with a receipt has to name a receipt subscription.
+    pub(crate) require_link: bool,
 }
 
 /// Limit of the messages to one user agent.
@@ -154,12 +162,22 @@ impl Config {
                 )
                 .try_into()
                 .unwrap_or(u64::MAX),
-            receipts_url: reader.url(
+            receipts: Receipts::read(reader),
+            http: Limits::read(reader, "ingress"),
+        }
+    }
+}
+
+impl Receipts {
+    fn read(reader: &mut Reader) -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            url: reader.url(
                 "ingress.receipts_url",
                 None,
                 "Where application servers read receipts: scheme and host of connection.listen as they reach it, without a path. Without it, ingress.public_url, or connection.listen if that is not set either.",
             ),
-            receipt_ttl: Ttl::from_secs(
+            ttl: Ttl::from_secs(
                 saturating::<u32>(
                     reader
                         .duration(
@@ -171,18 +189,17 @@ impl Config {
                         .as_secs(),
                 ),
             ),
-            max_waiting_receipts: reader.count(
+            max_waiting: reader.count(
                 "ingress.max_waiting_receipts",
                 100_000,
                 1..=u64::MAX,
                 "Receipts that may wait in one receipt subscription; further messages that want one there are answered 429.",
             ),
-            require_receipt_link: reader.switch(
+            require_link: reader.switch(
                 "ingress.require_receipt_link",
                 false,
                 "Answers 429 to messages that want a receipt and name no receipt subscription, instead of making one for each.",
             ),
-            http: Limits::read(reader, "ingress"),
         }
     }
 }

@@ -56,7 +56,9 @@ impl Handle {
 
     async fn hooked_after(&self, after: Option<UserAgentId>) -> Result<Option<UserAgentId>, StoreError> {
         let found = self.shared().subscriptions.webhooks(after, PAGE).await?;
-        found.iter().for_each(|user_agent| self.shared().hooked.add(*user_agent));
+        for user_agent in &found {
+            self.shared().hooked.add(*user_agent);
+        }
         Ok(found.last().copied())
     }
 }

@@ -8,14 +8,14 @@ use crate::shared::Shared;
 /// Checks the receipt subscription that a message names: alive, and with room for another receipt.
 pub(super) async fn check(ingress: &Shared, request: &Request, wish: Receipts) -> Result<(), Refusal> {
     let (Receipts::Named(to) | Receipts::To(to)) = wish else {
-        let is_refused = wish == Receipts::New && ingress.config.require_receipt_link;
+        let is_refused = wish == Receipts::New && ingress.config.receipts.require_link;
         return if is_refused { Err(Refusal::NewReceipts) } else { Ok(()) };
     };
     let waiting = match recipient::look_up(ingress, request, &to).await {
         Err(Refusal::Gone) => return Err(Refusal::InvalidReceipts),
         answer => answer?,
     };
-    let is_full = waiting.messages >= ingress.config.max_waiting_receipts;
+    let is_full = waiting.messages >= ingress.config.receipts.max_waiting;
     if is_full && wish == Receipts::To(to) { Err(Refusal::ReceiptsFull) } else { Ok(()) }
 }
 
@@ -30,7 +30,7 @@ pub(super) async fn ask(
         Receipts::To(to) => to,
         Receipts::New => open(ingress, request).await?,
     };
-    Ok(Some(ReceiptRequest { to, ttl: ingress.config.receipt_ttl }))
+    Ok(Some(ReceiptRequest { to, ttl: ingress.config.receipts.ttl }))
 }
 
 async fn open(ingress: &Shared, request: &Request) -> Result<SubscriptionRef, Refusal> {

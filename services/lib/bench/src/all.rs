@@ -33,6 +33,7 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Vec<Run>> {
     for rate in [Rate::PerSecond(200.0), Rate::Max] {
         for vapid in [false, true] {
             let push = push::Args {
+                receipts: false,
                 rate,
                 duration: args.duration,
                 user_agents: args.user_agents,

@@ -14,6 +14,7 @@ mod open_files;
 mod pace;
 mod poster;
 mod push;
+mod receipts;
 mod report;
 mod scrape;
 mod site;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Result;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, HeaderMap, HeaderName, HeaderValue, LINK};
 use http::{Method, Request, Uri};
 use pushgrid_client::ApplicationServer;
 use pushgrid_types::cast::fitting;
@@ -65,6 +65,14 @@ impl Poster {
         }
         let (next, faults) = (AtomicU64::new(0), AtomicU64::new(0));
         Self { http: http.clone(), targets, fields, content, next, faults, ledger }
+    }
+
+    /// Asks for the receipt of each message, at this receipt subscription.
+    pub(super) fn asking(mut self, receipts: &str) -> Result<Self> {
+        let link = format!("<{receipts}>; rel=\"urn:ietf:params:push:receipt\"");
+        self.fields.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("respond-async"));
+        self.fields.insert(LINK, HeaderValue::try_from(link)?);
+        Ok(self)
     }
 
     /// Posts a volley; returns after the last answer, with the number of messages that were not accepted.

@@ -20,6 +20,7 @@ use crate::content::{Content, SIZE_MAX, SIZE_MIN};
 use crate::ledger::{Ledger, Totals};
 use crate::pace::Rate;
 use crate::poster::{Poster, Volley};
+use crate::receipts::Taker;
 use crate::report::{Name, Run};
 use crate::scrape::Scrape;
 use crate::site::Site;
@@ -55,6 +56,9 @@ pub(crate) struct Args {
     /// Do not sign (the default)
     #[arg(long = "no-vapid")]
     pub(super) no_vapid: bool,
+    /// Ask for the receipt of each message, and take it by server push
+    #[arg(long)]
+    pub(super) receipts: bool,
     /// Requests at a time
     #[arg(long, default_value = "32", value_parser = clap::value_parser!(u64).range(limits::PARALLEL))]
     pub(super) concurrency: u64,
@@ -77,7 +81,12 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
         attendants.attend(agent);
     }
     progress(&format!("posting for {:?}", args.duration));
-    let poster = Arc::new(Poster::new(site.http(), targets, authorization, content, Arc::clone(&ledger)));
+    let desk = if args.receipts { Some(Taker::start(site).await?) } else { None };
+    let poster = Poster::new(site.http(), targets, authorization, content, Arc::clone(&ledger));
+    let poster = Arc::new(match &desk {
+        Some(desk) => poster.asking(&desk.url)?,
+        None => poster,
+    });
     let volley = Volley {
         rate: args.rate,
         count: ledger.capacity(),
@@ -86,7 +95,11 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     };
     let refused = poster.fire(volley).await?;
     ledger.all_arrived(PATIENCE).await;
-    let after = settled(site, &before, ledger.arrived_count()).await?;
+    let receipts = match &desk {
+        Some(desk) => desk.all(ledger.accepted_count(), PATIENCE).await,
+        None => 0,
+    };
+    let after = settled(site, &before, ledger.arrived_count() + receipts).await?;
     let broken = attendants.leave().await;
 
     let mut run = Run::new("push", setting(args));
@@ -94,6 +107,9 @@ pub(super) async fn run(site: &Arc<Site>, args: &Args) -> Result<Run> {
     figures(&mut run, &totals);
     spent(&mut run, &before, &after, totals.arrived, "delivered and acknowledged message");
     run.count(&Name("not_accepted", "not accepted", ""), refused);
+    if args.receipts {
+        run.count(&Name("receipts", "receipts taken", ""), receipts);
+    }
     faults(&mut run, &totals, broken);
     Ok(run)
 }
@@ -111,7 +127,8 @@ fn setting(args: &Args) -> String {
     };
     let vapid = if args.vapid { "with VAPID" } else { "without VAPID" };
     let (octets, agents) = (args.size, args.user_agents);
-    format!("{octets} octets to {agents} user agents, {rate}, for {:?}, {vapid}", args.duration)
+    let receipts = if args.receipts { ", each with a receipt" } else { "" };
+    format!("{octets} octets to {agents} user agents, {rate}, for {:?}, {vapid}{receipts}", args.duration)
 }
 
 /// Largest number of messages in the run.

@@ -72,7 +72,7 @@ pub(super) struct Site {
     ingress: Vec<Uri>,
     /// Endpoints given out so far, by which the ingresses take turns.
     posted: AtomicUsize,
-    connection: Vec<String>,
+    pub(super) connection: Vec<String>,
     admin: Vec<Uri>,
     redis: Option<String>,
     http: ApplicationServer,

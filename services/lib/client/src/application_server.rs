@@ -312,9 +312,9 @@ fn accepted(response: &Response) -> Result<Accepted, SendError> {
     if !(200..300).contains(&response.status) {
         return Err(SendError::Refused(Box::new(Refusal::of(response))));
     }
-    let links = response.headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
+    let mut links = response.headers.get_all(LINK).iter().filter_map(|line| line.to_str().ok());
     let ending = format!(">; rel=\"{RECEIPT}\"");
-    let receipts = links.filter_map(|line| line.strip_prefix('<')?.strip_suffix(&*ending)).next();
+    let receipts = links.find_map(|line| line.strip_prefix('<')?.strip_suffix(&*ending));
     Ok(Accepted {
         status: response.status,
         location: response.header(LOCATION.as_str()).map(str::to_owned),

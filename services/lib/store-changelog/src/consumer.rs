@@ -17,7 +17,7 @@ use crate::owing::{self, Ended};
 pub(crate) struct Consumer {
     core: Arc<Core>,
     /// Ends that wait for their receipts.
-    owing: mpsc::UnboundedSender<Ended>,
+    owing: mpsc::Sender<Ended>,
     flushes: mpsc::Sender<Waiter>,
     /// End of the log at the take-over.
     inherited_to: Sequence,
@@ -26,7 +26,7 @@ pub(crate) struct Consumer {
 impl Consumer {
     pub(crate) fn new(
         core: Arc<Core>,
-        owing: mpsc::UnboundedSender<Ended>,
+        owing: mpsc::Sender<Ended>,
         flushes: mpsc::Sender<Waiter>,
         inherited_to: Sequence,
     ) -> Self {
@@ -95,7 +95,7 @@ impl LogConsumer for Consumer {
             let owes = core.context.owes_receipt(end);
             if owes {
                 // Without the task the partition has stopped, and the message is redelivered.
-                let _ = self.owing.send(Ended::Message(*end));
+                let _ = self.owing.try_send(Ended::Message(*end));
             }
             !owes
         });

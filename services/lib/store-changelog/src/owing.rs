@@ -1,5 +1,6 @@
 //! Messages that ended in the log and owe a receipt: it is appended first.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use pushgrid_store::{End, StoreError};
@@ -21,14 +22,14 @@ pub(crate) enum Ended {
 }
 
 /// Waits until all ends queued before have their receipts, and are settled.
-pub(crate) async fn settled(owing: &mpsc::UnboundedSender<Ended>) -> Result<(), StoreError> {
+pub(crate) async fn settled(owing: &mpsc::Sender<Ended>) -> Result<(), StoreError> {
     let (reply, settled) = oneshot::channel();
-    owing.send(Ended::Flush(reply)).map_err(|_| closed())?;
+    owing.send(Ended::Flush(reply)).await.map_err(|_| closed())?;
     settled.await.map_err(|_| closed())?
 }
 
 /// Appends the receipts of messages that ended in the log, and settles these, until the partition has stopped.
-pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::UnboundedReceiver<Ended>) -> StopReason {
+pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Ended>) -> StopReason {
     let mut taken = Vec::new();
     loop {
         if queue.recv_many(&mut taken, BATCH).await == 0 {
@@ -43,7 +44,8 @@ pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::UnboundedReceiver<Ende
             }
         }
         // A message ends once; one that has ended meanwhile has given its receipt.
-        ended.retain(|end| core.tracker().is_open(end.sequence));
+        let mut first = HashSet::new();
+        ended.retain(|end| first.insert(end.sequence) && core.tracker().is_open(end.sequence));
         if let Err(halt) = core.context.append_receipts(&ended).await {
             return halt.stop();
         }

@@ -29,7 +29,7 @@ pub struct PartitionStore {
     queue: mpsc::Sender<Operation>,
     flushes: mpsc::Sender<Waiter>,
     /// Ends in the log that wait for their receipts.
-    owing: mpsc::UnboundedSender<Ended>,
+    owing: mpsc::Sender<Ended>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -65,7 +65,7 @@ impl PartitionStore {
         core: Arc<Core>,
         queue: mpsc::Sender<Operation>,
         flushes: mpsc::Sender<Waiter>,
-        owing: mpsc::UnboundedSender<Ended>,
+        owing: mpsc::Sender<Ended>,
         tasks: Vec<JoinHandle<()>>,
     ) -> Self {
         Self { core, queue, flushes, owing, tasks: Mutex::new(tasks) }

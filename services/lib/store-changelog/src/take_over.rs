@@ -244,7 +244,7 @@ async fn catch_up(
     Ok(CaughtUp { claims, ledger, tracker, visited, inherited_to })
 }
 
-/// Starts the tasks of a partition: writer, reader, committer.
+/// Starts the tasks of a partition: writer, reader, committer, and receipts.
 fn start(core: Core, log: Box<dyn LogReader>, inherited_to: Sequence) -> TakenOver {
     let core = Arc::new(core);
     core.serve();
@@ -252,7 +252,8 @@ fn start(core: Core, log: Box<dyn LogReader>, inherited_to: Sequence) -> TakenOv
     core.commit.notify_one();
     let (queue, operations) = mpsc::channel(core.context.tuning.queue.max(1));
     let (flushes, asked) = mpsc::channel(WAITERS);
-    let (owing, ended) = mpsc::unbounded_channel();
+    // Each entry is of an open message, but for a few flushes.
+    let (owing, ended) = mpsc::channel(core.context.tuning.window.saturating_add(WAITERS));
     let writer = Writer::new(Arc::clone(&core), operations);
     let tasks = vec![
         spawn(&core, async move { writer.run().await.stop() }),

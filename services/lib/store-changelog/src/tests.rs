@@ -8,6 +8,7 @@ mod foreign;
 mod late;
 mod lines;
 mod lost;
+mod receipts;
 mod slow;
 mod truth;
 mod unreadable;

@@ -82,7 +82,9 @@ impl Receipt {
 /// Id of the receipt of a message: its complement, which is as random, and that of no other message.
 fn id_of(message: MessageId) -> MessageId {
     let mut octets = *message.as_octets();
-    octets.iter_mut().for_each(|octet| *octet = !*octet);
+    for octet in &mut octets {
+        *octet = !*octet;
+    }
     MessageId::from_octets(octets)
 }
 

@@ -182,7 +182,7 @@ impl Settings {
 
     /// Origin at which application servers read receipts.
     pub(crate) fn receipts_url(&self, connection_port: u16) -> String {
-        let configured = self.ingress.receipts_url.as_ref().or(self.ingress.public_url.as_ref());
+        let configured = self.ingress.receipts.url.as_ref().or(self.ingress.public_url.as_ref());
         configured.cloned().unwrap_or_else(|| format!("http://localhost:{connection_port}"))
     }
 

@@ -64,7 +64,7 @@ impl ReadResult {
         self.facts.push(Fact::Ended(of.sequence, Some(outcome_of(of.sequence))));
     }
 
-    pub(super) fn subscribed(&mut self, new: Subscription) {
+    pub(super) fn subscribed(&mut self, new: &Subscription) {
         self.facts.push(Fact::Subscribed(new.id));
     }
 }

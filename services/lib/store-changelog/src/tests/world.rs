@@ -329,8 +329,8 @@ impl World {
             let new = self.new_subscription(of, on);
             let put = self.owner.owned.store.put(found.map(|it| it.id), new.clone()).await;
             put.map(|there| {
-                assert_eq!(there, Some(new.clone()));
-                self.parts.asked().subscribed(new);
+                assert_eq!(there.as_ref(), Some(&new));
+                self.parts.asked().subscribed(&new);
                 self.subscriptions.insert((of, on), there);
             })
         };
@@ -361,7 +361,7 @@ impl World {
             } else if let Ok(there) = store.put(known.map(|it| it.id), new.clone()).await
                 && there == Some(new.clone())
             {
-                asked.lock().subscribed(new);
+                asked.lock().subscribed(&new);
             }
         });
     }

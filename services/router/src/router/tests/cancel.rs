@@ -150,7 +150,7 @@ async fn a_cancellation_does_not_wait_without_end_for_a_mailbox_that_cannot_be_w
     let stores = &world.loader.faults.stores;
     stores.store(u32::MAX, Ordering::Relaxed);
     let message = world.accept(to, Ttl::from_secs(3600), Content::default()).await;
-    let refused = timeout(Duration::from_secs(60), world.registry.cancel(message)).await.unwrap();
+    let refused = timeout(Duration::from_mins(1), world.registry.cancel(message)).await.unwrap();
     assert!(matches!(refused, Err(LinkError::Unavailable)), "{refused:?}");
     stores.store(0, Ordering::Relaxed);
     let ended = within(world.registry.cancel(message)).await.unwrap();

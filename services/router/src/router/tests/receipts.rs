@@ -26,10 +26,10 @@ impl Post {
 }
 
 /// A webhook that answers with these statuses, one after the other, then 200.
-async fn webhook(statuses: Vec<u16>) -> (WebhookUrl, mpsc::UnboundedReceiver<Post>) {
+async fn webhook(statuses: Vec<u16>) -> (WebhookUrl, mpsc::Receiver<Post>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/receipts", listener.local_addr().unwrap());
-    let (tell, told) = mpsc::unbounded_channel();
+    let (tell, told) = mpsc::channel(1000);
     tokio::spawn(async move {
         let mut statuses = statuses.into_iter();
         while let Ok((mut socket, _)) = listener.accept().await {
@@ -47,7 +47,7 @@ async fn webhook(statuses: Vec<u16>) -> (WebhookUrl, mpsc::UnboundedReceiver<Pos
                 }
             };
             let status = statuses.next().unwrap_or(200);
-            tell.send(post).unwrap();
+            tell.send(post).await.unwrap();
             let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
             socket.write_all(answer.as_bytes()).await.unwrap();
         }
@@ -76,7 +76,7 @@ async fn append(world: &World, to: SubscriptionRef) {
     world.loader.memory.log().append(message).await.unwrap();
 }
 
-async fn next(posts: &mut mpsc::UnboundedReceiver<Post>) -> Post {
+async fn next(posts: &mut mpsc::Receiver<Post>) -> Post {
     within(posts.recv()).await.unwrap()
 }
 
