@@ -98,6 +98,10 @@ impl Walk {
                 self.run(line).await?;
                 drop(self.hears("It works").await?);
             }
+            _ if line.contains(" --receipt ") => {
+                let said = self.run(line).await?;
+                ensure!(said.contains("receipt   204 after"), "{said}");
+            }
             _ if line.starts_with("pushgrid broadcast ") => {
                 drop(self.run(&format!("{line} --admin {}", self.server.operator())).await?);
             }
@@ -122,14 +126,21 @@ impl Walk {
     /// Runs a line of a user agent without a WebSocket.
     async fn over_http(&mut self, line: &str) -> Result<()> {
         let service = self.server.connection().replacen("ws://", "http://", 1);
-        let line = line.replace("http://localhost:8081", service.trim_end_matches('/'));
+        let mut filled = line.replace("http://localhost:8081", service.trim_end_matches('/'));
+        for (placeholder, answered) in &self.answered {
+            filled = filled.replace(placeholder, answered);
+        }
         if line.contains("text/event-stream") {
-            let mut child = self.shell(&format!("exec {line}"))?.stdout(Stdio::piped()).spawn()?;
+            let mut child = self.shell(&format!("exec {filled}"))?.stdout(Stdio::piped()).spawn()?;
             let lines = BufReader::new(child.stdout.take().context("it is a pipe")?).lines();
             self.listening = Some((child, lines));
+            if line.contains("RECEIPTS") {
+                let event = self.hears("data: ").await?;
+                ensure!(event.contains("\"status\":410"), "{event}");
+            }
             return Ok(());
         }
-        let answer = self.run(&line.replacen("curl ", "curl --fail --silent --show-error ", 1)).await?;
+        let answer = self.run(&filled.replacen("curl ", "curl --fail --silent --show-error ", 1)).await?;
         if line.contains("Link: ") {
             ensure!(answer.is_empty(), "it is not shown: {answer}");
         } else if line.ends_with("/subscribe") {
@@ -137,9 +148,13 @@ impl Walk {
                 let (_, rest) = answer.split_once(begin)?;
                 Some(rest.split(end).next().unwrap_or_default().to_owned())
             };
+            self.answered.clear();
             self.answered.push(("SUBSCRIPTION", part("location: /s/", '\r').context("no Location")?));
             self.answered.push(("ENDPOINT", part("link: <", '>').context("no Link")?));
             self.answered.push(("SET", part("link: </set/", '>').context("no set")?));
+        } else if line.ends_with("/receipts") {
+            let (_, rest) = answer.split_once("location: ").context("no Location")?;
+            self.answered.push(("RECEIPTS", rest.split('\r').next().unwrap_or_default().to_owned()));
         } else if line.contains("ENDPOINT") {
             let event = self.hears("data: ").await?;
             let (_, rest) = event.split_once("/r/").context("no address of the message")?;

@@ -1,4 +1,4 @@
-//! Events of ends: the source of receipts, timelines and usage.
+//! Ends of messages: events for timelines and usage, and the receipts that are due.
 
 use std::fmt;
 use std::sync::Arc;
