@@ -77,6 +77,10 @@ impl Autopush {
                 let status = ended.map_or_else(|error| refused(&error).status(), |()| 200);
                 (Sent::Unregister, reply::unregistered(channel, status))
             }
+            Answer::UnregisteredAll(ended) => {
+                let status = ended.map_or_else(|error| refused(&error).status(), |()| 200);
+                (Sent::UnregisterAll, reply::unregistered_all(status))
+            }
             Answer::UrgencySet(set) => {
                 let status = set.map_or_else(|error| refused(&error).status(), |()| 200);
                 (Sent::Urgency, reply::urgency(status))
@@ -114,6 +118,7 @@ impl Protocol for Autopush {
             Action::Register { channel, restriction } => Command::Register { channel, restriction },
             Action::RefuseKey { channel } => Command::RegisterWithBadKey { channel },
             Action::Unregister { channel } => Command::Unregister { channel },
+            Action::UnregisterAll => Command::UnregisterAll,
             Action::Settle(updates) => Command::Acknowledge(
                 updates
                     .into_iter()

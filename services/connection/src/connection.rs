@@ -244,6 +244,7 @@ impl<P: Protocol> Connection<P> {
                 self.ask(Request::RegisterWithBadKey { channel }).await
             }
             (Command::Unregister { channel }, Some(_)) => self.ask(Request::Unregister { channel }).await,
+            (Command::UnregisterAll, Some(_)) => self.ask(Request::UnregisterAll).await,
             (Command::SetUrgency { min_urgency }, Some(_)) => {
                 self.ask(Request::SetUrgency { min_urgency }).await
             }

@@ -82,13 +82,15 @@ pub(crate) enum Command<R> {
     /// The user agent's claim of an identity, if it has one from an earlier connection, and the least urgency of the
     /// messages that it takes. Answered before any other output, with the versions of `broadcasts` that are new to it.
     Identify { claimed: Option<UserAgentId>, min_urgency: Urgency, broadcasts: Vec<AskedBroadcast> },
-    /// Makes a subscription. Answered in order, as are the next two.
+    /// Makes a subscription. Answered in order, as are the next three.
     Register { channel: ChannelId, restriction: Restriction },
     /// Asks for a subscription with an invalid key.
     RegisterWithBadKey { channel: ChannelId },
     /// Ends a subscription.
     Unregister { channel: ChannelId },
-    /// Sets the least urgency of the messages that are to come. Answered in order with the last three.
+    /// Ends all subscriptions of the user agent, whose connection goes on.
+    UnregisterAll,
+    /// Sets the least urgency of the messages that are to come. Answered in order with the last four.
     SetUrgency { min_urgency: Urgency },
     /// Acknowledges messages, those of earlier connections too. No answer.
     Acknowledge(SmallVec<[Settlement; 1]>),

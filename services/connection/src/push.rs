@@ -331,7 +331,10 @@ impl Protocol for Push {
             Output::Answer(Answer::Identified { user_agent, .. }) => self.monitor.identified(user_agent)?,
             // Nobody has asked.
             Output::Answer(
-                Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
+                Answer::Registered { .. }
+                | Answer::Unregistered { .. }
+                | Answer::UnregisteredAll(_)
+                | Answer::UrgencySet(_),
             )
             | Output::Broadcasts(_) => {}
             Output::Message(message) => {

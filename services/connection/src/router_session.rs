@@ -43,6 +43,7 @@ pub(crate) enum Request {
     Unregister {
         channel: ChannelId,
     },
+    UnregisterAll,
     SetUrgency {
         min_urgency: Urgency,
     },
@@ -67,6 +68,7 @@ pub(crate) enum Answer {
         channel: ChannelId,
         ended: Result<(), LinkError>,
     },
+    UnregisteredAll(Result<(), LinkError>),
     UrgencySet(Result<(), LinkError>),
 }
 
@@ -239,7 +241,9 @@ impl RouterSession {
     ) -> Answered {
         let answer = if self.is_under_way() { poll_fn(|cx| self.poll(cx)).await? } else { None };
         if let Some(asked) = &mut self.asked {
-            asked.waiting.retain(|next| matches!(next.request, Request::Unregister { .. }));
+            asked
+                .waiting
+                .retain(|next| matches!(next.request, Request::Unregister { .. } | Request::UnregisterAll));
         }
         self.confirmed(usize::MAX);
         let all = async {

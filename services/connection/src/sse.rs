@@ -106,7 +106,10 @@ impl Protocol for Sse {
             }
             // Nobody has asked.
             Output::Answer(
-                Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
+                Answer::Registered { .. }
+                | Answer::Unregistered { .. }
+                | Answer::UnregisteredAll(_)
+                | Answer::UrgencySet(_),
             )
             | Output::Broadcasts(_) => {}
             Output::Message(message) => {

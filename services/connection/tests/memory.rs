@@ -60,6 +60,10 @@ impl RouterLink for Agreeable {
         Ok(())
     }
 
+    async fn unregister_all(&self, _: UserAgentId) -> Result<(), LinkError> {
+        Ok(())
+    }
+
     async fn settle(&self, _: UserAgentId, _: Vec<Settlement>) -> Result<(), LinkError> {
         Ok(())
     }

@@ -138,6 +138,24 @@ impl Handle {
         self.end_in_flight(user_agent, channel, false).await
     }
 
+    /// Ends all subscriptions of a user agent, as [`Self::end_subscription`] does. Tells whether there was one.
+    async fn end_subscriptions(&self, user_agent: UserAgentId) -> Result<bool, LinkError> {
+        let subscriptions = &self.shared.subscriptions;
+        let all = subscriptions.all(user_agent).await?;
+        let channels: Vec<_> = all.iter().map(|it| it.id.channel).collect();
+        // At most as many as a user agent may have, and of one mind: they ride in one commit.
+        let removing = channels.iter().map(|channel| subscriptions.remove(user_agent, *channel));
+        let removed = try_join_all(removing).await?;
+        for channel in &channels {
+            self.end_in_flight(user_agent, *channel, false).await?;
+        }
+        if subscriptions.count(user_agent).await? > 0 {
+            // Another one has joined meanwhile, or is one that only a newer release can read.
+            return Err(LinkError::Unavailable);
+        }
+        Ok(removed.contains(&true))
+    }
+
     /// Ends the messages in flight of a subscription that has ended, and the session if told to `dismiss` the user
     /// agent.
     pub(crate) async fn end_in_flight(
@@ -284,6 +302,10 @@ impl RouterLink for Handle {
         self.end_subscription(user_agent, channel).await
     }
 
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError> {
+        self.end_subscriptions(user_agent).await.map(drop)
+    }
+
     async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         self.tell(Event::Settle { user_agent, ended }).await
     }
@@ -341,22 +363,10 @@ impl ResourceLink for Handle {
     }
 
     async fn end_set(&self, user_agent: UserAgentId) -> Result<Cancelled, LinkError> {
-        let subscriptions = &self.shared.subscriptions;
-        let all = subscriptions.all(user_agent).await?;
-        let channels: Vec<_> = all.iter().map(|it| it.id.channel).collect();
-        // At most as many as a user agent may have, and of one mind: they ride in one commit.
-        let removing = channels.iter().map(|channel| subscriptions.remove(user_agent, *channel));
-        let removed = try_join_all(removing).await?;
-        for channel in &channels {
-            self.end_in_flight(user_agent, *channel, false).await?;
-        }
-        if subscriptions.count(user_agent).await? > 0 {
-            // Another one has joined meanwhile, or is one that only a newer release can read.
-            return Err(LinkError::Unavailable);
-        }
+        let was_there = self.end_subscriptions(user_agent).await?;
         // In any case, for an earlier attempt may have come no further than this.
         self.end_in_flight(user_agent, NO_CHANNEL, true).await?;
-        Ok(if removed.contains(&true) { Cancelled::Ended } else { Cancelled::Gone })
+        Ok(if was_there { Cancelled::Ended } else { Cancelled::Gone })
     }
 
     async fn read(&self, message: MessageRef) -> Result<Option<Arc<Message>>, LinkError> {

@@ -124,6 +124,12 @@ fn texts() -> Vec<Rule> {
             "malformed unregister",
         ),
         rule("unregister of no UUID", json(r#"{"messageType":"unregister","channelID":""}"#), 1007, channel),
+        rule(
+            "unregister_all with a text as its code",
+            json(r#"{"messageType":"unregister_all","code":"200"}"#),
+            1007,
+            "malformed unregister_all",
+        ),
         rule("ack of nothing", json(r#"{"messageType":"ack"}"#), 1007, ack),
         rule(
             "ack with a number as version",
@@ -227,6 +233,7 @@ async fn what_deployed_user_agents_send_closes_nothing() -> Result<()> {
         r#"{"messageType":"nack","version":"","code":301}"#.to_owned(),
         long,
         format!(r#"{{"messageType":"unregister","channelID":"{channel}","code":4000000000}}"#),
+        r#"{"messageType":"unregister_all","code":4000000000,"channelID":7}"#.to_owned(),
         format!(r#"{{"messageType":"register","channelID":"{channel}","key":"no key"}}"#),
         r#"{"messageType":"broadcast_subscribe","broadcasts":{"a/b":"1"}}"#.to_owned(),
         "{}".to_owned(),

@@ -1,11 +1,12 @@
 //! Subscriptions: `register` and `unregister`.
 
 use anyhow::{Context as _, Result, ensure};
+use pushgrid_client::{UserAgent, codes};
 use pushgrid_crypto::vapid::KeyPair;
 use pushgrid_types::{ChannelId, SystemRng};
 use serde_json::{Value, json};
 
-use super::party::{Agent, Application, MINUTE, body, signature};
+use super::party::{Agent, Application, Channel, MINUTE, body, signature};
 use super::scene::Scene;
 
 /// Registers with exactly this frame, and returns the endpoint.
@@ -154,6 +155,47 @@ async fn what_waits_for_a_subscription_ends_with_it() -> Result<()> {
     agent.come_back().await?;
     agent.nothing_waits(&staying).await?;
     scene.end_with(&[("delivered", 2), ("unsubscribed", 2)]).await
+}
+
+// Holds: A-128.
+#[tokio::test]
+async fn an_unregister_of_all_ends_every_subscription_with_what_waits_and_the_connection_goes_on()
+-> Result<()> {
+    let scene = Scene::alone().await?;
+    let mut agent = scene.agent().await?;
+    let (one, other) = (agent.subscribe().await?, agent.subscribe().await?);
+    agent.leave().await?;
+    scene.send(&one.endpoint, "stored").await?;
+    scene.send(&other.endpoint, "stored and acknowledged").await?;
+    agent.come_back().await?;
+    ensure!(body(&agent.next().await?) == "stored");
+    agent.take().await?;
+    scene.send(&other.endpoint, "in flight").await?;
+    agent.next().await?;
+
+    agent.socket()?.send_text(r#"{"messageType":"unregister_all","code":200}"#).await?;
+    let (answer, raw) = agent.frame().await?;
+    ensure!(answer == json!({"messageType": "unregister_all", "status": 200}), "{raw}");
+    for ended in [&one, &other] {
+        is_gone(&scene, &ended.endpoint, None).await?;
+    }
+    let mut stranger = UserAgent::connect(scene.server().connection()).await?;
+    ensure!(stranger.hello(Some(agent.id())).await?.user_agent != agent.id(), "it is known");
+    stranger.close().await?;
+
+    // Nobody has to connect again.
+    let new = register(&mut agent, one.id, None).await?;
+    ensure!(new != one.endpoint, "an endpoint came back");
+    scene.send(&new, "to the new one").await?;
+    ensure!(body(&agent.take().await?) == "to the new one");
+    agent.leave().await?;
+    agent.come_back().await?;
+    agent.nothing_waits(&Channel { id: one.id, endpoint: new }).await?;
+
+    for _again in 0..2 {
+        agent.socket()?.unregister_all(codes::UNREGISTERED_BY_HAND).await?;
+    }
+    scene.end_with(&[("delivered", 3), ("unsubscribed", 2)]).await
 }
 
 // Holds: D-07, H-07.

@@ -18,6 +18,7 @@ pub(super) enum Sent {
     Hello,
     Register,
     Unregister,
+    UnregisterAll,
     Notification,
     Ping,
     Broadcast,
@@ -25,10 +26,11 @@ pub(super) enum Sent {
 }
 
 impl Sent {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Hello,
         Self::Register,
         Self::Unregister,
+        Self::UnregisterAll,
         Self::Notification,
         Self::Ping,
         Self::Broadcast,
@@ -40,6 +42,7 @@ impl Sent {
             Self::Hello => "hello",
             Self::Register => "register",
             Self::Unregister => "unregister",
+            Self::UnregisterAll => "unregister_all",
             Self::Notification => "notification",
             Self::Ping => "ping",
             Self::Broadcast => "broadcast",
@@ -54,6 +57,7 @@ impl Sent {
             Kind::Hello
             | Kind::Register
             | Kind::Unregister
+            | Kind::UnregisterAll
             | Kind::Ack
             | Kind::Nack
             | Kind::Ping

@@ -53,6 +53,7 @@ impl Caller {
             Request::Unregister { channel } => {
                 self.unregister(channel).await.map(|ended| Answer::Unregistered { channel, ended })
             }
+            Request::UnregisterAll => self.unregister_all().await.map(Answer::UnregisteredAll),
             Request::SetUrgency { min_urgency } => {
                 self.set_urgency(min_urgency).await.map(Answer::UrgencySet)
             }
@@ -100,6 +101,13 @@ impl Caller {
     async fn unregister(&self, channel: ChannelId) -> Result<Result<(), LinkError>, RouterFailure> {
         let Some(user_agent) = self.opened else { return Ok(Ok(())) };
         within(&self.shared, &self.queue, self.shared.router.unregister(user_agent, channel)).await
+    }
+
+    /// Ends all subscriptions, but not the session: a register that follows finds it open. A user agent without a session
+    /// has no subscriptions.
+    async fn unregister_all(&self) -> Result<Result<(), LinkError>, RouterFailure> {
+        let Some(user_agent) = self.opened else { return Ok(Ok(())) };
+        within(&self.shared, &self.queue, self.shared.router.unregister_all(user_agent)).await
     }
 
     /// Sets the least urgency of the messages that the user agent takes. Without a session, it counts from the opening

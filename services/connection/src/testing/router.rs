@@ -42,6 +42,7 @@ pub(crate) enum Call {
     Open(UserAgentId, Opened),
     Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
+    UnregisterAll(UserAgentId),
     SetUrgency(UserAgentId, Urgency),
     Settle(Vec<Settlement>),
     Close(UserAgentId),
@@ -54,6 +55,7 @@ pub(crate) enum Op {
     Open,
     Register,
     Unregister,
+    UnregisterAll,
     SetUrgency,
     Settle,
 }
@@ -234,6 +236,13 @@ impl RouterLink for Router {
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
         self.take(Op::Unregister).await?;
         self.note(Call::Unregister(user_agent, channel));
+        Ok(())
+    }
+
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError> {
+        self.take(Op::UnregisterAll).await?;
+        self.state.lock().subscriptions.remove(&user_agent);
+        self.note(Call::UnregisterAll(user_agent));
         Ok(())
     }
 

@@ -181,6 +181,19 @@ impl UserAgent {
         if status == 200 { Ok(()) } else { Err(refused("unregister", status, "")) }
     }
 
+    /// Ends all subscriptions of this user agent, of an extension of the protocol; none at all is no error. The
+    /// connection goes on, and a [`register`](Self::register) makes a new subscription. Services that do not know this
+    /// extension close the connection. Codes: see [`codes`](crate::codes).
+    pub async fn unregister_all(&mut self, code: u32) -> Result<(), ClientError> {
+        let status = self
+            .ask("unregister_all", &Outgoing::UnregisterAll { code }, |incoming| match incoming {
+                Incoming::UnregisteredAll { status } => ControlFlow::Break(status),
+                other => ControlFlow::Continue(other),
+            })
+            .await?;
+        if status == 200 { Ok(()) } else { Err(refused("unregister_all", status, "")) }
+    }
+
     /// Asks for broadcasts, as [`hello_asking`](Self::hello_asking). The answer is an [`Event::Broadcast`], if there is
     /// anything to say: its member `errors` names ids that the service does not know.
     pub async fn ask_broadcasts(&mut self, broadcasts: &BTreeMap<String, String>) -> Result<(), ClientError> {

@@ -42,6 +42,9 @@ pub(crate) enum Outgoing<'a> {
         channel: String,
         code: u32,
     },
+    UnregisterAll {
+        code: u32,
+    },
     Ack {
         updates: Vec<Update<'a>>,
     },
@@ -87,6 +90,9 @@ pub(crate) enum Incoming {
     },
     Unregistered {
         channel: ChannelId,
+        status: u16,
+    },
+    UnregisteredAll {
         status: u16,
     },
     UrgencySet {
@@ -145,6 +151,7 @@ impl Incoming {
             Some("unregister") => {
                 Ok(Self::Unregistered { channel: members.channel()?, status: members.status()? })
             }
+            Some("unregister_all") => Ok(Self::UnregisteredAll { status: members.status()? }),
             Some("urgency") => Ok(Self::UrgencySet { status: members.status()? }),
             Some(_) => Ok(Self::Unknown),
         }
@@ -235,6 +242,7 @@ mod tests {
                 .to_text(),
             Outgoing::Register { channel: channel.to_string(), key: None }.to_text(),
             Outgoing::Unregister { channel: channel.to_string(), code: 200 }.to_text(),
+            Outgoing::UnregisterAll { code: 200 }.to_text(),
             Outgoing::Ack { updates: vec![Update::from(&ack)] }.to_text(),
             Outgoing::Nack { version: "v", code: 301 }.to_text(),
         ];
@@ -244,6 +252,7 @@ mod tests {
                 r#"{"messageType":"hello","broadcasts":{},"use_webpush":true}"#,
                 r#"{"messageType":"register","channelID":"abababab-abab-abab-abab-abababababab"}"#,
                 r#"{"messageType":"unregister","channelID":"abababab-abab-abab-abab-abababababab","code":200}"#,
+                r#"{"messageType":"unregister_all","code":200}"#,
                 concat!(
                     r#"{"messageType":"ack","updates":[{"channelID":"abababab-abab-abab-abab-abababababab","#,
                     r#""version":"v\"1","code":100}]}"#

@@ -309,6 +309,15 @@ impl RouterLink for Routers {
         Ok(())
     }
 
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError> {
+        let request = wire::UnregisterAllRequest { user_agent: form::of_user_agent(user_agent) };
+        let call = |peer: Arc<Peer>| {
+            let request = request.clone();
+            async move { peer.call(async |mut router| router.unregister_all(request).await).await }
+        };
+        self.ask(user_agent, call).await.map(drop)
+    }
+
     async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         let settled = settled(user_agent, &ended);
         let call = |peer: Arc<Peer>| {

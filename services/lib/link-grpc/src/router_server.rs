@@ -206,6 +206,16 @@ impl<R: RouterLink + ResourceLink + IngressLink + 'static> Router for Service<R>
         Ok(Response::new(wire::UnregisterResponse { gone: ended == Cancelled::Gone }))
     }
 
+    async fn unregister_all(
+        &self,
+        request: Request<wire::UnregisterAllRequest>,
+    ) -> Result<Response<wire::UnregisterAllResponse>, Status> {
+        let user_agent = form::user_agent(&request.into_inner().user_agent)?;
+        let router = Arc::clone(&self.router);
+        self.carry(async move { router.unregister_all(user_agent).await }).await?;
+        Ok(Response::new(wire::UnregisterAllResponse {}))
+    }
+
     async fn settle(
         &self,
         request: Request<wire::SettleRequest>,

@@ -112,6 +112,7 @@ pub(crate) enum Call {
     SetUrgency(UserAgentId, SessionRef, Urgency),
     Register(UserAgentId, ChannelId, Restriction),
     Unregister(UserAgentId, ChannelId),
+    UnregisterAll(UserAgentId),
     Settle(UserAgentId, Vec<Settlement>),
     Close(UserAgentId, SessionRef),
     Acknowledge(MessageRef),
@@ -229,6 +230,10 @@ impl RouterLink for ModelRouter {
 
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError> {
         self.note(Call::Unregister(user_agent, channel))
+    }
+
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError> {
+        self.note(Call::UnregisterAll(user_agent))
     }
 
     async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {

@@ -145,6 +145,7 @@ const FRAME: Label = Label {
         "hello",
         "register",
         "unregister",
+        "unregister_all",
         "notification",
         "ack",
         "nack",

@@ -142,6 +142,14 @@ pub trait RouterLink: Send + Sync + fmt::Debug {
     /// Ends a subscription and all messages waiting for it, durably. An unknown channel is not an error.
     async fn unregister(&self, user_agent: UserAgentId, channel: ChannelId) -> Result<(), LinkError>;
 
+    /// Ends all subscriptions of a user agent and all messages waiting for them, durably. Its session stays open: a
+    /// register makes it known again. No subscription at all is not an error.
+    ///
+    /// Errors: [`LinkError::Unavailable`] also when another session registers meanwhile. Some subscriptions may have
+    /// ended; a repeated call ends the others. A router of an earlier release refuses the call at once, as
+    /// [`LinkError::Store`], and ends nothing.
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError>;
+
     /// Ends messages of a user agent, sent on any session. Unknown ids are passed over.
     async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError>;
 

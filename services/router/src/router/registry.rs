@@ -160,6 +160,11 @@ impl RouterLink for PartitionRegistry {
         handle.unregister(user_agent, channel).await.map_err(passing(&handle))
     }
 
+    async fn unregister_all(&self, user_agent: UserAgentId) -> Result<(), LinkError> {
+        let handle = self.handle(user_agent)?;
+        handle.unregister_all(user_agent).await.map_err(passing(&handle))
+    }
+
     async fn settle(&self, user_agent: UserAgentId, ended: Vec<Settlement>) -> Result<(), LinkError> {
         let handle = self.handle(user_agent)?;
         handle.settle(user_agent, ended).await.map_err(passing(&handle))

@@ -3,7 +3,9 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use pushgrid_store::{IngressLink, LinkError, Opened, Presence, RouterLink, SessionEvents, Settlement};
+use pushgrid_store::{
+    IngressLink, LinkError, Mailbox, Opened, Presence, RouterLink, SessionEvents, Settlement,
+};
 use pushgrid_types::{ChannelId, NodeId, Outcome, Restriction, SystemRng, Ttl, Urgency};
 use world::{World, held, holding, session, user_agent_of, within};
 
@@ -164,4 +166,49 @@ async fn a_message_is_acknowledged_though_its_user_agent_is_set_aside_for_a_whil
     let ended = vec![Settlement { id, outcome: Outcome::Delivered }];
     world.registry.settle(user_agent, ended).await.unwrap();
     holding(&mailbox, user_agent, 0).await;
+}
+
+#[tokio::test]
+async fn an_unregister_of_all_ends_what_waits_and_what_is_in_flight_and_leaves_the_session_open() {
+    let mut world = World::new();
+    let first = world.subscribed(Partition(1)).await;
+    let (user_agent, socket) = (first.user_agent, session(4, 1));
+    let registry = &world.registry;
+    let second = registry.register(user_agent, ChannelId::random(&SystemRng), Restriction::Open).await;
+    let second = second.unwrap().subscription.id;
+    let mailbox = world.loader.memory.mailbox();
+    for to in [first, second] {
+        world.post(to).await;
+    }
+    holding(&mailbox, user_agent, 2).await;
+    registry.open(user_agent, socket, Urgency::LEAST).await.unwrap();
+    // The first after the opening may be stored, too; one that is not has its only copy in the log.
+    let mut delivered = world.nodes.delivered.subscribe();
+    let mut posted = 2;
+    loop {
+        let id = world.post(second).await;
+        posted += 1;
+        within(delivered.wait_for(|delivered| delivered.contains(&(socket, id)))).await.unwrap();
+        if mailbox.usage(user_agent).await.unwrap().messages < posted {
+            break;
+        }
+    }
+
+    registry.unregister_all(user_agent).await.unwrap();
+    for id in [first, second] {
+        assert!(!registry.alive(id).await.unwrap());
+    }
+    let account = world.loader.memory.ledger().snapshot();
+    assert_eq!((account.pending, account.ended[Outcome::Unsubscribed.index()]), (0, posted));
+    let stranger = registry.open(user_agent, session(4, 2), Urgency::LEAST).await;
+    assert!(matches!(stranger, Ok(Opened::Unknown)), "{stranger:?}");
+
+    let again =
+        registry.register(user_agent, first.channel, Restriction::Open).await.unwrap().subscription.id;
+    assert_ne!(again, first, "another incarnation");
+    let id = world.post(again).await;
+    within(delivered.wait_for(|delivered| delivered.contains(&(socket, id)))).await.unwrap();
+    assert_eq!(*world.nodes.evicted.borrow(), [], "the session that has asked goes on");
+    registry.unregister_all(user_agent).await.unwrap();
+    registry.unregister_all(user_agent).await.unwrap();
 }

@@ -93,3 +93,37 @@ async fn an_unregister_is_answered_whatever_becomes_of_it() {
     user_agent.send(&unregister(channel)).await;
     assert_eq!(user_agent.next().await["status"], 500);
 }
+
+#[tokio::test]
+async fn an_unregister_of_all_is_answered_whatever_becomes_of_it_and_the_session_goes_on() {
+    let server = Server::start(&["router_timeout=100ms"]).await;
+    let unregister_all = json!({"messageType": "unregister_all", "code": 202});
+    let answer = |status: u16| json!({"messageType": "unregister_all", "status": status});
+
+    let (mut nobody, _) = server.greet().await;
+    nobody.send(&unregister_all).await;
+    assert_eq!(nobody.next().await, answer(200));
+    assert_eq!(server.router.calls(), [], "a user agent without subscriptions costs the router nothing");
+
+    let (mut user_agent, id, channel) = server.subscribe().await;
+    for (mood, status) in [(Mood::Unavailable, 503), (Mood::Silent, 503), (Mood::StoreFails, 500)] {
+        server.router.set_mood(Some((Op::UnregisterAll, mood)));
+        user_agent.send(&unregister_all).await;
+        assert_eq!(user_agent.next().await, answer(status), "{mood:?}");
+    }
+    server.router.set_mood(None);
+    user_agent.send(&unregister_all).await;
+    assert_eq!(user_agent.next().await, answer(200));
+    user_agent.register(channel).await;
+    let calls = server.router.calls();
+    let end = [Call::UnregisterAll(id), Call::Register(id, channel, Restriction::Open)];
+    assert_eq!(calls[calls.len() - 2..], end, "the session is open");
+    assert_eq!(server.router.push(message(id, channel, b"later")), Some(Ok(())));
+    assert_eq!(user_agent.next().await["data"], "bGF0ZXI");
+    let metrics = server.meter.render();
+    for (direction, count) in [("in", 5), ("out", 5)] {
+        let frames = "pushgrid_connection_frames_total";
+        let line = format!("{frames}{{direction=\"{direction}\",kind=\"unregister_all\"}} {count}");
+        assert!(metrics.contains(&line), "{line}");
+    }
+}

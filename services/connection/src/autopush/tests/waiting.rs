@@ -251,7 +251,8 @@ async fn whoever_goes_while_a_request_waits_has_its_session_closed_and_is_unregi
         let (mut user_agent, id, channel) = server.subscribe().await;
         server.router.set_mood(Some((Op::Register, Mood::Silent)));
         let (one, two) = (new_channel(), new_channel());
-        for frame in [register(one), register(two), unregister(channel)] {
+        let all = json!({"messageType": "unregister_all"});
+        for frame in [register(one), register(two), unregister(channel), all] {
             user_agent.send(&frame).await;
         }
         asked(&server, Op::Register).await;
@@ -270,6 +271,7 @@ async fn whoever_goes_while_a_request_waits_has_its_session_closed_and_is_unregi
             Call::Failed(Op::Register),
             Call::Register(id, one, Restriction::Open),
             Call::Unregister(id, channel),
+            Call::UnregisterAll(id),
             Call::Close(id),
         ];
         assert_eq!(calls[1..], expected, "polite: {polite}");

@@ -98,7 +98,10 @@ impl Protocol for Line {
                 self.put_line(&format!("youare {}", user_agent.to_hex()));
             }
             Output::Answer(
-                Answer::Registered { .. } | Answer::Unregistered { .. } | Answer::UrgencySet(_),
+                Answer::Registered { .. }
+                | Answer::Unregistered { .. }
+                | Answer::UnregisteredAll(_)
+                | Answer::UrgencySet(_),
             ) => {
                 unreachable!("there is no line that asks for it")
             }

@@ -109,12 +109,22 @@ async fn a_refusal_carries_the_reason_and_leaves_the_connection_usable() {
         let unregister = peer.expect("unregister").await;
         assert_eq!(unregister["code"], 201);
         peer.say(json!({"messageType": "unregister", "channelID": unregister["channelID"], "status": 200})).await;
+        for status in [503, 200] {
+            assert_eq!(peer.expect("unregister_all").await["code"], 200);
+            peer.say(json!({"messageType": "unregister_all", "status": status})).await;
+        }
     })
     .await;
     let mut user_agent = UserAgent::connect_with(&options).await.unwrap();
     let error = user_agent.subscribe(&SystemRng, None).await.unwrap_err();
     assert_eq!(error.to_string(), "the push service refused register with status 400: bad key");
     user_agent.unregister(CHANNEL, crate::codes::QUOTA_EXCEEDED).await.unwrap();
+    let by_hand = crate::codes::UNREGISTERED_BY_HAND;
+    assert!(matches!(
+        user_agent.unregister_all(by_hand).await,
+        Err(ClientError::Refused { request: "unregister_all", status: 503, .. })
+    ));
+    user_agent.unregister_all(by_hand).await.unwrap();
     running.await.unwrap();
 }
 

@@ -9,7 +9,8 @@ use pushgrid_types::{
 
 use super::*;
 use crate::testing::{
-    Call, ModelRouter, again, hang_up, listener, registered, router_member, session, soon, user_agent,
+    Call, ModelRouter, Scripted, again, hang_up, listener, registered, router_member, session, soon,
+    user_agent,
 };
 
 fn message_ref(of: UserAgentId, label: u8) -> MessageRef {
@@ -60,6 +61,7 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         assert_eq!(answer, registered(somebody, channel(), restriction));
     }
     routers.unregister(somebody, channel()).await.unwrap();
+    routers.unregister_all(somebody).await.unwrap();
     routers.settle(somebody, settlements()).await.unwrap();
     routers.close(somebody, socket).await.unwrap();
     assert_eq!(routers.cancel(message_ref(somebody, 1)).await.unwrap(), Cancelled::Ended);
@@ -104,6 +106,7 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Register(somebody, channel(), Restriction::Open),
         Call::Register(somebody, channel(), application),
         Call::Unregister(somebody, channel()),
+        Call::UnregisterAll(somebody),
         Call::Settle(somebody, settlements()),
         Call::Close(somebody, socket),
         Call::Cancel(message_ref(somebody, 1)),
@@ -126,6 +129,18 @@ async fn every_call_goes_through_with_all_it_says_and_is_answered() {
         Call::Unsubscribe(life(stranger)),
     ];
     assert_eq!(router.calls(), expected);
+}
+
+#[tokio::test]
+async fn a_call_that_an_earlier_release_does_not_know_is_refused_at_once() {
+    // A server without any call of a router.
+    let (address, _talks, _serving) = Scripted::serve().await;
+    let config = RoutersConfig { patience: Duration::from_hours(1), ..RoutersConfig::default() };
+    let (routers, ..) = routers_with(config, vec![router_member(1, address, &[(0, 1)], 1)]);
+    let refused = soon(routers.unregister_all(user_agent(1))).await;
+    let is_corrupt =
+        |error: &LinkError| matches!(error, LinkError::Store(StoreError { kind: ErrorKind::Corrupt, .. }));
+    assert!(refused.as_ref().is_err_and(is_corrupt), "{refused:?}");
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub enum Close {
     MalformedRegister,
     /// An unregister with missing members, or members of a wrong type.
     MalformedUnregister,
+    /// An `unregister_all` with members of a wrong type.
+    MalformedUnregisterAll,
     /// An ack with missing members, or members of a wrong type.
     MalformedAck,
     /// A nack with missing members, or members of a wrong type.
@@ -68,7 +70,7 @@ impl Close {
     pub const REASON_MAX: usize = 123;
 
     /// All reasons.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Restarting,
         Self::BadFrame,
         Self::Binary,
@@ -77,6 +79,7 @@ impl Close {
         Self::MalformedHello,
         Self::MalformedRegister,
         Self::MalformedUnregister,
+        Self::MalformedUnregisterAll,
         Self::MalformedAck,
         Self::MalformedNack,
         Self::MalformedUrgency,
@@ -106,6 +109,7 @@ impl Close {
             | Self::MalformedHello
             | Self::MalformedRegister
             | Self::MalformedUnregister
+            | Self::MalformedUnregisterAll
             | Self::MalformedAck
             | Self::MalformedNack
             | Self::MalformedUrgency
@@ -143,6 +147,9 @@ impl Close {
             Self::MalformedUnregister => {
                 "malformed unregister: it needs channelID (string) and may have code (number)"
             }
+            Self::MalformedUnregisterAll => {
+                "malformed unregister_all: it may have code (number), and needs nothing"
+            }
             Self::MalformedAck => {
                 "malformed ack: it needs updates, a list of {channelID: UUID, version: string, code: number or nothing}"
             }
@@ -155,7 +162,7 @@ impl Close {
             }
             Self::MalformedChannel => "channelID must be a UUID in lower case with dashes",
             Self::UnknownType => {
-                "unknown messageType; known: hello register unregister ack nack ping broadcast_subscribe urgency"
+                "unknown messageType; known: hello register unregister unregister_all ack nack ping broadcast_subscribe urgency"
             }
             Self::HelloExpected => "the first message must be hello",
             Self::HelloTimeout => "no hello came in time; send it right after connecting",
@@ -189,6 +196,7 @@ impl From<Close> for CloseReason {
             | Close::MalformedHello
             | Close::MalformedRegister
             | Close::MalformedUnregister
+            | Close::MalformedUnregisterAll
             | Close::MalformedAck
             | Close::MalformedNack
             | Close::MalformedUrgency

@@ -65,6 +65,8 @@ pub enum Action {
         /// The channel to end.
         channel: ChannelId,
     },
+    /// End all subscriptions of the user agent, and answer with [`reply::unregistered_all`].
+    UnregisterAll,
     /// End these messages, also those sent on earlier connections. No answer.
     Settle(SmallVec<[Acknowledged; 1]>),
     /// Count the report of the user agent that the handler of a message has failed.
@@ -120,6 +122,7 @@ impl Protocol {
                 Some(Err(_)) => Action::RefuseKey { channel },
             },
             Request::Unregister { channel } => Action::Unregister { channel },
+            Request::UnregisterAll => Action::UnregisterAll,
             Request::Ack { updates } if updates.is_empty() => Action::Nothing,
             Request::Ack { updates } => Action::Settle(updates),
             Request::Nack { code } => Action::Nack { code },

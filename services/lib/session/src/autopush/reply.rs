@@ -93,6 +93,12 @@ pub fn unregistered(channel: ChannelId, status: u16) -> String {
     format!(r#"{{"messageType":"unregister","channelID":"{channel}","status":{status}}}"#)
 }
 
+/// The answer to an unregister of all: 200 once all subscriptions have ended, or 500 and 503 as in [`Refused::status`].
+/// After these, some may have ended.
+pub fn unregistered_all(status: u16) -> String {
+    format!(r#"{{"messageType":"unregister_all","status":{status}}}"#)
+}
+
 /// The answer to an urgency: 200; 400 for none of the four words; or 500 and 503 as in [`Refused::status`].
 pub fn urgency(status: u16) -> String {
     format!(r#"{{"messageType":"urgency","status":{status}}}"#)

@@ -37,6 +37,11 @@ pub enum Request<'a> {
         /// The channel to end.
         channel: ChannelId,
     },
+    /// Ends all subscriptions of the user agent: an extension, `{"messageType":"unregister_all","code":200}`. The code is
+    /// one of unregister, and may be left out. The service does not know the user agent any more, but the connection goes
+    /// on: a register makes the first of new subscriptions, for the same uaid. Messages that were on their way may still
+    /// come; they have ended, and their acknowledgement has no effect.
+    UnregisterAll,
     /// Ends messages.
     Ack {
         /// The acknowledged messages. Versions in no form of a message id are left out: the service never sent them.
@@ -90,6 +95,8 @@ pub enum Kind {
     Register,
     /// `unregister`
     Unregister,
+    /// `unregister_all`
+    UnregisterAll,
     /// `ack`
     Ack,
     /// `nack`
@@ -106,10 +113,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Hello,
         Self::Register,
         Self::Unregister,
+        Self::UnregisterAll,
         Self::Ack,
         Self::Nack,
         Self::Urgency,
@@ -124,6 +132,7 @@ impl Kind {
             Self::Hello => "hello",
             Self::Register => "register",
             Self::Unregister => "unregister",
+            Self::UnregisterAll => "unregister_all",
             Self::Ack => "ack",
             Self::Nack => "nack",
             Self::Urgency => "urgency",
@@ -172,6 +181,12 @@ struct Register<'a> {
 struct Unregister<'a> {
     #[serde(rename = "channelID", borrow)]
     channel: Cow<'a, str>,
+    #[serde(rename = "code")]
+    _code: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct UnregisterAll {
     #[serde(rename = "code")]
     _code: Option<i64>,
 }
@@ -227,6 +242,9 @@ impl<'a> Request<'a> {
             Some("hello") => hello(members(text, Close::MalformedHello)?),
             Some("register") => register(members(text, Close::MalformedRegister)?),
             Some("unregister") => unregister(&members(text, Close::MalformedUnregister)?),
+            Some("unregister_all") => {
+                members::<UnregisterAll>(text, Close::MalformedUnregisterAll).map(|_| Self::UnregisterAll)
+            }
             Some("ack") => ack(&members(text, Close::MalformedAck)?),
             Some("nack") => {
                 members::<Nack<'_>>(text, Close::MalformedNack).map(|nack| Self::Nack { code: nack.code })
@@ -251,6 +269,7 @@ impl<'a> Request<'a> {
             Self::Hello { .. } => Kind::Hello,
             Self::Register { .. } => Kind::Register,
             Self::Unregister { .. } => Kind::Unregister,
+            Self::UnregisterAll => Kind::UnregisterAll,
             Self::Ack { .. } => Kind::Ack,
             Self::Nack { .. } => Kind::Nack,
             Self::Urgency { .. } => Kind::Urgency,

@@ -128,6 +128,13 @@ fn a_nack_and_a_broadcast_subscription_leave_the_connection_open() {
 }
 
 #[test]
+fn an_unregister_of_all_is_for_those_who_have_said_hello() {
+    let frame = json!({"messageType": "unregister_all", "code": 200});
+    assert_eq!(receive(&mut Protocol::default(), &frame), Action::Close(Close::HelloExpected));
+    assert_eq!(receive(&mut identified(), &frame), Action::UnregisterAll);
+}
+
+#[test]
 fn the_state_of_a_connection_is_small() {
     assert!(size_of::<Protocol>() <= 32, "{} octets", size_of::<Protocol>());
 }

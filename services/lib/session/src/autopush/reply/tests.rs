@@ -51,6 +51,7 @@ fn the_frames_read_as_deployed_user_agents_expect_them() {
         unregistered(channel, 200),
         r#"{"messageType":"unregister","channelID":"eb46cc68-b7a3-4bfd-a1dd-13b9962af523","status":200}"#
     );
+    assert_eq!(unregistered_all(200), r#"{"messageType":"unregister_all","status":200}"#);
     let content = Content {
         body: Bytes::from_static(b"\xfb\xff\xfe1"),
         encoding: Some("aes128gcm".into()),

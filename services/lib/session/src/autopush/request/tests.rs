@@ -36,6 +36,7 @@ impl Request<'_> {
             Self::Unregister { channel } => {
                 json!({"messageType": "unregister", "channelID": channel.to_string(), "code": 200})
             }
+            Self::UnregisterAll => json!({"messageType": "unregister_all", "code": 200}),
             Self::Ack { updates } => {
                 let update = |update: &Acknowledged| match update.code {
                     None => json!({"channelID": CHANNEL, "version": update.id.to_text()}),
@@ -77,6 +78,7 @@ fn request() -> impl Strategy<Value = Request<'static>> {
         (channel.clone(), any::<Option<String>>())
             .prop_map(|(channel, key)| Request::Register { channel, key: key.map(Cow::Owned) }),
         channel.prop_map(|channel| Request::Unregister { channel }),
+        Just(Request::UnregisterAll),
         prop::collection::vec(update, 0..5).prop_map(|updates| Request::Ack { updates: updates.into() }),
         any::<Option<u16>>().prop_map(|code| Request::Nack { code: code.map(i64::from) }),
         Just(Request::Ping),
@@ -121,6 +123,7 @@ fn mutated_frames_are_read_or_refused_clearly() {
         r#"{"messageType":"hello","uaid":"924808b7504247a08ad130c1e8757e55","broadcasts":{},"use_webpush":true}"#,
         r#"{"channelID":"eb46cc68-b7a3-4bfd-a1dd-13b9962af523","messageType":"register","key":"BOvJUy7rhH8="}"#,
         r#"{"channelID":"eb46cc68-b7a3-4bfd-a1dd-13b9962af523","messageType":"unregister","code":202}"#,
+        r#"{"messageType":"unregister_all","code":202}"#,
         r#"{"messageType":"ack","updates":[{"channelID":"eb46cc68-b7a3-4bfd-a1dd-13b9962af523","version":"AAAAAAAAAAAAAAAAAAAAAA","code":100}]}"#,
         r#"{"messageType":"nack","version":"AAAAAAAAAAAAAAAAAAAAAA","code":301}"#,
         r#"{"messageType":"broadcast_subscribe","broadcasts":{"remote-settings/monitor_changes":"\"0\""}}"#,
@@ -224,6 +227,17 @@ fn a_channel_is_a_lower_case_uuid_with_dashes() {
     }
 }
 
+#[test]
+fn an_unregister_of_all_needs_its_type_alone() {
+    for frame in [
+        r#"{"messageType":"unregister_all"}"#,
+        r#"{"messageType":"unregister_all","code":null}"#,
+        r#"{"messageType":"unregister_all","code":201,"channelID":"x"}"#,
+    ] {
+        assert_eq!(Request::parse(frame), Ok(Request::UnregisterAll), "{frame}");
+    }
+}
+
 // Holds: H-12.
 #[test]
 fn versions_that_nobody_gave_out_are_left_out_of_an_ack() {
@@ -251,6 +265,7 @@ fn what_cannot_be_answered_says_why() {
         (r#"{"uaid":"x"}"#, Close::UnknownType),
         (r#"{"messageType":"register"}"#, Close::MalformedRegister),
         (r#"{"messageType":"unregister","channelID":1}"#, Close::MalformedUnregister),
+        (r#"{"messageType":"unregister_all","code":"200"}"#, Close::MalformedUnregisterAll),
         (r#"{"messageType":"ack"}"#, Close::MalformedAck),
         (r#"{"messageType":"ack","updates":[{"channelID":"x","version":"v"}]}"#, Close::MalformedAck),
         (r#"{"messageType":"nack"}"#, Close::MalformedNack),
