@@ -32,7 +32,7 @@ pub(super) struct Desk {
     phases: HashMap<UserAgentId, Phase>,
     ready: VecDeque<UserAgentId>,
     posts: JoinSet<Turn>,
-    /// Whose post a task is.
+    /// The user agent that each task posts for.
     under_way: HashMap<Id, UserAgentId>,
     pauses: BTreeSet<(Instant, UserAgentId)>,
     /// Those whose last post has failed.
